@@ -1,0 +1,1 @@
+"""The command line and, with the daemon's issue, the daemon."""

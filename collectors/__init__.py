@@ -1,0 +1,1 @@
+"""What is measured: the journal's reader and the fingerprint of a machine."""

@@ -1,0 +1,79 @@
+"""Reads a rank's journal while it is being written. The schema stands in ``docs/journal.md``."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+
+Record = Mapping[str, Any]
+
+
+@dataclass(kw_only=True, slots=True)
+class RankJournal:
+    """What one rank has written so far; ``refresh`` reads on from where it stopped."""
+
+    path: Path
+    records: list[Record] = field(default_factory=list)
+    torn_lines: int = 0
+    _offset: int = 0
+
+    def refresh(self) -> int:
+        """Read the complete lines appended since the last call; return how many records came.
+
+        A last line without its newline is left for the next call; a line that is not a JSON object with a
+        ``kind`` is skipped and counted in ``torn_lines``.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return 0
+        complete = data.rfind(b"\n") + 1
+        self._offset += complete
+        before = len(self.records)
+        self.records.extend(self._parse(data[:complete]))
+        return len(self.records) - before
+
+    def _parse(self, data: bytes) -> Iterator[Record]:
+        for line in data.splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if isinstance(record, dict) and isinstance(record.get("kind"), str):
+                yield record
+            else:
+                self.torn_lines += 1
+
+    def of_kind(self, kind: str) -> list[Record]:
+        """All records of one kind, in the order written."""
+        return [record for record in self.records if record["kind"] == kind]
+
+    def last(self, kind: str) -> Record | None:
+        """The newest record of one kind, or None."""
+        return next((record for record in reversed(self.records) if record["kind"] == kind), None)
+
+    @property
+    def header(self) -> Record | None:
+        """The first engine's header, or None before there is an engine."""
+        return next((record for record in self.records if record["kind"] == "header"), None)
+
+    def steps(self, engine: int = 0) -> list[Record]:
+        """The step records of one engine."""
+        return [record for record in self.of_kind("step") if record.get("engine", 0) == engine]
+
+
+def read_folder(folder: Path) -> dict[int, RankJournal]:
+    """Read every ``rank-<n>.jsonl`` of a run's folder, by rank."""
+    journals = {}
+    for path in sorted(folder.glob("rank-*.jsonl")):
+        suffix = path.stem.removeprefix("rank-")
+        if suffix.isdigit():
+            journal = RankJournal(path=path)
+            journal.refresh()
+            journals[int(suffix)] = journal
+    return journals

@@ -1,0 +1,1 @@
+"""Threshold policies: rules, evaluation and webhooks."""

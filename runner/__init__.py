@@ -1,0 +1,1 @@
+"""Launchers, supervision, the in-process probe and the reference workloads."""

@@ -1,0 +1,1 @@
+"""Search space, legality, memory model, study, statistics, recommendation and report."""

@@ -1,0 +1,116 @@
+"""The shapes that the parts of a study hand to one another."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from flyball.runner.outcome import Outcome
+
+Value = bool | int | float | str
+Assignment = Mapping[str, Value]
+"""Knob name to value: one point of the space."""
+
+
+class Phase(StrEnum):
+    """What a run of the user's command is for."""
+
+    BASELINE = "baseline"
+    SEARCH = "search"
+    VERIFICATION = "verification"
+    CONFIRMATION = "confirmation"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """One point of the space, rendered: everything a trial changes, by the way it is applied."""
+
+    assignment: Assignment
+    ds_config: Mapping[str, Any]
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Option of the user's command to its value, for example ``--per_device_train_batch_size: 8``."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that is applied: equal digests are the same experiment."""
+        parts = [self.ds_config, self.arguments, self.environment, self.probe]
+        text = json.dumps([dict(part) for part in parts], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A point estimate with its two-sided 95% confidence interval."""
+
+    point: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What one run did, end to end (DESIGN section 4).
+
+    Rates are what entered the engine's forward over wall-clock step boundaries after warm-up, of the slowest
+    rank times the data-parallel replicas that fed data; steps that the optimizer skipped do not count.
+    """
+
+    samples_per_second: Interval
+    tokens_per_second: float
+    steps: int
+    """Step boundaries inside the measured window."""
+    warmup_steps: int
+    seconds: float
+    """Length of the measured window."""
+    skipped_steps: int = 0
+    peak_reserved_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    communicated_bytes_per_step: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[tuple[float, float], ...] = ()
+    """(samples seen by all replicas, loss), every step with a known loss, warm-up included."""
+    step_seconds_median: float = 0.0
+    startup_seconds: float | None = None
+    witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialReport:
+    """One finished run, as the study, the history and the display see it."""
+
+    number: int
+    phase: Phase
+    configuration: Configuration
+    outcome: Outcome
+    measurement: Measurement | None
+    launcher: str
+    startup_seconds: float | None
+    total_seconds: float
+    notes: tuple[str, ...] = ()
+
+
+class StudyObserver(Protocol):
+    """Whoever shows the progress of a study."""
+
+    def note(self, text: str) -> None:
+        """One line that the user should read now."""
+        ...
+
+    def trial_started(self, number: int, phase: Phase, changes: Mapping[str, Value]) -> None:
+        """A run starts; ``changes`` are the knobs that differ from the user's own."""
+        ...
+
+    def trial_progress(self, number: int, steps: int, samples_per_second: float | None) -> None:
+        """The running trial has made ``steps`` steps on its slowest rank."""
+        ...
+
+    def trial_finished(self, report: TrialReport, *, best: bool) -> None:
+        """A run ended; ``best`` when it is the fastest so far."""
+        ...
+
+    def time_left(self, seconds: float | None) -> None:
+        """What the study still expects to spend; None when unknown."""
+        ...
