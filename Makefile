@@ -1,36 +1,59 @@
-# Two commands: `make autotune` runs the main job, `make test` passes the tests. Both set everything up.
+# `make autotune` runs the main job, `make test` passes the tests; each works from a bare clone.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# On a machine without a GPU: make autotune PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# More arguments for pip; on a machine without a GPU this spares the CUDA packages:
+#   make autotune PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
-STAMP := $(VENV)/.installed
+# More options for autotune, pytest or the benchmark named by BENCH.
+ARGS ?=
+BUDGET ?= 4m
+BENCH ?=
+WORKLOAD := runner/workload
 
-.PHONY: help install autotune test check bench format clean
+# Modules are compiled when first imported, once: most of torch and transformers never is.
+unexport PYTHONDONTWRITEBYTECODE
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt
+# The launchers and ninja are found without activating the environment.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help install autotune test check format bench clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(STAMP) ## a virtual environment with everything that the tests need
+install: $(VENV)/.dev ## a virtual environment with everything that the tests need
 
-$(STAMP): pyproject.toml constraints.txt
+$(VENV)/.workload: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP_INSTALL) -e '.[workload]'
 	touch $@
 
-check: $(STAMP) ## formatting, lint, types, import rules
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
+	touch $(VENV)/.workload $@
 
-format: $(STAMP) ## let ruff format the sources and mend what it can
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+autotune: $(VENV)/.workload ## tune the reference workload on two ranks
+	autotune --budget $(BUDGET) $(ARGS) -- deepspeed --num_gpus 2 $(WORKLOAD)/train.py \
+		--deepspeed --deepspeed_config $(WORKLOAD)/ds_config.json
 
-test: $(STAMP) ## everything that runs without a GPU
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## everything that runs without a GPU
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## formatting, lint, types, import rules
+	ruff format --check .
+	ruff check .
+	mypy
+	mypy --no-namespace-packages $(WORKLOAD)/*.py
+	lint-imports
+
+format: $(VENV)/.dev ## let ruff format the sources and mend what it can
+	ruff format .
+	ruff check --fix .
+
+bench: $(VENV)/.dev ## list the benchmarks; run one with BENCH=<name>
+	$(BIN)/python tests/benchmarks $(BENCH) $(ARGS)
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist src/flyball.egg-info

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from flyball.runner.outcome import Outcome
@@ -73,6 +74,8 @@ class Measurement:
     losses: tuple[tuple[float, float], ...] = ()
     """(samples seen by all replicas, loss), every step with a known loss, warm-up included."""
     step_seconds_median: float = 0.0
+    fed_batch: float | None = None
+    """Median samples a forward on one replica, as seen entering it."""
     startup_seconds: float | None = None
     witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -94,6 +97,10 @@ class TrialReport:
 
 class StudyObserver(Protocol):
     """Whoever shows the progress of a study."""
+
+    def study_started(self, name: str, output_directory: Path, budget_seconds: float | None) -> None:
+        """The experiment's name, where its results go, and its wall-clock limit if it has one."""
+        ...
 
     def note(self, text: str) -> None:
         """One line that the user should read now."""

@@ -1,0 +1,108 @@
+"""``autotune``: options in, validated; a study run; its summary or its recommendation out."""
+
+from pathlib import Path
+from typing import TextIO
+
+import typer
+
+from flyball.agent import autotune_options as given
+from flyball.agent.arguments import misplaced_options, require_command
+from flyball.agent.display import open_display
+from flyball.agent.durations import parse_duration
+from flyball.agent.study_options import (
+    absolute,
+    absolute_folder,
+    check_name,
+    check_together,
+    parse_maps,
+    parse_memory_limit_ratio,
+    parse_whole,
+)
+from flyball.agent.wiring import Wiring
+from flyball.errors import StorageFailed
+from flyball.settings import history_url
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.options import StudyOptions, StudyResult
+
+_DETAILED_STATUS = {"recommended": 0, "keep": 3, "unverified": 4}
+
+
+def autotune(
+    context: typer.Context,
+    config: given.Config = None,
+    space: given.Space = None,
+    maps: given.Maps = None,
+    allow_global_batch: given.AllowGlobalBatch = False,
+    trials: given.Trials = None,
+    budget: given.Budget = None,
+    seed: given.Seed = None,
+    dry_run: given.DryRun = False,
+    resume: given.Resume = None,
+    cold: given.Cold = False,
+    allow_writes: given.AllowWrites = None,
+    memory_limit_ratio: given.MemoryLimitRatio = "0.90",
+    name: given.Name = None,
+    output: given.Output = None,
+    db: given.DatabaseUrl = None,
+    as_json: given.AsJson = False,
+    detailed_exitcode: given.DetailedExitcode = False,
+    debug: given.Debug = False,
+    version: given.Version = False,
+) -> None:
+    """Find a faster DeepSpeed configuration for a command, by running it briefly with others.
+
+    The command stands behind --, just as you type it. Its files, checkpoints and trackers are left alone.
+    """
+    wiring: Wiring = context.obj
+    wiring.debug = wiring.debug or debug
+    check_together(dry_run=dry_run, as_json=as_json, resume=resume, name=name)
+    cwd = Path.cwd()
+    needs_command = resume is None or wiring.command is not None or bool(context.args)
+    options = StudyOptions(
+        command=require_command(wiring.command, context.args) if needs_command else (),
+        cwd=cwd,
+        database_url=db or history_url(),
+        config=absolute(config, cwd) if config else None,
+        space=absolute(space, cwd) if space else None,
+        trials=parse_whole(trials, where="--trials", least=1),
+        budget_seconds=parse_duration(budget, where="--budget") if budget is not None else None,
+        seed=parse_whole(seed, where="--seed", least=0, most=2**32 - 1),
+        output=absolute_folder(output, cwd, where="--output"),
+        resume=resume,
+        dry_run=dry_run,
+        maps=parse_maps(maps or ()),
+        name=check_name(name),
+        warm=not cold,
+        allowed_writes=_folders(allow_writes or [], cwd),
+        memory_limit_ratio=parse_memory_limit_ratio(memory_limit_ratio),
+        allow_global_batch=allow_global_batch,
+    )
+    result = _run(wiring, options, progress=wiring.err if as_json else wiring.out)
+    _print_result(wiring.out, result, as_json=as_json)
+    if detailed_exitcode and result.verdict is not None:
+        raise typer.Exit(_DETAILED_STATUS[result.verdict])
+
+
+def _folders(paths: list[Path], cwd: Path) -> tuple[Path, ...]:
+    found = (absolute_folder(path, cwd, where="--allow-writes") for path in paths)
+    return tuple(path for path in found if path is not None)
+
+
+def _run(wiring: Wiring, options: StudyOptions, *, progress: TextIO) -> StudyResult:
+    with open_display(progress) as display, Interruption(display.note) as interruption:
+        for option in misplaced_options(options.command):
+            display.note(f"{option} stands behind --, so it goes to your script, not to autotune")
+        result = wiring.run_study(options, observer=display, interruption=interruption)
+        wiring.interrupted = interruption.finish_requested
+    return result
+
+
+def _print_result(out: TextIO, result: StudyResult, *, as_json: bool) -> None:
+    if not as_json:
+        out.write(result.summary.rstrip("\n") + "\n")
+        return
+    path = result.output_directory / "recommendation.json"
+    try:
+        out.write(path.read_text(encoding="utf-8").rstrip("\n") + "\n")
+    except OSError as error:
+        raise StorageFailed(f"cannot be read: {error.strerror}", where=str(path)) from error

@@ -1,0 +1,26 @@
+"""Chooses how progress is shown: a live table on a terminal, plain lines everywhere else."""
+
+import os
+from typing import TextIO
+
+from flyball.agent.display_live import LiveDisplay
+from flyball.agent.display_plain import PlainDisplay
+
+_LEAST_COLUMNS = 40
+_LEAST_ROWS = 12
+
+
+def open_display(stream: TextIO) -> LiveDisplay | PlainDisplay:
+    """Return the display for ``stream``, to be entered as a context while the study runs."""
+    return LiveDisplay(stream) if _can_redraw(stream) else PlainDisplay(stream)
+
+
+def _can_redraw(stream: TextIO) -> bool:
+    if not stream.isatty() or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+        return False
+    try:
+        columns, rows = os.get_terminal_size(stream.fileno())
+    except OSError:
+        return False
+    # A terminal that has not been told its size says 0 x 0; it scrolls like any other.
+    return columns >= _LEAST_COLUMNS and rows >= _LEAST_ROWS

@@ -1,0 +1,83 @@
+"""Reads the history database into the records that are shown."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flyball.agent.history_records import PastExperiment, PastTrial
+from flyball.agent.redact import redact_command
+from flyball.database import open_database
+from flyball.history import History
+from flyball.history.records import RUNNING, ExperimentSummary, TrialRecord
+
+
+class HistoryReader:
+    """The experiments of one history, for showing."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def experiments(self) -> list[PastExperiment]:
+        """Return every experiment, the newest first."""
+        summaries = sorted(self._history.experiments(), key=lambda each: -each.experiment.created_time)
+        return [self._experiment(summary) for summary in summaries]
+
+    def trials(self, experiment: PastExperiment) -> list[PastTrial]:
+        """Return its trials, by number."""
+        return sorted(map(_trial, self._history.trials(experiment.id)), key=lambda trial: trial.number)
+
+    def _experiment(self, summary: ExperimentSummary) -> PastExperiment:
+        record = summary.experiment
+        recommendation = self._history.recommendation(record.id)
+        running = {RUNNING: summary.running_trials} if summary.running_trials else {}
+        return PastExperiment(
+            id=record.id,
+            name=record.name,
+            status=record.status,
+            created=record.created_time,
+            seconds=summary.duration_seconds,
+            command=tuple(redact_command(record.command)),
+            base_config=record.base_config,
+            space=record.space,
+            options=record.options,
+            seed=record.seed,
+            budget_seconds=record.budget_seconds,
+            output_directory=record.output_directory,
+            fingerprint=record.fingerprint,
+            outcomes={**summary.outcomes, **running},
+            best_samples_per_second=summary.best_samples_per_second,
+            verdict=summary.verdict,
+            recommendation=recommendation.document if recommendation else None,
+        )
+
+
+@contextmanager
+def open_history(url: str) -> Iterator[HistoryReader]:
+    """Yield a reader of the history at ``url``.
+
+    Raises:
+        DatabaseError: it cannot be used.
+    """
+    database = open_database(url)
+    try:
+        yield HistoryReader(History(database))
+    finally:
+        database.close()
+
+
+def _trial(record: TrialRecord) -> PastTrial:
+    return PastTrial(
+        number=record.number,
+        phase=record.phase,
+        outcome=record.outcome or RUNNING,
+        reason=record.reason or "",
+        launcher=record.launcher,
+        startup_seconds=record.startup_seconds,
+        total_seconds=record.total_seconds,
+        notes=record.notes,
+        assignment=record.configuration.assignment,
+        ds_config=record.configuration.ds_config,
+        arguments=record.configuration.arguments,
+        environment=record.configuration.environment,
+        probe=record.configuration.probe,
+        measurement=record.measurement.document if record.measurement else None,
+    )

@@ -1,0 +1,72 @@
+"""What ``flyball history`` shows of the past: plain records, which are also its JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastExperiment:
+    """One experiment."""
+
+    id: int
+    name: str
+    status: str
+    """``running``, ``finished`` or ``interrupted``."""
+    created: float
+    """Seconds since the epoch."""
+    seconds: float
+    """From its begin to its end, or to the last thing that a trial did."""
+    command: tuple[str, ...]
+    """With the values of secret options masked."""
+    base_config: Mapping[str, Any]
+    space: Mapping[str, Any]
+    options: Mapping[str, Any]
+    seed: int | None
+    budget_seconds: float | None
+    output_directory: str
+    fingerprint: Mapping[str, Any]
+    outcomes: Mapping[str, int]
+    """Trials by outcome, the running included."""
+    best_samples_per_second: float | None
+    verdict: str | None
+    recommendation: Mapping[str, Any] | None
+    """The content of ``recommendation.json``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastTrial:
+    """One trial."""
+
+    number: int
+    phase: str
+    outcome: str
+    """How it ended, or ``running``."""
+    reason: str
+    launcher: str | None
+    startup_seconds: float | None
+    total_seconds: float | None
+    notes: tuple[str, ...]
+    assignment: Mapping[str, Any]
+    ds_config: Mapping[str, Any]
+    arguments: Mapping[str, str]
+    environment: Mapping[str, str]
+    probe: Mapping[str, Any]
+    measurement: Mapping[str, Any] | None
+
+    @property
+    def rate(self) -> Mapping[str, float]:
+        """``point``, ``low`` and ``high`` of its samples/s; empty where there is none."""
+        return (self.measurement or {}).get("samples_per_second") or {}
+
+
+class Past(Protocol):
+    """Whatever holds past experiments."""
+
+    def experiments(self) -> Sequence[PastExperiment]:
+        """Return every experiment, the newest first."""
+        ...
+
+    def trials(self, experiment: PastExperiment) -> Sequence[PastTrial]:
+        """Return its trials, by number."""
+        ...

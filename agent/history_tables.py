@@ -1,0 +1,184 @@
+"""Draws past experiments and trials: tables on a terminal, nothing cut off in a pipe."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flyball.agent.durations import format_duration
+from flyball.agent.history_records import PastExperiment, PastTrial
+from flyball.agent.redact import redact_urls
+from flyball.agent.text import clean, describe_changes, describe_rate, describe_value
+from flyball.tuners.base import Configuration
+from flyball.tuners.recommendation import changes
+
+_PIPE_COLUMNS = 4096
+_SHOWN_ITEMS = 4
+
+
+def write(renderable: RenderableType, out: TextIO) -> None:
+    """Write to ``out``: as wide as the terminal is, or without limit where it is none."""
+    console = Console(file=out, highlight=False, width=None if out.isatty() else _PIPE_COLUMNS)
+    with console.capture() as captured:
+        console.print(renderable)
+    out.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def experiments_table(experiments: Sequence[PastExperiment]) -> Table:
+    """Return one row for each experiment."""
+    table = _table("name", "status", "verdict", ">x", ">trials", ">best/s", "started")
+    for experiment in experiments:
+        speedup = (experiment.recommendation or {}).get("speedup")
+        cells = (
+            experiment.name,
+            experiment.status,
+            experiment.verdict or "-",
+            f"{speedup['point']:.2f}" if speedup else "-",
+            str(sum(experiment.outcomes.values())),
+            describe_rate(experiment.best_samples_per_second),
+            _moment(experiment.created),
+        )
+        _add(table, cells)
+    return table
+
+
+def trials_table(trials: Sequence[PastTrial]) -> Table:
+    """Return one row for each trial; what failed says why."""
+    table = _table(">trial", "phase", "outcome", ">samples/s", ">took", "changes")
+    for trial in trials:
+        about = describe_changes(trial.assignment)
+        failed = trial.outcome not in ("completed", "running")
+        cells = (
+            str(trial.number),
+            trial.phase,
+            trial.outcome,
+            describe_rate(trial.rate.get("point")),
+            _span(trial.total_seconds) or "-",
+            f"{trial.reason}  ({about})" if failed else about,
+        )
+        _add(table, cells, style="yellow" if failed else "")
+    return table
+
+
+def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> Group:
+    """Return all there is to say of one experiment."""
+    found = experiment.recommendation or {}
+    facts = {
+        "experiment": f"{experiment.name} (id {experiment.id})",
+        "status": f"{experiment.status}, begun {_moment(experiment.created)}",
+        "took": _span(experiment.seconds),
+        "command": " ".join(experiment.command),
+        "results": experiment.output_directory,
+        "seed": experiment.seed,
+        "budget": _span(experiment.budget_seconds),
+        "machine": _flat(experiment.fingerprint),
+        "trials": ", ".join(f"{count} {outcome}" for outcome, count in experiment.outcomes.items()) or "none",
+        "best seen": f"{describe_rate(experiment.best_samples_per_second)} samples/s",
+        "verdict": experiment.verdict or "none yet",
+        "speed-up": _interval(found.get("speedup"), "x"),
+        "JSON alone": _interval(found.get("speedup_json"), "x"),
+        "because": "; ".join(found.get("reasons", ())),
+    }
+    parts: list[RenderableType] = [_facts(facts)]
+    if found.get("changes"):
+        parts += [Text(), _changes_table(found["changes"])]
+    if trials:
+        parts += [Text(), trials_table(trials)]
+    return Group(*parts)
+
+
+def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial | None) -> Group:
+    """Return all there is to say of one trial; its configuration as a difference from the user's own."""
+    facts = {
+        "trial": f"{trial.number} of {experiment.name}",
+        "phase": trial.phase,
+        "outcome": trial.outcome,
+        "reason": trial.reason,
+        "samples/s": _interval(trial.rate, ""),
+        "launcher": trial.launcher,
+        "start-up": _span(trial.startup_seconds),
+        "took": _span(trial.total_seconds),
+        "notes": "; ".join(trial.notes),
+        "knobs": describe_changes(trial.assignment),
+    }
+    own = Configuration(assignment={}, ds_config=experiment.base_config)
+    rows = _difference(_configuration(baseline) if baseline else own, _configuration(trial))
+    parts: list[RenderableType] = [_facts(facts), Text()]
+    parts.append(_changes_table(rows) if rows else Text("the configuration is yours"))
+    if trial.measurement:
+        parts += [Text(), _facts({key: _flat(value) for key, value in trial.measurement.items()})]
+    return Group(*parts)
+
+
+def _difference(before: Configuration, after: Configuration) -> list[dict[str, Any]]:
+    return [
+        {"place": change.place, "path": change.path, "before": change.before, "after": change.after}
+        for change in changes(before, after, {})
+    ]
+
+
+def _configuration(trial: PastTrial) -> Configuration:
+    return Configuration(
+        assignment=trial.assignment,
+        ds_config=trial.ds_config,
+        arguments=trial.arguments,
+        environment=trial.environment,
+        probe=trial.probe,
+    )
+
+
+def _changes_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    table = _table("where", "what", "yours", "becomes", "because")
+    for row in rows:
+        values = ("-" if row.get(side) is None else describe_value(row[side]) for side in ("before", "after"))
+        _add(table, (str(row["place"]), str(row["path"]), *values, str(row.get("reason", ""))))
+    return table
+
+
+def _facts(facts: Mapping[str, object]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in facts.items():
+        if value not in (None, ""):
+            table.add_row(clean(label), Text(redact_urls(clean(str(value)))))
+    return table
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{key}={_flat(each)}" for key, each in value.items() if each not in (None, [], ()))
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_flat(each) for each in value[:_SHOWN_ITEMS])
+        return f"{shown}, ... ({len(value)} in all)" if len(value) > _SHOWN_ITEMS else shown
+    return "" if value is None else describe_value(value)
+
+
+def _interval(interval: Mapping[str, float] | None, unit: str) -> str | None:
+    if not interval:
+        return None
+    low, high = (describe_rate(interval.get(bound)) for bound in ("low", "high"))
+    return f"{describe_rate(interval['point'])}{unit} ({low} to {high})"
+
+
+def _span(seconds: float | None) -> str | None:
+    return format_duration(seconds) if seconds is not None else None
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for title in titles:
+        right = title.startswith(">")
+        table.add_column(title.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _add(table: Table, cells: Iterable[str], *, style: str = "") -> None:
+    table.add_row(*(Text(clean(cell)) for cell in cells), style=style)

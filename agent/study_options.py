@@ -1,0 +1,102 @@
+"""Checks what typer cannot: values of our own options against each other and against the machine."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from flyball.errors import OptionError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_KEY_PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+def check_name(name: str | None) -> str | None:
+    """Return ``name`` when it can be a folder's name too, else raise OptionError."""
+    if name is None or _NAME.fullmatch(name):
+        return name
+    mend = "use up to 64 letters, digits, dots, dashes and underscores, the first a letter or digit"
+    raise OptionError(f"'{name}' cannot name an experiment", where="--name", mend=mend)
+
+
+def parse_memory_limit_ratio(text: str) -> float:
+    """Return the share of the device's memory that ``text`` stands for: above 0, at most 1.
+
+    Raises:
+        OptionError: it is no number or out of range.
+    """
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = math.nan
+    if 0 < ratio <= 1:
+        return ratio
+    mend = "write a share of the device's memory above 0 and up to 1, as in 0.90"
+    raise OptionError(f"'{text}' is no share", where="--memory-limit-ratio", mend=mend)
+
+
+def parse_whole(text: str | None, *, where: str, least: int, most: int | None = None) -> int | None:
+    """Return the whole number that ``text`` stands for, None for None.
+
+    Raises:
+        OptionError: it is no whole number, or lies outside ``least`` to ``most``; ``where`` is the option.
+    """
+    if text is None:
+        return None
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+    number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+    if number is None or number < least or (most is not None and number > most):
+        raise OptionError(f"'{text}' does not fit", where=where, mend=f"write a whole number {limits}")
+    return number
+
+
+def parse_maps(pairs: Sequence[str]) -> dict[str, str]:
+    """Return config key path to command option from ``KEY=OPTION`` pairs.
+
+    Raises:
+        OptionError: a pair is malformed, or a key or an option stands in two of them.
+    """
+    example = "write KEY=OPTION, as in train_micro_batch_size_per_gpu=--per_device_train_batch_size"
+    maps: dict[str, str] = {}
+    for pair in pairs:
+        key, _, option = pair.partition("=")
+        if not _KEY_PATH.fullmatch(key) or not re.fullmatch(r"--?[A-Za-z][\w.-]*", option):
+            raise OptionError(f"'{pair}' maps nothing", where="--map", mend=example)
+        if key in maps:
+            raise OptionError(f"{key} is mapped twice", where="--map", mend="give each key one option")
+        if option in maps.values():
+            raise OptionError(f"{option} is mapped twice", where="--map", mend="give each option one key")
+        maps[key] = option
+    return maps
+
+
+def absolute_folder(path: Path | None, cwd: Path, *, where: str) -> Path | None:
+    """Return ``path`` made absolute; what is there may be a folder or nothing yet, else OptionError."""
+    if path is None:
+        return None
+    whole = absolute(path, cwd)
+    blocking = next((part for part in (whole, *whole.parents) if part.exists()), whole)
+    if blocking.exists() and not blocking.is_dir():
+        raise OptionError(
+            f"{blocking} is not a folder", where=where, mend="name a folder, there or to be made"
+        )
+    return whole
+
+
+def absolute(path: Path, cwd: Path) -> Path:
+    """Return ``path`` with ``~`` expanded and seen from ``cwd``, links kept as they are."""
+    return cwd / path.expanduser()
+
+
+def check_together(*, dry_run: bool, as_json: bool, resume: str | None, name: str | None) -> None:
+    """Raise OptionError for options that contradict each other."""
+    if dry_run and as_json:
+        raise OptionError(
+            "a dry run recommends nothing", where="--json", mend="leave out --json or --dry-run"
+        )
+    if dry_run and resume is not None:
+        mend = "leave out --resume or --dry-run"
+        raise OptionError("a dry run launches nothing, a resumed study does", where="--dry-run", mend=mend)
+    if resume is not None and name is not None:
+        mend = "leave out --name, or start anew without --resume"
+        raise OptionError("a resumed experiment has its name already", where="--name", mend=mend)

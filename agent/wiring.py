@@ -1,0 +1,55 @@
+"""What the commands are connected to: handed in, so that a test can connect them to something else."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+from flyball.agent.history_records import Past
+from flyball.tuners.base import StudyObserver
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.options import RunStudy, StudyOptions, StudyResult
+
+
+def run_real_study(
+    options: StudyOptions, *, observer: StudyObserver, interruption: Interruption
+) -> StudyResult:
+    """Run ``tuners.study.run_study``, imported only now: ``--help`` must not wait for Optuna."""
+    from flyball.tuners.study import run_study
+
+    return run_study(options, observer=observer, interruption=interruption)
+
+
+@contextmanager
+def open_real_history(url: str) -> Iterator[Past]:
+    """Yield what ``agent.history_reader`` reads at ``url``; SQLAlchemy is imported only now."""
+    from flyball.agent.history_reader import open_history
+
+    with open_history(url) as history:
+        yield history
+
+
+@dataclass(kw_only=True, slots=True)
+class Wiring:
+    """One invocation of the command line."""
+
+    run_study: RunStudy = run_real_study
+    open_history: Callable[[str], AbstractContextManager[Past]] = open_real_history
+    command: tuple[str, ...] | None = None
+    """What stood after ``--``; None where there was no ``--``."""
+    debug: bool = False
+    """Set by ``--debug``: tracebacks are shown."""
+
+    interrupted: bool = False
+    """Set when the user asked a study to finish early: it reported, and can be resumed."""
+
+    @property
+    def out(self) -> TextIO:
+        """Where results go."""
+        return sys.stdout
+
+    @property
+    def err(self) -> TextIO:
+        """Where errors go, and progress when the result is JSON."""
+        return sys.stderr

@@ -1,0 +1,64 @@
+"""Turns the probe on in this process."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from typing import Any
+
+from flyball.runner.probe.collectives import COUNTS
+from flyball.runner.probe.failures import report, watch_exceptions
+from flyball.runner.probe.imports import FINDER, install_finder
+from flyball.runner.probe.settings import Settings
+from flyball.runner.probe.watch import SLOT, Probe
+
+
+def start(settings: Settings, *, speaks: bool) -> Probe:
+    """Make ``settings`` the ones in force: hooks go in once, a forked child's own settings replace the
+    parent's.
+    """
+    first = SLOT.probe is None
+    probe = Probe(settings, speaks=speaks)
+    SLOT.probe = probe
+    COUNTS.clear()
+    if first:
+        atexit.register(leave)
+    install_finder()
+    watch_exceptions()
+    if probe.trial and settings.guard_writes:
+        _guard(probe)
+    FINDER.when_imported("deepspeed", _deepspeed_imported)
+    return probe
+
+
+def _guard(probe: Probe) -> None:
+    from flyball.runner.probe.guard import guard_writes
+    from flyball.runner.probe.guard_libraries import guard_libraries
+
+    guard_writes(probe)
+    guard_libraries()
+
+
+def _deepspeed_imported(module: Any) -> None:
+    probe = SLOT.probe
+    if probe is not None:
+        probe.safely(_watch, module)
+
+
+def _watch(module: Any) -> None:
+    from flyball.runner.probe.deepspeed_hooks import watch_deepspeed
+
+    watch_deepspeed(module)
+
+
+def leave(reason: str | None = None) -> None:
+    """Write the last records; for ``atexit``, and for whoever leaves by ``os._exit``.
+
+    A script may have replaced ``sys.excepthook``: the interpreter still remembers the exception it died of.
+    """
+    probe = SLOT.probe
+    if probe is None or (probe.journal.is_open is False and not probe.speaks):
+        return
+    died_of = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    probe.safely(report, probe, died_of)
+    probe.finish(reason or ("exception" if probe.exception is not None else "exit"))

@@ -1,0 +1,116 @@
+"""Counts the bytes that DeepSpeed hands to its collectives.
+
+Counted is the payload of this rank's call: the tensor for all_reduce, broadcast, reduce, send and recv; the
+larger side (the gathered or the unreduced one) for all_gather, reduce_scatter, gather and scatter; the input
+for all_to_all. A group of one rank moves nothing and counts nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from flyball.runner.probe.watch import SLOT
+
+PAYLOAD = {
+    "all_reduce": (0, "tensor"),
+    "inference_all_reduce": (0, "tensor"),
+    "all_reduce_coalesced": (0, "tensors"),
+    "broadcast": (0, "tensor"),
+    "reduce": (0, "tensor"),
+    "reduce_scatter": (1, "input_list"),
+    "reduce_scatter_tensor": (1, "input_tensor"),
+    "all_gather": (0, "tensor_list"),
+    "all_gather_into_tensor": (0, "output_tensor"),
+    "all_gather_base": (0, "output_tensor"),
+    "all_gather_coalesced": (0, "output_tensors"),
+    "all_to_all_single": (1, "input"),
+    "all_to_all": (1, "input_tensor_list"),
+    "gather": (1, "gather_list"),
+    "scatter": (1, "scatter_list"),
+    "send": (0, "tensor"),
+    "recv": (0, "tensor"),
+    "isend": (0, "tensor"),
+    "irecv": (0, "tensor"),
+}
+"""Method of DeepSpeed's backend to the place and name of the argument that is counted."""
+
+
+class Counts:
+    """Bytes by op since they were last taken, and what counting cost."""
+
+    __slots__ = ("bytes", "cost", "group_sizes")
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, int] = {}
+        self.cost = 0.0
+        self.group_sizes: dict[Any, int] = {}
+
+    def add(self, op: str, payload: Any, group: Any, size_of: Callable[[Any], int]) -> None:
+        """Count one call."""
+        size = self.group_sizes.get(group)
+        if size is None:
+            size = self.group_sizes[group] = size_of(group)
+        if size > 1:
+            self.bytes[op] = self.bytes.get(op, 0) + payload_bytes(payload)
+
+    def take(self) -> str:
+        """The counts as JSON; they start again at nothing."""
+        text = "{" + ",".join(f'"{op}":{count}' for op, count in self.bytes.items()) + "}"
+        self.bytes.clear()
+        return text
+
+    def take_cost(self) -> float:
+        """Seconds spent counting since the last call."""
+        cost, self.cost = self.cost, 0.0
+        return cost
+
+    def clear(self) -> None:
+        """Forget everything, groups included: a new activation."""
+        self.bytes.clear()
+        self.group_sizes.clear()
+        self.cost = 0.0
+
+
+COUNTS = Counts()
+
+
+def payload_bytes(payload: Any) -> int:
+    """Bytes of a tensor or of a list of them; 0 for what a rank that is not the root passes."""
+    if payload is None:
+        return 0
+    if isinstance(payload, (list, tuple)):
+        return sum(map(payload_bytes, payload))
+    return int(payload.nbytes)
+
+
+def watch_backend(backend: Any, module: Any) -> None:
+    """Wrap the collectives of DeepSpeed's TorchBackend class; a second call changes nothing."""
+    if backend.__dict__.get("_flyball_counted"):
+        return
+    backend._flyball_counted = True
+    # Traced into a compiled graph, the counting would be a side effect that dynamo guards on.
+    untraced = getattr(module, "disable_compiler_collective", None) or (lambda function: function)
+    for op, (place, name) in PAYLOAD.items():
+        original = backend.__dict__.get(op)
+        if callable(original):
+            setattr(backend, op, untraced(_counted(op, original, place, name)))
+
+
+def _counted(op: str, original: Callable[..., Any], place: int, name: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        probe = SLOT.probe
+        if probe is not None and probe.watching:
+            begun = perf_counter()
+            try:
+                payload = kwargs[name] if name in kwargs else args[place]
+                COUNTS.add(op, payload, kwargs.get("group"), self.get_world_size)
+            except Exception:  # counting must not break a collective
+                probe.failed()
+            COUNTS.cost += perf_counter() - begun
+        return original(self, *args, **kwargs)
+
+    return counted

@@ -1,0 +1,46 @@
+"""Applies the knobs that work on an unchanged script, and watches for the proof that they act."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from flyball.runner.probe.meter import Meter
+from flyball.runner.probe.watch import Probe
+
+SETTLED_STEPS = 3
+"""By then everything that compiles has compiled, or will not."""
+
+
+def apply_knobs(probe: Probe, engine: Any, meter: Meter) -> None:
+    """Apply ``settings.knobs`` to a new engine; what a knob itself raises is the configuration's failure."""
+    knobs = probe.settings.knobs
+    wanted = knobs.get("compile")
+    if wanted:
+        compile_engine(probe, engine, meter, wanted if isinstance(wanted, Mapping) else {})
+    if knobs.get("powersgd"):
+        from flyball.runner.probe.powersgd import compress_gradients
+
+        compress_gradients(probe, engine, meter, knobs["powersgd"])
+
+
+def compile_engine(probe: Probe, engine: Any, meter: Meter, arguments: Mapping[str, Any]) -> None:
+    """Call ``engine.compile`` and report the number of graphs that dynamo made of the module."""
+    engine.compile(**arguments)
+    reported = -1
+
+    def witness(_: Any) -> None:
+        nonlocal reported
+        graphs = compiled_graphs()
+        if graphs != reported and (graphs or meter.step >= SETTLED_STEPS):
+            reported = graphs
+            probe.say("witness", knob="compile", value={"graphs": graphs})
+
+    meter.at_boundary.append(witness)
+
+
+def compiled_graphs() -> int:
+    """Graphs that dynamo has compiled in this process; the counter is torch's own."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo is not None else 0

@@ -1,0 +1,152 @@
+"""Loss, memory and device time of a rank, read without ever waiting for the device."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections import deque
+from typing import Any
+
+LOSS_INTERVAL_SECONDS = 0.02
+LOSS_SLOTS = 64
+BUFFERS = 4
+MARK_INTERVAL_SECONDS = 0.02
+EVENTS = 64
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class HostReadings:
+    """On CPU a loss is just a number, and memory is the process's own."""
+
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def loss(self, tensor: Any) -> None:
+        """Take the loss of one micro batch."""
+        self._losses.append(tensor.item())
+
+    def boundary(self, step: int, *, mean: bool) -> tuple[int, float] | None:
+        """Close a step; return ``(step, loss)`` of the newest step whose loss is known, or None."""
+        if not self._losses:
+            return None
+        total = sum(self._losses)
+        known = (step, total / len(self._losses) if mean else total)
+        self._losses.clear()
+        return known
+
+    def memory(self) -> str:
+        """The memory mapping as JSON: resident set and its peak, in bytes."""
+        resident = int(os.pread(self._statm, 128, 0).split()[1]) * PAGE_BYTES
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return f'{{"rss":{resident},"peak_rss":{max(peak, resident)}}}'
+
+    def device_seconds(self) -> tuple[int, float] | None:
+        """No device, no device time."""
+        return None
+
+
+class SilentReadings(HostReadings):
+    """For an accelerator that is neither CPU nor CUDA: a loss there cannot be read without waiting."""
+
+    def loss(self, tensor: Any) -> None:
+        """Leave the loss unknown."""
+
+
+class CudaReadings:
+    """Copies losses to pinned memory and records events at boundaries; both are read when they are ready."""
+
+    def __init__(self, torch: Any, device_index: int) -> None:
+        self._torch = torch
+        self._device = device_index
+        self._statistics = torch._C._cuda_memoryStats
+        self._free = [
+            (torch.empty(LOSS_SLOTS, dtype=torch.float32, pin_memory=True), torch.cuda.Event())
+            for _ in range(BUFFERS)
+        ]
+        self._filling: tuple[Any, Any] | None = None
+        self._filled = 0
+        self._skipping = False
+        self._copied_at = 0.0
+        self._flying: deque[tuple[int, Any, Any, int, bool]] = deque()
+        self._events: deque[tuple[int, Any]] = deque()
+        self._spare: list[Any] = []
+        self._marked_at = 0.0
+        self._opened = False
+
+    def loss(self, tensor: Any) -> None:
+        """Start the copy of one micro batch's loss, in stream order, ahead of its backward."""
+        if self._filling is None:
+            now = time.monotonic()
+            self._skipping = self._skipping or not self._free or now - self._copied_at < LOSS_INTERVAL_SECONDS
+            if self._skipping:
+                return
+            self._copied_at = now
+            self._filling = self._free.pop()
+        if self._filled < LOSS_SLOTS:
+            buffer, event = self._filling
+            buffer[self._filled].copy_(tensor.detach().reshape(()), non_blocking=True)
+            event.record()
+        self._filled += 1
+
+    def boundary(self, step: int, *, mean: bool) -> tuple[int, float] | None:
+        """Close a step; return ``(step, loss)`` of the newest step whose loss has arrived, or None."""
+        self._mark(step)
+        if self._filling is not None:
+            self._flying.append((step, *self._filling, self._filled, mean))
+        self._filling, self._filled, self._skipping = None, 0, False
+        known = None
+        while self._flying and self._flying[0][2].query():
+            at, buffer, event, count, averaged = self._flying.popleft()
+            values = buffer[: min(count, LOSS_SLOTS)].tolist()
+            average = sum(values) / len(values)
+            known = (at, average if averaged else average * count)
+            self._free.append((buffer, event))
+        return known
+
+    def _mark(self, step: int) -> None:
+        # Two boundaries in a row make one reading; of very short steps not every one is worth two events.
+        now = time.monotonic()
+        opens = now - self._marked_at >= MARK_INTERVAL_SECONDS
+        if not opens and not self._opened:
+            return
+        self._opened = opens
+        if opens:
+            self._marked_at = now
+        if len(self._events) < EVENTS:
+            event = self._spare.pop() if self._spare else self._torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._events.append((step, event))
+
+    def device_seconds(self) -> tuple[int, float] | None:
+        """``(step, seconds)`` of the newest step whose two boundary events have both been passed."""
+        known = None
+        while len(self._events) > 1 and self._events[1][1].query():
+            before, begun = self._events.popleft()
+            step, ended = self._events[0]
+            if step == before + 1:
+                known = (step, begun.elapsed_time(ended) / 1e3)
+            self._spare.append(begun)
+        return known
+
+    def memory(self) -> str:
+        """The caching allocator's counters as JSON, in bytes; the raw call, which does not synchronize."""
+        found = self._statistics(self._device)
+        allocated, reserved = found["allocated_bytes"]["all"], found["reserved_bytes"]["all"]
+        return (
+            f'{{"allocated":{allocated["current"]},"reserved":{reserved["current"]},'
+            f'"active":{found["active_bytes"]["all"]["current"]},'
+            f'"inactive_split":{found["inactive_split_bytes"]["all"]["current"]},'
+            f'"peak_allocated":{allocated["peak"]},"peak_reserved":{reserved["peak"]},'
+            f'"retries":{found["num_alloc_retries"]},"ooms":{found["num_ooms"]}}}'
+        )
+
+
+def readings_for(torch: Any, device: Any) -> Any:
+    """The readings that fit a device."""
+    if device.type == "cpu":
+        return HostReadings()
+    if device.type == "cuda" and torch.version.cuda is not None:
+        return CudaReadings(torch, device.index or 0)
+    return SilentReadings()

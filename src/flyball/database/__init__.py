@@ -1,0 +1,6 @@
+"""One database by URL: SQLite on a local disk, or PostgreSQL where hosts share it."""
+
+from flyball.database.connection import Database
+from flyball.database.opening import open_database
+
+__all__ = ["Database", "open_database"]

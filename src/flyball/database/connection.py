@@ -1,0 +1,86 @@
+"""An open database: sessions that read, sessions that write, and its errors in the user's words."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from flyball.database.address import SQLITE, Address
+from flyball.database.faults import running
+
+BEGIN = "flyball_begin"
+"""Execution option: how a SQLite transaction of this engine begins."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Database:
+    """A database that was checked and brought to the newest schema; close it when done."""
+
+    address: Address
+    engine: Engine = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """The whole URL, password included, with the driver that flyball uses; for Optuna's storage."""
+        return self.address.text
+
+    @property
+    def place(self) -> str:
+        """The database as people may see it: a path, or a URL with its password masked."""
+        return self.address.place
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of this machine."""
+        return self.engine.dialect.name == SQLITE
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one state of the database; what is changed in it is dropped.
+
+        Raises:
+            StorageFailed: the database gave out.
+        """
+        with self.guard(), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give a session whose changes are committed at the end, or dropped when an exception leaves it.
+
+        SQLite takes the write lock at the start (BEGIN IMMEDIATE): a transaction that reads first and writes
+        later fails at once when another has written in between, whatever its timeout.
+
+        Raises:
+            StorageFailed: the database gave out; nothing of the session was kept.
+        """
+        with self.guard(), Session(immediate(self.engine)) as session, session.begin():
+            yield session
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Turn database errors inside, Optuna's on the same database included, into StorageFailed."""
+        return running(self.address)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def immediate(engine: Engine) -> Engine:
+    """Return the same engine, with SQLite transactions that take the write lock when they begin."""
+    return engine.execution_options(**{BEGIN: "IMMEDIATE"})
+
+
+def begin(connection: Connection) -> None:
+    """Begin a SQLite transaction; SQLAlchemy's begin event, since sqlite3's own control is switched off."""
+    kind = connection.get_execution_options().get(BEGIN, "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")

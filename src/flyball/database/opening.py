@@ -1,0 +1,46 @@
+"""Opens the history's database, or says in one line why it cannot be used."""
+
+from pathlib import Path
+
+from flyball.database.address import parse_address
+from flyball.database.connection import Database
+from flyball.database.faults import opening
+from flyball.database.file_system import MOUNTS
+from flyball.database.postgresql import postgresql_engine
+from flyball.database.schema import upgrade
+from flyball.database.sqlite_file import prepare_for_writing, sqlite_engine
+
+
+def open_database(
+    url: str, *, for_reading: bool = False, busy_timeout_seconds: float = 10.0, mounts: Path = MOUNTS
+) -> Database:
+    """Open a database by its SQLAlchemy URL, check that it can be used and bring its schema up to date.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+        for_reading: makes no file, and does not need the write lock unless the schema is old.
+        busy_timeout_seconds: how long to wait for another process's write lock, now and later.
+        mounts: what the kernel says is mounted, proc_pid_mountinfo(5).
+
+    Raises:
+        DatabaseError: the database cannot be used; says where and what to do, never with a password.
+    """
+    address = parse_address(url)
+    with opening(address):
+        if address.path is None:
+            engine = postgresql_engine(address)
+        else:
+            engine = sqlite_engine(
+                address.path,
+                busy_timeout_seconds=busy_timeout_seconds,
+                for_reading=for_reading,
+                mounts=mounts,
+            )
+        try:
+            if address.path is not None and not for_reading:
+                prepare_for_writing(engine, address.place)
+            upgrade(engine, address.place, lock_timeout_seconds=busy_timeout_seconds)
+        except BaseException:
+            engine.dispose()
+            raise
+    return Database(address=address, engine=engine)

@@ -1,0 +1,89 @@
+"""Opening a SQLite file: local, writable, with a write-ahead log."""
+
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from flyball.database.address import SQLITE, parse_address
+from flyball.database.connection import begin, immediate
+from flyball.database.file_system import NETWORK_FILE_SYSTEMS, file_system_of
+from flyball.errors import DatabaseError
+from flyball.settings import history_url, state_folder
+
+
+def sqlite_engine(path: Path, *, busy_timeout_seconds: float, for_reading: bool, mounts: Path) -> Engine:
+    """Return an engine on a file that can be used; made with its folder where it is the default.
+
+    Raises:
+        DatabaseError: the path cannot hold a database.
+    """
+    _require_local(path, mounts)
+    _require_place(path, for_reading=for_reading)
+    engine = create_engine(URL.create(SQLITE, database=str(path)))
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # SQLAlchemy's own advice for SQLite: its driver begins no transaction, the begin event does.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {round(busy_timeout_seconds * 1000)}")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def prepare_for_writing(engine: Engine, place: str) -> None:
+    """Switch the file to a write-ahead log, and write to it once to know that it can be."""
+    with engine.connect() as connection:
+        raw = connection.connection.cursor()
+        mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        raw.close()
+    if mode != "wal":
+        raise DatabaseError(
+            "its disk cannot hold a write-ahead log", where=place, mend="put it on another local disk"
+        )
+    with immediate(engine).connect() as connection, connection.begin() as transaction:
+        # On a read-only file even BEGIN IMMEDIATE only reads: write something, and take it back.
+        version = connection.scalar(text("PRAGMA user_version"))
+        connection.execute(text(f"PRAGMA user_version = {version}"))
+        transaction.rollback()
+
+
+def _require_local(path: Path, mounts: Path) -> None:
+    kind = file_system_of(path, mounts=mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise DatabaseError(
+            f"lies on a network file system ({kind}), where SQLite loses data",
+            where=str(path),
+            mend="name a file on a local disk with --db sqlite:////path, or use PostgreSQL",
+        )
+
+
+def _require_place(path: Path, *, for_reading: bool) -> None:
+    if path.is_dir():
+        mend = f"name a file in it, for example sqlite:///{path / 'history.db'}"
+        raise DatabaseError("is a folder", where=str(path), mend=mend)
+    if for_reading and not path.exists():
+        raise DatabaseError("there is no such database", where=str(path), mend="check the path after --db")
+    if not path.parent.is_dir():
+        if path != parse_address(history_url()).path:
+            mend = f"make it with mkdir -p {path.parent}"
+            raise DatabaseError("its folder does not exist", where=str(path), mend=mend)
+        _make_private(state_folder())
+
+
+def _make_private(folder: Path) -> None:
+    # XDG base directory specification: what is missing is made with mode 0700.
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(
+            f"cannot be made: {error.strerror}", where=str(folder), mend="set FLYBALL_STATE_DIR, or give --db"
+        ) from error

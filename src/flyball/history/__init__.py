@@ -1,0 +1,7 @@
+"""What was tried, what came of it: one database beside Optuna's tables."""
+
+from flyball.history.digest import command_digest
+from flyball.history.owner import Owner
+from flyball.history.store import History
+
+__all__ = ["History", "Owner", "command_digest"]

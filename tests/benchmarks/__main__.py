@@ -1,0 +1,39 @@
+"""Lists the benchmarks, or runs one: ``python tests/benchmarks [NAME [its arguments]]``."""
+
+import ast
+import runpy
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def benchmarks() -> dict[str, Path]:
+    """Every benchmark by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_")}
+
+
+def summary(path: Path) -> str:
+    """The first line of a benchmark's docstring."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+
+
+def main(arguments: list[str]) -> int:
+    """List or run; return the exit status."""
+    known = benchmarks()
+    if not arguments:
+        for name, path in known.items():
+            print(f"{name:<28} {summary(path)}")
+        return 0
+    name, *rest = arguments
+    if name not in known:
+        print(f"no benchmark named {name!r}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    sys.argv = [str(known[name]), *rest]
+    sys.path[0] = str(FOLDER)
+    runpy.run_path(str(known[name]), run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""An exhaustive grid of the reference workload against whole studies with a quarter of its trials.
+
+    python tests/benchmarks grid [--seeds 5] [--rounds 4] [--folder DIR]
+
+Every point of ``grid.yaml`` is run once. Then one study a seed, with at most a quarter as many search trials;
+what they recommend is run again, interleaved with the top five of the grid.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from _runs import Runs, autotune, configuration_of, reference_command, verdict, with_binaries
+
+from flyball.tuners.base import Configuration
+
+SPACE = Path(__file__).parent / "grid.yaml"
+
+
+def main() -> int:
+    """Run it; the exit status says whether the figure was met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--most", type=int, default=None, help="points of the grid, for a quick look")
+    parser.add_argument("--folder", type=Path, default=None)
+    arguments = parser.parse_args()
+    with_binaries()
+    folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="flyball-grid-"))).absolute()
+    runs = Runs.begin(folder / "grid")
+    try:
+        return compare(runs, arguments, folder)
+    finally:
+        runs.launcher.close()
+
+
+def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
+    """Make the grid, the studies, and the comparison."""
+    space = runs.space(SPACE)
+    points = list(itertools.islice(space.enumerate(), arguments.most))
+    print(f"{len(points)} points", flush=True)
+    began = time.monotonic()
+    grid: list[tuple[float, Configuration]] = []
+    for number, point in enumerate(points):
+        rate = runs.rate(space.render(point))
+        grid.append((rate, space.render(point)))
+        print(f"{number:>4} {rate:8.1f}  {json.dumps(point)}", flush=True)
+    grid_seconds = time.monotonic() - began
+    grid.sort(key=lambda entry: -entry[0])
+    own = runs.rate(space.render(space.baseline_assignment()))
+    print(f"grid: {grid_seconds:.0f} s; best {grid[0][0]:.1f}, yours {own:.1f} samples/s", flush=True)
+    candidates = {f"grid {rank + 1}": configuration for rank, (_, configuration) in enumerate(grid[:5])}
+    best_file = folder / "ds_config_grid_best.json"
+    best_file.write_text(json.dumps(grid[0][1].ds_config, indent=2) + "\n")
+    for seed in range(arguments.seeds):
+        found = autotune(
+            folder / f"seed-{seed}",
+            reference_command(),
+            *("--space", str(SPACE), "--trials", str(len(points) // 4), "--seed", str(seed)),
+        )
+        print(f"seed {seed}: {found['verdict']} {found['speedup']}", flush=True)
+        candidates[f"seed {seed}"] = configuration_of(found["recommended"])
+    rates = runs.interleaved(candidates, arguments.rounds)
+    for key, rate in rates.items():
+        print(f"{key:<8} {rate:8.1f} samples/s", flush=True)
+    best = max(rate for key, rate in rates.items() if key.startswith("grid"))
+    ratios = [rate / best for key, rate in rates.items() if key.startswith("seed")]
+    middle = statistics.median(ratios) if ratios else 0.0
+    text = f"{middle:.3f} ({', '.join(f'{ratio:.3f}' for ratio in ratios)})"
+    asked = f"0.97 of the best of at least 96 points in {len(points) // 4} trials, median of 5 seeds"
+    return 0 if verdict(asked, text, met=middle >= 0.97 and len(points) >= 96) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

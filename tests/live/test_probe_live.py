@@ -1,0 +1,148 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.collectors.journal import RankJournal, read_folder
+from flyball.runner.probe_install import install
+
+pytestmark = pytest.mark.live
+
+CONFIG = {
+    "train_micro_batch_size_per_gpu": 32,
+    "gradient_accumulation_steps": 2,
+    "optimizer": {"type": "AdamW", "params": {"lr": 1e-3, "torch_adam": True}},
+    "bf16": {"enabled": True},
+    "zero_optimization": {"stage": 1},
+}
+TRAIN = """
+import argparse, deepspeed, torch
+parser = deepspeed.add_config_arguments(argparse.ArgumentParser())
+parser.add_argument("--local_rank", type=int, default=0)
+args = parser.parse_args()
+deepspeed.init_distributed()
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+engine, *_ = deepspeed.initialize(args=args, model=model, model_parameters=model.parameters())
+_, state = engine.load_checkpoint("ckpt")
+for step in range(state["step"], 6):
+    for _ in range(engine.gradient_accumulation_steps()):
+        loss = engine(torch.randn(4, 64, dtype=next(engine.parameters()).dtype)).float().square().mean()
+        engine.backward(loss)
+        engine.step()
+    if step == 3:
+        engine.save_checkpoint("ckpt", client_state={"step": step})
+        engine.eval()
+        with torch.no_grad():
+            engine(torch.randn(100, 64, dtype=next(engine.parameters()).dtype))
+        engine.train()
+"""
+PIPELINE = """
+import argparse, deepspeed, torch
+from deepspeed.pipe import LayerSpec, PipelineModule
+parser = deepspeed.add_config_arguments(argparse.ArgumentParser())
+parser.add_argument("--local_rank", type=int, default=0)
+args = parser.parse_args()
+deepspeed.init_distributed()
+def loss(output, labels):
+    return torch.nn.functional.cross_entropy(output.flatten(0, 1), labels.flatten())
+layers = [LayerSpec(torch.nn.Embedding, 16, 32), LayerSpec(torch.nn.Linear, 32, 16)]
+model = PipelineModule(layers, num_stages=2, loss_fn=loss)
+engine, *_ = deepspeed.initialize(args=args, model=model, model_parameters=list(model.parameters()))
+def batches():
+    while True:
+        ids = torch.randint(0, 16, (3, 8))
+        yield ids, ids
+for step in range(4):
+    engine.train_batch(batches())
+    engine.eval_batch(batches())
+"""
+
+
+def launch(
+    folder: Path, script: str, config: dict[str, Any], *, ranks: int, **settings: Any
+) -> dict[int, RankJournal]:
+    """Run a script under an installed probe: by ``deepspeed``, or by python where there is one rank."""
+    (folder / "user").mkdir()
+    (folder / "user" / "train.py").write_text(script)
+    (folder / "ds.json").write_text(json.dumps(config))
+    trial = folder / "trial"
+    given = {
+        "purpose": "trial", "directory": str(trial), "checkpoint_directory": str(trial / "checkpoints"),
+        "guard_writes": True, "max_records_per_second": 1e9, "budget_ratio": 1e9, **settings,
+    }  # fmt: skip
+    environment = {
+        **os.environ,
+        **install(folder / "probe", given),
+        "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+    start = [
+        str(Path(sys.executable).with_name("deepspeed")),
+        "--num_gpus",
+        str(ranks),
+        "--master_port",
+        "29641",
+    ]
+    if ranks == 1:
+        start = [sys.executable]
+        environment |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29642"}
+    done = subprocess.run(
+        [*start, "train.py", "--deepspeed_config", str(folder / "ds.json")],
+        env=environment, cwd=folder / "user", capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return read_folder(trial)
+
+
+def test_an_engine_of_deepspeed_is_measured_and_leaves_the_user_alone(tmp_path: Path) -> None:
+    journal = launch(tmp_path, TRAIN, CONFIG, ranks=1, knobs={"compile": {"backend": "eager"}})[0]
+    assert journal.of_kind("probe_off") == []
+    header = journal.header
+    assert header is not None
+    assert (header["engine_class"], header["zero_stage"], header["config_source"]) == (
+        "DeepSpeedEngine",
+        1,
+        "file",
+    )
+    assert (header["micro_batch"], header["accumulation"], header["parameters"]) == (32, 2, 2 * 64 * 65)
+    steps = journal.steps()
+    # The config says 32, the script feeds 4, twice a step.
+    assert [step["samples"] for step in steps] == [8] * 6
+    assert [step["forwards"] for step in steps] == [2] * 6
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    edges = [(record["phase"], record["edge"]) for record in journal.of_kind("pause")]
+    assert edges == [
+        ("checkpointing", "begin"), ("checkpointing", "end"), ("evaluating", "begin"), ("evaluating", "end"),
+    ]  # fmt: skip
+    assert [record["what"] for record in journal.of_kind("redirect")] == [
+        "load_checkpoint",
+        "save_checkpoint",
+    ]
+    assert journal.last("witness")["value"]["graphs"] > 0  # type: ignore[index]
+    assert journal.last("end")["steps"] == 6  # type: ignore[index]
+    assert [path.name for path in (tmp_path / "user").iterdir()] == ["train.py"]
+    assert (tmp_path / "trial" / "checkpoints" / "ckpt" / "latest").exists()
+
+
+def test_all_stages_of_a_pipeline_report_the_same_samples(tmp_path: Path) -> None:
+    config = {key: value for key, value in CONFIG.items() if key not in ("bf16", "zero_optimization")}
+    journals = launch(tmp_path, PIPELINE, config, ranks=2)
+    assert sorted(journals) == [0, 1]
+    for rank, journal in journals.items():
+        assert journal.of_kind("probe_off") == []
+        header = journal.header
+        assert header is not None
+        assert (header["engine_class"], header["pipeline_stage"]) == ("PipelineEngine", rank)
+        steps = journal.steps()
+        assert [(step["samples"], step["tokens"]) for step in steps] == [(6, 48)] * 4
+        assert {"send", "recv"} <= set(steps[1]["communicated"])
+        assert len(journal.of_kind("pause")) == 8
+    losses = [[step["loss"] for step in journal.steps()] for journal in journals.values()]
+    assert losses[0] == losses[1]
+    assert None not in losses[0]

@@ -1,0 +1,3 @@
+class TorchBackend:
+    def all_reduce(self, tensor, group=None):
+        pass

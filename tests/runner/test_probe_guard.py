@@ -1,0 +1,112 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.runner.probe_fakes import read
+
+from flyball.runner.probe_install import install
+
+ATTEMPTS = {
+    "append": "open('data.txt', 'a')",
+    "update": "open('data.txt', 'r+')",
+    "create": "open('new.txt', 'w')",
+    "os.open": "os.open('data.txt', os.O_RDWR)",
+    "remove": "os.remove('data.txt')",
+    "rename": "os.rename('data.txt', 'other.txt')",
+    "move away": "shutil.move('data.txt', OWN + '/data.txt')",
+    "copy over": "shutil.copyfile(__file__, 'data.txt')",
+    "rmtree": "shutil.rmtree('folder')",
+    "mkdir": "os.makedirs('ckpt/step')",
+    "truncate": "os.truncate('data.txt', 0)",
+    "symlink": "os.symlink('data.txt', 'link')",
+    "torch.save": "torch.save({}, 'data.txt')",
+    "torch.save elsewhere": "torch.save({}, os.path.expanduser('~/model.pt'))",
+    "safetensors": "safetensors.torch.save_file({'a': torch.zeros(1)}, 'data.txt')",
+}
+HARMLESS = {
+    "read": "open('data.txt').read()",
+    "folder that is there": "os.makedirs('folder', exist_ok=True)",
+    "file that is not there": "pathlib.Path('absent').unlink(missing_ok=True)",
+    "own folder": "torch.save({}, OWN + '/model.pt')",
+    "allowed folder": "open(ALLOWED + '/log.txt', 'w').close()",
+    "temporary file": "tempfile.NamedTemporaryFile().close()",
+    "cache": "os.makedirs(os.environ['HF_HOME'] + '/hub')",
+    "bytecode": "os.makedirs('__pycache__', exist_ok=True)",
+    "device": "open('/dev/null', 'w').close()",
+}
+SCRIPT = """
+import json, os, pathlib, shutil, sys, tempfile
+import safetensors.torch, torch
+ATTEMPTS, OWN, ALLOWED = json.loads(sys.argv[1])
+results = {}
+for name, code in ATTEMPTS.items():
+    try:
+        exec(code)
+        results[name] = 'done'
+    except PermissionError:
+        results[name] = 'refused'
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One script that tries everything, in a working folder that itself lies in the temporary folder."""
+    root = tmp_path_factory.mktemp("guard")
+    user, trial, allowed, home = (
+        root / name for name in ("user", "user/results/trials/0", "allowed", "home")
+    )
+    for folder in (user / "folder", trial, allowed, home):
+        folder.mkdir(parents=True)
+    (user / "data.txt").write_text("the user's own")
+    (user / "folder" / "inner.txt").write_text("as well")
+    (user / "train.py").write_text(SCRIPT)
+    environment = install(
+        trial / "probe",
+        {"purpose": "trial", "directory": str(trial), "guard_writes": True, "allowed_writes": [str(allowed)]},
+    )
+    attempts = json.dumps([{**ATTEMPTS, **HARMLESS}, str(trial), str(allowed)])
+    done = subprocess.run(
+        [sys.executable, str(user / "train.py"), attempts],
+        env={**os.environ, **environment, "HOME": str(home), "HF_HOME": str(user / "hf"), "RANK": "1"},
+        cwd=user,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {"results": json.loads(done.stdout), "user": user, "trial": trial, "home": home}
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_a_write_outside_the_trial_is_refused(outcome: dict[str, Any], name: str) -> None:
+    assert outcome["results"][name] == "refused"
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_harms_nothing_is_done(outcome: dict[str, Any], name: str) -> None:
+    assert outcome["results"][name] == "done"
+
+
+def test_the_users_files_are_as_they_were(outcome: dict[str, Any]) -> None:
+    user = outcome["user"]
+    assert (user / "data.txt").read_text() == "the user's own"
+    assert (user / "folder" / "inner.txt").read_text() == "as well"
+    expected = {"__pycache__", "data.txt", "folder", "hf", "results", "train.py"}
+    assert {path.name for path in user.iterdir()} <= expected
+    assert list(outcome["home"].iterdir()) == []
+
+
+def test_each_refusal_is_in_the_journal_of_the_rank(outcome: dict[str, Any]) -> None:
+    records = read(outcome["trial"], rank=1).of_kind("foreign_write")
+    found = {(Path(record["path"]).name, record["operation"]) for record in records}
+    assert {
+        ("data.txt", "open"), ("new.txt", "open"), ("data.txt", "remove"), ("data.txt", "rename"),
+        ("ckpt", "mkdir"), ("data.txt", "truncate"), ("link", "link"), ("model.pt", "torch.save"),
+        ("data.txt", "safetensors"),
+    } <= found  # fmt: skip

@@ -1,0 +1,209 @@
+"""A whole study on a fake workload: what comes out for which speeds, and what survives an interruption."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.database import open_database
+from flyball.errors import BaselineFailed, Interrupted, OptionError
+from flyball.history import History
+from flyball.runner.outcome import OutcomeKind
+from flyball.tuners.base import Phase
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.job import Job
+from flyball.tuners.options import LATEST, StudyOptions, StudyResult
+from flyball.tuners.study import run_study
+from flyball.tuners.study_phases import Launchers
+from tests.tuners.fake_job import FakeClock, FakeHandle, FakeLauncher, RecordingObserver, Speed
+
+CONFIG = {
+    "train_batch_size": 16,
+    "train_micro_batch_size_per_gpu": 1,
+    "optimizer": {"type": "AdamW", "params": {"lr": 0.001, "torch_adam": True}},
+    "zero_optimization": {"stage": 2},
+}
+SPACE = "knobs:\n  micro_batch: [1, 2, 4, 8]\n  zero_stage: [0, 1, 2]\n"
+
+
+def micro_of(config: Mapping[str, Any]) -> int:
+    return int(config["train_micro_batch_size_per_gpu"])
+
+
+def larger_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+    stage = config["zero_optimization"]["stage"]
+    return 100.0 * micro_of(config) ** 0.3 * (1.1 if stage == 0 else 1.0)
+
+
+def all_alike(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+    return 100.0
+
+
+def eight_runs_out(config: Mapping[str, Any], environment: Mapping[str, str]) -> float | OutcomeKind:
+    return OutcomeKind.OUT_OF_MEMORY if micro_of(config) == 8 else larger_is_faster(config, environment)
+
+
+@dataclass
+class Bench:
+    """One user's folder, and everything a study of it needs."""
+
+    folder: Path
+    speed: Speed
+    clock: FakeClock = field(default_factory=FakeClock)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
+    interruption: Interruption = field(default_factory=Interruption)
+    made: list[FakeLauncher] = field(default_factory=list)
+    on_step: Any = None
+
+    def __post_init__(self) -> None:
+        (self.folder / "train.py").write_text("import deepspeed\n")
+        (self.folder / "ds.json").write_text(json.dumps(CONFIG, indent=1))
+        (self.folder / "space.yaml").write_text(SPACE)
+
+    @property
+    def options(self) -> StudyOptions:
+        return StudyOptions(
+            command=("python", "train.py", "--deepspeed_config", "ds.json"),
+            cwd=self.folder,
+            database_url=f"sqlite:///{self.folder / 'history.db'}",
+            space=self.folder / "space.yaml",
+            trials=12,
+            seed=3,
+            output=self.folder / "out",
+        )
+
+    def launchers(self, options: StudyOptions, job: Job) -> Launchers:
+        warm = FakeLauncher(self.speed, self.clock, seed=len(self.made), on_step=self.on_step)
+        cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99)
+        self.made += [warm, cold]
+        return Launchers(usual=warm, cold=cold)
+
+    def run(self, options: StudyOptions | None = None) -> StudyResult:
+        return run_study(
+            options or self.options,
+            observer=self.observer,
+            interruption=self.interruption,
+            clock=self.clock,
+            make_launchers=self.launchers,
+        )
+
+    def recommendation(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "out" / "recommendation.json").read_text())
+        return content
+
+    def history(self) -> History:
+        return History(open_database(self.options.database_url))
+
+
+@pytest.fixture(autouse=True)
+def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyball.tuners.job.parse_command", _two_ranks)
+
+
+def _two_ranks(*arguments: Any, **options: Any) -> Any:
+    from flyball.runner.command import parse_command
+
+    return replace(parse_command(*arguments, **options), ranks=2)
+
+
+def test_a_faster_configuration_is_recommended_and_verified_on_fresh_runs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    result = bench.run()
+    found = bench.recommendation()
+    assert result.verdict == found["verdict"] == "recommended"
+    assert found["recommended"]["ds_config"]["train_micro_batch_size_per_gpu"] == 8
+    assert found["recommended"]["ds_config"]["zero_optimization"]["stage"] == 0
+    true_gain = 8**0.3 * 1.1
+    assert found["speedup"]["low"] < true_gain < found["speedup"]["high"]
+    assert found["speedup_json"] == found["speedup"]
+    assert found["confirmation"]["ratio"] > 1
+    assert json.loads((tmp_path / "out/ds_config_optimal.json").read_text()) == found["recommended"]["ds_config"]
+    assert "RECOMMENDED" in result.summary
+
+
+def test_the_users_config_comes_back_byte_for_byte_when_nothing_is_faster(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    assert bench.run().verdict == "keep"
+    assert (tmp_path / "out/ds_config_optimal.json").read_bytes() == (tmp_path / "ds.json").read_bytes()
+    assert "python train.py --deepspeed_config ds.json" in (tmp_path / "out/cmd_optimal.txt").read_text()
+
+
+def test_what_runs_out_of_memory_is_a_trial_and_never_the_recommendation(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, eight_runs_out)
+    assert bench.run().verdict == "recommended"
+    found = bench.recommendation()
+    assert found["recommended"]["ds_config"]["train_micro_batch_size_per_gpu"] == 4
+    assert found["trials"]["out_of_memory"] >= 1
+
+
+def test_a_baseline_that_fails_says_where_to_look(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda config, environment: OutcomeKind.CRASHED)
+    with pytest.raises(BaselineFailed, match="was not measured: crashed: it ended as crashed"):
+        bench.run()
+    assert all(launcher.closed for launcher in bench.made if launcher.name == "warm")
+
+
+def test_a_budget_that_holds_no_search_is_unverified_not_keep(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    result = bench.run(replace(bench.options, trials=None, budget_seconds=10.0))
+    assert result.verdict == "unverified"
+    assert "no search run was made" in result.summary
+
+
+def test_the_budget_holds_verification_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    began = bench.clock.now
+    bench.run(replace(bench.options, trials=None, budget_seconds=200.0))
+    assert bench.clock.now - began < 200.0 * 1.1
+
+
+def test_stopped_in_the_search_and_resumed_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    bench.on_step = _stop_in_the_fifth_run(bench)
+    with pytest.raises(Interrupted, match="--resume"):
+        bench.run()
+    (experiment,) = bench.history().experiments()
+    before = bench.history().trials(experiment.experiment.id)
+    assert experiment.experiment.status == "interrupted"
+    assert [trial.outcome for trial in before].count("completed") == 4
+
+    bench.on_step, bench.interruption = None, Interruption()
+    assert bench.run(replace(bench.options, command=(), resume=LATEST, output=None)).verdict == "recommended"
+    after = bench.history().trials(experiment.experiment.id)
+    assert [trial.number for trial in after] == list(range(len(after)))
+    assert after[: len(before)] == before
+    search = [trial for trial in after if trial.phase == Phase.SEARCH and trial.outcome == "completed"]
+    digests = [trial.configuration.digest for trial in search]
+    assert len(set(digests)) == len(digests)
+    with pytest.raises(OptionError, match="is finished"):
+        bench.run(replace(bench.options, command=(), resume=str(tmp_path / "out")))
+
+
+def _stop_in_the_fifth_run(bench: Bench) -> Any:
+    def on_step(handle: FakeHandle, step: int) -> None:
+        if handle.request.directory.name == "4" and step == 3:
+            bench.interruption.request("test")
+            bench.interruption.request("test")
+            handle.kill("stopped by the user")
+
+    return on_step
+
+
+def test_an_output_folder_with_results_is_not_overwritten(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    bench.run()
+    with pytest.raises(OptionError, match="holds results already"):
+        bench.run(replace(bench.options, name="second"))
+
+
+def test_a_dry_run_launches_nothing_and_makes_no_file(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    result = bench.run(replace(bench.options, dry_run=True))
+    assert result.verdict is None
+    assert "12 legal points" in result.summary
+    assert bench.made == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -1,0 +1,173 @@
+"""Turns what a study came to into the recommendation and its files."""
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flyball.runner.probe_install import install
+from flyball.tuners.base import Configuration, Interval, Measurement, TrialReport
+from flyball.tuners.final_runs import FinalRuns, Verdict
+from flyball.tuners.job import Job
+from flyball.tuners.options import StudyOptions
+from flyball.tuners.output import COMMAND, CONFIG, ShellCommand, storage, write_results
+from flyball.tuners.recommendation import Recommendation, Side, changes
+from flyball.tuners.recommendation_json import document
+from flyball.tuners.report import render_report
+from flyball.tuners.space import Space
+from flyball.tuners.spending import Spending
+from flyball.tuners.statistics import ratio_interval
+from flyball.tuners.summary import render_summary
+from flyball.tuners.verification import Decision
+from flyball.tuners.verification_tally import BASELINE
+
+PROBE = "probe"
+MOST_NOTES = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """A finished study, ready to be written down."""
+
+    options: StudyOptions
+    job: Job
+    space: Space
+    baseline: TrialReport
+    verdict: Verdict
+    final: FinalRuns | None
+    reports: Sequence[TrialReport]
+    spending: Spending
+    name: str
+    output: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concluded:
+    """What was written."""
+
+    recommendation: Recommendation
+    plain: Mapping[str, Any]
+    """``recommendation.json`` as the history keeps it."""
+    summary: str
+
+
+def conclude(study: Conclusion) -> Concluded:
+    """Write every result file and return what they say.
+
+    Raises:
+        StorageFailed: a file could not be written.
+    """
+    recommendation = recommend(study)
+    command = best_command(study, recommendation)
+    use = f"sh {shlex.quote(str(shown(study.output / COMMAND, study.options.cwd)))}"
+    summary = render_summary(recommendation, use=use)
+    report = render_report(recommendation, study.reports, use=use, command=command.line())
+    write_results(
+        study.output,
+        recommendation=recommendation,
+        command=command,
+        user_config=study.job.user_config,
+        summary=summary,
+        report=report,
+    )
+    return Concluded(recommendation=recommendation, plain=document(recommendation), summary=summary)
+
+
+def recommend(study: Conclusion) -> Recommendation:
+    """Return the recommendation that the verdict means."""
+    verdict, own = study.verdict, study.baseline.configuration
+    winner = study.final.candidates.get(verdict.winner or "") if study.final else None
+    keep = verdict.decision is Decision.KEEP or winner is None
+    chosen = own if winner is None or keep else winner
+    reasons = {entry.knob.path or entry.knob.name: entry.knob.reason for entry in study.space.entries}
+    alone = verdict.json_alone.speedup if verdict.json_alone else None
+    baseline = Side(configuration=own, measurement=fresh(study, BASELINE) or study.baseline.measurement)
+    return Recommendation(
+        experiment=study.name,
+        verdict=verdict.decision,
+        reasons=(*verdict.notes, *verdict.verification.reasons),
+        baseline=baseline,
+        recommended=baseline
+        if keep
+        else Side(configuration=chosen, measurement=fresh(study, verdict.winner or "")),
+        changes=changes(own, chosen, reasons),
+        speedup=None if keep else verdict.verification.speedup,
+        speedup_json=None if keep else alone,
+        verification=verdict.verification,
+        rules=study.spending.rules,
+        memory_limit_ratio=study.options.memory_limit_ratio,
+        loss=verdict.loss,
+        confirmation=verdict.confirmation,
+        trials=Counter(report.outcome.kind.value for report in study.reports),
+        seconds=seconds_by_phase(study),
+        notes=notes(study.reports),
+    )
+
+
+def seconds_by_phase(study: Conclusion) -> dict[str, float]:
+    """Return the seconds spent in the runs of each phase, and between them."""
+    spent: dict[str, float] = {}
+    for report in study.reports:
+        spent[report.phase.value] = spent.get(report.phase.value, 0.0) + report.total_seconds
+    return {**spent, "between runs": max(0.0, study.spending.spent() - sum(spent.values()))}
+
+
+def notes(reports: Sequence[TrialReport]) -> tuple[str, ...]:
+    """Return what the runs had to say, each text once, for example why no warm launch was possible."""
+    said = dict.fromkeys(note for report in reports for note in report.notes)
+    return tuple(said)[:MOST_NOTES]
+
+
+def fresh(study: Conclusion, key: str) -> Measurement | None:
+    """Return one key's verification runs as one: the last, with the rate and interval over all."""
+    runs = study.final.measured.get(key, []) if study.final else []
+    if not runs:
+        return None
+    if len(runs) == 1:
+        return runs[0]
+    return replace(runs[-1], samples_per_second=over_runs(runs))
+
+
+def over_runs(runs: Sequence[Measurement]) -> Interval:
+    """Return the rate over several runs, with the interval of its mean from their spread."""
+    return ratio_interval([math.log(run.samples_per_second.point) for run in runs])
+
+
+def best_command(study: Conclusion, recommendation: Recommendation) -> ShellCommand:
+    """Return the command that uses the result; on ``keep`` the user's own."""
+    chosen = recommendation.recommended.configuration
+    if recommendation.verdict is Decision.KEEP or not recommendation.changes:
+        return ShellCommand(tokens=study.options.command, cwd=study.options.cwd)
+    tokens = study.job.command.render_optimal(study.output / CONFIG, chosen.arguments)
+    return ShellCommand(
+        tokens=tokens,
+        cwd=study.options.cwd,
+        environment=chosen.environment,
+        prepended=carried_by_probe(study, chosen),
+    )
+
+
+def carried_by_probe(study: Conclusion, chosen: Configuration) -> dict[str, str]:
+    """Install the probe where it carries something: knobs, or the config of a script that has none."""
+    substitute = study.job.command.config_place == "probe"
+    if not chosen.probe and not substitute:
+        return {}
+    folder = study.output / PROBE
+    settings = {
+        "run": study.name,
+        "purpose": "run",
+        "directory": str(folder / "run"),
+        "substitute_config": dict(chosen.ds_config) if substitute else None,
+        "knobs": dict(chosen.probe),
+        "guard_writes": False,
+    }
+    with storage(folder):
+        return install(folder, settings)
+
+
+def shown(path: Path, cwd: Path) -> Path:
+    """Return a path as the user would type it: relative to where they are, where it lies below."""
+    return path.relative_to(cwd) if path.is_relative_to(cwd) else path

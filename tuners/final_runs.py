@@ -1,0 +1,203 @@
+"""From the search's best to a verdict: verification, the JSON's own share, a cold confirmation."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.loss_guard import LossVerdict, compare_losses
+from flyball.tuners.recommendation import Confirmation, objection
+from flyball.tuners.space import Space
+from flyball.tuners.spending import JSON_ALONE_ROUNDS, Spending
+from flyball.tuners.verification import Decision, VerificationResult, measure_gain, verify
+from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN, CandidateResult
+from flyball.tuners.witness import idle_knobs
+
+JSON_ALONE = "json alone"
+CONFIRMATION = "confirmation"
+CONFIRMATION_PAIRS = 3
+"""Cold pairs at most: more than one only where the first does not agree with verification."""
+
+LabelledRun = Callable[[Phase, Configuration, str, bool], TrialReport]
+"""Makes one recorded run, or answers from the record: phase, configuration, label, cold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the final runs came to."""
+
+    decision: Decision
+    winner: str | None
+    verification: VerificationResult
+    json_alone: CandidateResult | None = None
+    loss: LossVerdict | None = None
+    confirmation: Confirmation | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True, slots=True)
+class FinalRuns:
+    """Makes the final runs of one study.
+
+    Args:
+        candidates: key to configuration of the search's best, the fastest first.
+        make_run: makes one run; a resumed study answers from what was recorded under the same label.
+    """
+
+    space: Space
+    baseline: Configuration
+    candidates: Mapping[str, Configuration]
+    make_run: LabelledRun
+    spending: Spending
+    interruption: Interruption
+    memory_limit_ratio: float
+    mapped_options: frozenset[str] = frozenset()
+    """Options of the command that carry a value of the JSON and must move with it."""
+    losses: dict[str, LossVerdict] = field(default_factory=dict)
+    measured: dict[str, list[Measurement]] = field(default_factory=dict)
+    """Key to its verification runs."""
+
+    def decide(self) -> Verdict:
+        """Verify the candidates, then state what the winner's JSON alone gains, then confirm it cold."""
+        result = verify(
+            tuple(self.candidates),
+            self._run_once,
+            rules=self.spending.rules,
+            may_continue=self._may_continue,
+            veto=self._veto,
+        )
+        if result.decision is not Decision.RECOMMENDED or result.winner is None:
+            return Verdict(decision=result.decision, winner=result.winner, verification=result)
+        alone = self._json_alone(result)
+        confirmation, objections = self._confirm(result.winner, result.speedup)
+        return Verdict(
+            decision=Decision.UNVERIFIED if objections else result.decision,
+            winner=result.winner,
+            verification=result,
+            json_alone=alone,
+            loss=self.losses.get(result.winner),
+            confirmation=confirmation,
+            notes=objections,
+        )
+
+    def configuration(self, key: str) -> Configuration:
+        """Return what a key of the verification stands for."""
+        if key in (BASELINE, BASELINE_AGAIN):
+            return self.baseline
+        if key.startswith(JSON_ALONE):
+            return self._alone(key.removeprefix(JSON_ALONE + " of "))
+        return self.candidates[key]
+
+    def _alone(self, winner: str) -> Configuration:
+        return json_alone(self.candidates[winner], self.baseline, self.mapped_options)
+
+    def _run_once(self, key: str, round_number: int) -> Measurement | None:
+        label = f"{key}, round {round_number + 1}"
+        report = self.make_run(Phase.VERIFICATION, self.configuration(key), label, False)
+        if report.measurement is not None:
+            self.measured.setdefault(key, []).append(report.measurement)
+        return report.measurement
+
+    def _may_continue(self, runs: int) -> bool:
+        return not self.interruption.finish_requested and self.spending.may_continue(runs)
+
+    def _veto(self, key: str, baseline: Sequence[Measurement], own: Sequence[Measurement]) -> str | None:
+        configuration = self.candidates[key]
+        numerics = changes_numerics(self.space, configuration)
+        if numerics:
+            self.losses[key] = compare_losses(baseline, own)
+        return objection(
+            own,
+            memory_limit_ratio=self.memory_limit_ratio,
+            idle_knobs=idle_knobs(configuration, own),
+            changes_numerics=numerics,
+            loss=self.losses.get(key),
+        )
+
+    def _json_alone(self, result: VerificationResult) -> CandidateResult | None:
+        """Measure the winner's JSON with everything else as the user has it."""
+        winner = result.winner or ""
+        full = next(each for each in result.candidates if each.key == winner)
+        alone = self._alone(winner)
+        if alone.digest == self.candidates[winner].digest:
+            return full
+        if alone.digest == self.baseline.digest:
+            return replace(full, key=JSON_ALONE, pairs=(), speedup=Interval(point=1.0, low=1.0, high=1.0))
+        return measure_gain(
+            f"{JSON_ALONE} of {winner}",
+            self._run_json_alone,
+            rounds=JSON_ALONE_ROUNDS,
+            seed=self.spending.rules.seed,
+            may_continue=self._may_continue,
+        )
+
+    def _run_json_alone(self, key: str, round_number: int) -> Measurement | None:
+        label = f"{JSON_ALONE}: {key}, round {round_number + 1}"
+        return self.make_run(Phase.VERIFICATION, self.configuration(key), label, False).measurement
+
+    def _confirm(self, winner: str, speedup: Interval | None) -> tuple[Confirmation | None, tuple[str, ...]]:
+        """Run both from a cold start; say what speaks against the winner."""
+        pairs: list[tuple[Interval, Interval]] = []
+        while len(pairs) < CONFIRMATION_PAIRS:
+            if self.interruption.finish_requested:
+                break
+            pair = self._cold_pair(winner, len(pairs) + 1)
+            if pair is None:
+                return None, ("the recommended command did not complete from a cold start",)
+            pairs.append(pair)
+            if agrees(pairs, speedup):
+                break
+        if not pairs:
+            return None, ("not confirmed from a cold start: stopped by the user",)
+        last = Confirmation(baseline=pairs[-1][0], recommended=pairs[-1][1])
+        if mean_log_ratio(pairs) <= 0:
+            return last, (
+                f"cold runs do not confirm it: {math.exp(mean_log_ratio(pairs)):.3f}x, {len(pairs)} pairs",
+            )
+        return last, ()
+
+    def _cold_pair(self, winner: str, number: int) -> tuple[Interval, Interval] | None:
+        both = []
+        for name, own in (("baseline", self.baseline), (winner, self.candidates[winner])):
+            label = f"{CONFIRMATION} {number}: {name}"
+            run = self.make_run(Phase.CONFIRMATION, own, label, True).measurement
+            if run is None:
+                return None
+            both.append(run.samples_per_second)
+        return both[0], both[1]
+
+
+def mean_log_ratio(pairs: Sequence[tuple[Interval, Interval]]) -> float:
+    """Return the mean log of recommended over baseline."""
+    return sum(math.log(after.point / before.point) for before, after in pairs) / len(pairs)
+
+
+def agrees(pairs: Sequence[tuple[Interval, Interval]], speedup: Interval | None) -> bool:
+    """Whether the cold pairs so far say the same as verification: a gain, within its interval or above."""
+    ratio = math.exp(mean_log_ratio(pairs))
+    return ratio > 1.0 and (speedup is None or ratio >= speedup.low)
+
+
+def json_alone(
+    winner: Configuration, baseline: Configuration, mapped_options: frozenset[str] = frozenset()
+) -> Configuration:
+    """Return the winner's DeepSpeed JSON with everything else as the user has it.
+
+    An option in ``mapped_options`` carries a value of the JSON too; the two must agree, so it moves along.
+    """
+    mapped = {option: value for option, value in winner.arguments.items() if option in mapped_options}
+    return Configuration(
+        assignment=winner.assignment,
+        ds_config=winner.ds_config,
+        arguments={**baseline.arguments, **mapped},
+        environment=baseline.environment,
+        probe=baseline.probe,
+    )
+
+
+def changes_numerics(space: Space, configuration: Configuration) -> bool:
+    """Whether any knob that was moved changes numerics by more than the order of sums."""
+    own = space.baseline_assignment()
+    moved = {name for name, value in configuration.assignment.items() if own.get(name) != value}
+    return any(entry.knob.name in moved and entry.knob.changes_numerics for entry in space.entries)

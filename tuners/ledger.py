@@ -1,0 +1,397 @@
+"""One study's record in the history: its experiment, its runs, and what of them a resume goes on from."""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+
+from flyball.collectors.fingerprint import Fingerprint
+from flyball.database import open_database
+from flyball.errors import Interrupted, OptionError
+from flyball.history import History, Owner, command_digest
+from flyball.history.records import FINISHED, INTERRUPTED, RUNNING, ExperimentRecord, TrialRecord
+from flyball.runner.outcome import Outcome, OutcomeKind
+from flyball.tuners.base import Configuration, Phase, TrialReport
+from flyball.tuners.conclusion import Concluded
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.job import Job
+from flyball.tuners.options import LATEST, StudyOptions
+from flyball.tuners.output import measurement_from_json, measurement_json, write_whole
+from flyball.tuners.sampler import Search
+from flyball.tuners.surrogate import Observation
+from flyball.tuners.trial_runner import TRIALS, Run
+
+ORIGINAL_CONFIG = "ds_config_original.json"
+ORIGINAL_SPACE = "space.yaml"
+RESULTS = "flyball_results"
+BUSY_SECONDS = 60
+
+Finish = Callable[[TrialReport], None]
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """The record of one study; made by ``open_history``."""
+
+    history: History
+    experiment_id: int
+    name: str
+    seed: int
+    output: Path
+    options: StudyOptions
+    owner: Owner
+    machine: Fingerprint
+    base_config: Mapping[str, Any]
+    _reports: list[TrialReport] = field(default_factory=list)
+    _labels: dict[tuple[str, str], TrialReport] = field(default_factory=dict)
+    _optuna: dict[int, TrialReport] = field(default_factory=dict)
+    _next: int = 0
+
+    @property
+    def study_name(self) -> str:
+        """Optuna's name of this study."""
+        return f"flyball:{self.name}"
+
+    def optuna_storage(self) -> RDBStorage:
+        """Return Optuna's storage in the same database."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        database = self.history.database
+        options: dict[str, Any] = (
+            {"connect_args": {"timeout": BUSY_SECONDS}} if database.is_sqlite else {"pool_pre_ping": True}
+        )
+        with database.guard():
+            return RDBStorage(database.url, engine_kwargs=options)
+
+    def recover(self) -> list[TrialReport]:
+        """Take in what earlier parts of the study did; runs that were left are marked interrupted."""
+        self.history.recover(self.experiment_id)
+        for trial in self.history.trials(self.experiment_id):
+            self._next = max(self._next, trial.number + 1)
+            if trial.status != RUNNING:
+                self._keep(report_of(trial), trial.label, trial.optuna_number)
+        return self._reports
+
+    def _keep(self, report: TrialReport, label: str, optuna_number: int | None) -> None:
+        self._reports.append(report)
+        if report.outcome.kind is OutcomeKind.INTERRUPTED:
+            return
+        if label:
+            self._labels[label, report.configuration.digest] = report
+        if optuna_number is not None:
+            self._optuna[optuna_number] = report
+
+    def renew(self) -> None:
+        """Say that this process still works on the experiment; cheap to call often."""
+        self.history.renew(self.experiment_id, self.owner)
+
+    def spent(self) -> float:
+        """Seconds that the runs of earlier parts took."""
+        return self.history.spend(self.experiment_id)
+
+    def reports(self, *phases: Phase) -> list[TrialReport]:
+        """Return the finished runs, of some phases or of all."""
+        return [report for report in self._reports if not phases or report.phase in phases]
+
+    def recorded(self, label: str, digest: str) -> TrialReport | None:
+        """Return the finished run of a label, where an earlier part of the study made it."""
+        return self._labels.get((label, digest))
+
+    def next_number(self) -> int:
+        """Return the number of the next run."""
+        return self._next
+
+    def trial_folder(self, number: int) -> Path:
+        """Return where a run's files lie."""
+        return self.output / TRIALS / str(number)
+
+    @contextlib.contextmanager
+    def trial(self, wanted: Run, *, label: str, optuna_number: int | None) -> Iterator[Finish]:
+        """Record a run around its making; one that ends by an exception is recorded as interrupted."""
+        own = wanted.configuration
+        configuration_id = self.history.add_configuration(
+            self.experiment_id,
+            digest=own.digest,
+            assignment=own.assignment,
+            ds_config=own.ds_config,
+            arguments=own.arguments,
+            environment=own.environment,
+            probe=own.probe,
+        )
+        trial_id = self.history.start_trial(
+            self.experiment_id,
+            number=wanted.number,
+            phase=wanted.phase.value,
+            configuration_id=configuration_id,
+            owner=self.owner,
+            label=label,
+            optuna_number=optuna_number,
+            placement={"hosts": [self.owner.host]},
+        )
+        self._next = wanted.number + 1
+
+        def finish(report: TrialReport) -> None:
+            self._finish(trial_id, report)
+            self._keep(report, label, optuna_number)
+
+        try:
+            yield finish
+        except BaseException as error:
+            # A run that ended by a full disk or a signal says nothing about its configuration.
+            with contextlib.suppress(Exception):
+                self.history.finish_trial(
+                    trial_id, outcome=INTERRUPTED, reason=f"{type(error).__name__}: {error}"
+                )
+            raise
+
+    def _finish(self, trial_id: int, report: TrialReport) -> None:
+        measured = measurement_json(report.measurement) if report.measurement else None
+        self.history.finish_trial(
+            trial_id,
+            outcome=report.outcome.kind.value,
+            reason=report.outcome.reason,
+            rank=report.outcome.rank,
+            measurement=measured,
+            launcher=report.launcher,
+            startup_seconds=report.startup_seconds,
+            total_seconds=report.total_seconds,
+            notes=report.notes,
+        )
+
+    def settle(self, search: Search) -> None:
+        """Tell Optuna what was recorded just before the process ended, and never told."""
+        for number, report in self._optuna.items():
+            rate = report.measurement.samples_per_second.point if report.measurement else None
+            search.settle(number, rate, report.outcome.kind.value)
+
+    def observations_elsewhere(self) -> list[Observation]:
+        """Return what earlier experiments with the same command measured on the same machine."""
+        past = self.history.matching(
+            self.machine.digest,
+            job_digest(self.options, self.base_config),
+            excluding=self.experiment_id,
+        )
+        ran = (OutcomeKind.COMPLETED.value, OutcomeKind.OUT_OF_MEMORY.value)
+        return [
+            Observation(assignment=dict(trial.assignment), value=trial.samples_per_second)
+            for trial in past
+            if trial.outcome in ran
+        ]
+
+    def stop_if_asked(self, interruption: Interruption) -> None:
+        """Leave the study where it stands when the user asked to stop now.
+
+        Raises:
+            Interrupted: the study can be resumed.
+        """
+        if not interruption.stop_now:
+            return
+        self.history.set_experiment_status(self.experiment_id, INTERRUPTED)
+        raise Interrupted("stopped", where=self.name, mend=f"go on with: autotune --resume {self.name}")
+
+    def conclude(self, result: Concluded, *, finished: bool) -> None:
+        """Keep the recommendation and end the lease."""
+        self.history.save_recommendation(self.experiment_id, result.plain)
+        self.history.set_experiment_status(self.experiment_id, FINISHED if finished else INTERRUPTED)
+
+
+def report_of(trial: TrialRecord) -> TrialReport:
+    """Return a recorded run as the study knows it."""
+    own = trial.configuration
+    return TrialReport(
+        number=trial.number,
+        phase=Phase(trial.phase),
+        configuration=Configuration(
+            assignment=dict(own.assignment),
+            ds_config=own.ds_config,
+            arguments=own.arguments,
+            environment=own.environment,
+            probe=own.probe,
+        ),
+        outcome=Outcome(
+            kind=OutcomeKind(trial.outcome or INTERRUPTED), reason=trial.reason or "", rank=trial.rank
+        ),
+        measurement=measurement_from_json(trial.measurement.document) if trial.measurement else None,
+        launcher=trial.launcher or "",
+        startup_seconds=trial.startup_seconds,
+        total_seconds=trial.total_seconds or 0.0,
+        notes=trial.notes,
+    )
+
+
+@contextlib.contextmanager
+def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Iterator[Ledger]:
+    """Open the database and begin an experiment in it, or take the one up that is to be resumed.
+
+    Raises:
+        DatabaseError: the database cannot be used, or a living process works on the experiment.
+        OptionError: the name or the output folder is taken.
+        StorageFailed: the output folder cannot be written.
+    """
+    with open_database(options.database_url) as database:
+        history = History(database)
+        owner = Owner.current()
+        if options.resume is not None:
+            ledger = _resumed(history, owner, options, machine)
+        else:
+            ledger = _begun(history, owner, options, job, machine)
+        try:
+            yield ledger
+        except BaseException:
+            with contextlib.suppress(Exception):
+                history.set_experiment_status(ledger.experiment_id, INTERRUPTED)
+            raise
+
+
+def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, machine: Fingerprint) -> Ledger:
+    name = options.name or default_name(job)
+    output = options.output or options.cwd / RESULTS / name
+    if output.exists() and any(output.iterdir()):
+        raise OptionError(
+            "holds results already", where=str(output), mend="choose another with --output, or --resume it"
+        )
+    seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
+    experiment_id = history.create_experiment(
+        name=name,
+        command=options.command,
+        base_config=job.config,
+        space={"file": str(options.space) if options.space else "default"},
+        seed=seed,
+        budget_seconds=options.budget_seconds,
+        options=options_json(options),
+        fingerprint=machine,
+        output_directory=output,
+        command_digest=job_digest(options, job.config),
+    )
+    history.claim(experiment_id, owner)
+    _keep_originals(output, options, job)
+    return Ledger(
+        history=history,
+        experiment_id=experiment_id,
+        name=name,
+        seed=seed,
+        output=output,
+        options=options,
+        owner=owner,
+        machine=machine,
+        base_config=job.config,
+    )
+
+
+def _keep_originals(output: Path, options: StudyOptions, job: Job) -> None:
+    """Copy what a resume must find unchanged: the user's config and space, as they were."""
+    if job.user_config is not None:
+        write_whole(output / ORIGINAL_CONFIG, job.user_config)
+    if options.space is not None and options.space.is_file():
+        write_whole(output / ORIGINAL_SPACE, options.space.read_bytes())
+
+
+def _resumed(history: History, owner: Owner, options: StudyOptions, machine: Fingerprint) -> Ledger:
+    experiment = _find(history, options)
+    history.claim(experiment.id, owner)
+    return Ledger(
+        history=history,
+        experiment_id=experiment.id,
+        name=experiment.name,
+        seed=experiment.seed or 0,
+        output=Path(experiment.output_directory),
+        options=options,
+        owner=owner,
+        machine=machine,
+        base_config=experiment.base_config,
+    )
+
+
+def experiments_to_resume(options: StudyOptions) -> StudyOptions:
+    """Return the options of the experiment that ``--resume`` means, with what was given anew on top.
+
+    Raises:
+        OptionError: there is no such experiment, or it is finished.
+        DatabaseError: the database cannot be used.
+    """
+    with open_database(options.database_url) as database:
+        experiment = _find(History(database), options)
+    if experiment.status == FINISHED:
+        raise OptionError(
+            f"experiment {experiment.name!r} is finished",
+            where="--resume",
+            mend="start a new one without --resume",
+        )
+    return _restored(options, experiment)
+
+
+def _find(history: History, options: StudyOptions) -> ExperimentRecord:
+    if options.resume != LATEST:
+        return history.find_experiment(options.resume or "")
+    found = history.latest_resumable()
+    if found is None:
+        raise OptionError(
+            "there is no experiment to resume", where="--resume", mend="see: flyball history experiments"
+        )
+    return found
+
+
+def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptions:
+    stored, output = experiment.options, Path(experiment.output_directory)
+    space = output / ORIGINAL_SPACE
+    given_space = stored.get("space")
+    return replace(
+        options,
+        command=experiment.command,
+        cwd=Path(stored["cwd"]),
+        config=_original_config(stored, output),
+        space=space if space.is_file() else (Path(given_space) if given_space else None),
+        trials=options.trials if options.trials is not None else stored.get("trials"),
+        budget_seconds=_first(options.budget_seconds, stored.get("budget_seconds")),
+        seed=experiment.seed,
+        output=output,
+        resume=experiment.name,
+        maps=stored.get("maps") or {},
+        name=None,
+        warm=options.warm and bool(stored.get("warm", True)),
+        allowed_writes=(*options.allowed_writes, *(Path(each) for each in stored.get("allowed_writes", ()))),
+        memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
+        allow_global_batch=bool(stored.get("allow_global_batch")),
+    )
+
+
+def _original_config(stored: Mapping[str, Any], output: Path) -> Path | None:
+    kept = output / ORIGINAL_CONFIG
+    return kept if kept.is_file() else (Path(stored["config"]) if stored.get("config") else None)
+
+
+def _first(given: float | None, stored: Any) -> float | None:
+    return given if given is not None else stored
+
+
+def options_json(options: StudyOptions) -> dict[str, Any]:
+    """Return the options as the history keeps them; the database's URL is not among them."""
+    return {
+        "cwd": str(options.cwd),
+        "config": str(options.config) if options.config else None,
+        "space": str(options.space) if options.space else None,
+        "trials": options.trials,
+        "budget_seconds": options.budget_seconds,
+        "maps": dict(options.maps),
+        "warm": options.warm,
+        "allowed_writes": [str(path) for path in options.allowed_writes],
+        "memory_limit_ratio": options.memory_limit_ratio,
+        "allow_global_batch": options.allow_global_batch,
+    }
+
+
+def job_digest(options: StudyOptions, config: Mapping[str, Any]) -> str:
+    """Return what makes two studies the same job: the command, where it runs, the user's own config."""
+    return command_digest(options.command, str(options.cwd), config)
+
+
+def default_name(job: Job) -> str:
+    """Return the script's name and the time: unique enough, and it sorts."""
+    script = job.command.script.stem if job.command.script else (job.command.module or "job")
+    safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in script)[:40]
+    return f"{safe.strip('.-_') or 'job'}-{time.strftime('%Y%m%d-%H%M%S')}"

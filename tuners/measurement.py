@@ -1,0 +1,233 @@
+"""What one run did, from its journals alone (DESIGN section 4)."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from flyball.collectors.journal import RankJournal, Record
+from flyball.runner.outcome import OutcomeKind
+from flyball.tuners.base import Measurement
+from flyball.tuners.measurement_interval import FEWEST_STEPS, Rate, rate
+from flyball.tuners.measurement_series import (
+    RankSeries,
+    Replicas,
+    TimeLine,
+    busiest_engine,
+    header_of,
+    line_up,
+    losses,
+    number,
+    replicas_of,
+)
+from flyball.tuners.measurement_warmup import compile_passes, warmup
+
+
+class Fault(StrEnum):
+    """Every way in which a run can fail to be measured."""
+
+    NO_JOURNAL = "no_journal"
+    MISSING_RANK = "missing_rank"
+    TOO_FEW_STEPS = "too_few_steps"
+    NO_SAMPLES = "no_samples"
+    FED_BATCH = "fed_batch"
+    DIVERGED = "diverged"
+
+
+OUTCOME_OF_FAULT: Mapping[Fault, OutcomeKind] = {
+    Fault.FED_BATCH: OutcomeKind.INVALID_CONFIG,
+    Fault.DIVERGED: OutcomeKind.DIVERGED,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invalid:
+    """Why a run has no measurement, with the mend where there is one."""
+
+    fault: Fault
+    reason: str
+
+    @property
+    def outcome(self) -> OutcomeKind:
+        """How a trial that ended well otherwise is to be recorded."""
+        return OUTCOME_OF_FAULT.get(self.fault, OutcomeKind.CRASHED)
+
+
+@dataclass(kw_only=True, slots=True)
+class Reading:
+    """The journals of one run, taken in as they grow; every question is answered from what was read."""
+
+    series: dict[int, RankSeries] = field(default_factory=dict)
+    headers: dict[int, Record] = field(default_factory=dict)
+    _settled: bool = False
+
+    def read(self, journals: Mapping[int, RankJournal]) -> int:
+        """Take in what the journals gained; return how many step records came, over all ranks."""
+        if not self._settled or self.series.keys() != journals.keys():
+            self._choose_engine(journals)
+        return sum(one.read() for one in self.series.values())
+
+    def _choose_engine(self, journals: Mapping[int, RankJournal]) -> None:
+        engine = busiest_engine(journals.values())
+        known = {rank: header_of(journal, engine) for rank, journal in journals.items()}
+        self.headers = {rank: header for rank, header in known.items() if header is not None}
+        self.series = {rank: RankSeries(journal=journals[rank], engine=engine) for rank in self.headers}
+        # Which engine trains is seen from its steps: look again until every rank has made two.
+        self._settled = all(len(journals[rank].steps(engine)) >= 2 for rank in self.headers)
+
+    @property
+    def replicas(self) -> Replicas:
+        """How the ranks share the data."""
+        return replicas_of(self.headers)
+
+    def missing(self) -> Invalid | None:
+        """Say which rank has written nothing yet, if one has not."""
+        if not self.headers:
+            reason = "no DeepSpeed engine was made: the command must reach deepspeed.initialize"
+            return Invalid(fault=Fault.NO_JOURNAL, reason=reason)
+        silent = sorted(set(range(self.replicas.world_size)) - set(self.headers))
+        if silent:
+            reason = f"rank {silent[0]} of {self.replicas.world_size} wrote no journal"
+            return Invalid(fault=Fault.MISSING_RANK, reason=reason)
+        return None
+
+    def fed_batch(self) -> float | None:
+        """Return the median samples a forward over all ranks' steps, or None where none was seen."""
+        fed = [
+            samples / forwards
+            for one in self.series.values()
+            for samples, forwards in zip(one.samples, one.forwards, strict=True)
+            if forwards > 0 and samples > 0
+        ]
+        return statistics.median(fed) if fed else None
+
+    def wrong_batch(self) -> Invalid | None:
+        """Say so when what was fed is not the micro batch that the engine was told."""
+        fed = self.fed_batch()
+        told = number(self.headers[min(self.headers)].get("micro_batch"))
+        if fed is None or told <= 0 or math.isclose(fed, told, rel_tol=1e-9):
+            return None
+        reason = (
+            f"the script feeds {fed:g} samples a forward while train_micro_batch_size_per_gpu is {told:g}: "
+            "let the script read its batch size from the config, or name its option with "
+            "--map train_micro_batch_size_per_gpu=--your-batch-size-option"
+        )
+        return Invalid(fault=Fault.FED_BATCH, reason=reason)
+
+    def line(self) -> TimeLine | None:
+        """Return the steps that all ranks have made, or None before the first."""
+        return line_up(self.series, self.replicas) if self.series else None
+
+    def warmup(self, line: TimeLine) -> int:
+        """Return how many leading steps of a line belong to warm-up."""
+        passes = compile_passes(self.series[min(self.series)].witnesses)
+        return warmup(line.seconds, line.clock, line.skipped, passes)
+
+    def steady_rate(self, line: TimeLine) -> Rate | None:
+        """Return the samples a second after warm-up, or None while there are too few steps."""
+        start = self.warmup(line)
+        return rate(line.samples[start:], line.seconds[start:])
+
+
+def measure(
+    journals: Mapping[int, RankJournal],
+    *,
+    startup_seconds: float | None = None,
+    device_memory_bytes: int | None = None,
+) -> Measurement | Invalid:
+    """Return what a run did, or the named reason why that cannot be said.
+
+    Args:
+        journals: by rank, as far as written.
+        startup_seconds: spawn to the end of the first step, from the launcher.
+        device_memory_bytes: memory of one device (of the host on CPU), which peaks are held against.
+    """
+    reading = Reading()
+    reading.read(journals)
+    fault = reading.missing() or reading.wrong_batch()
+    line = None if fault else reading.line()
+    if fault or line is None:
+        return fault or Invalid(fault=Fault.TOO_FEW_STEPS, reason="a rank made no step")
+    seen = losses(reading.series, reading.replicas)
+    fault = diverged(seen) or too_little(reading, line)
+    steady = reading.steady_rate(line)
+    if fault or steady is None:
+        return fault or Invalid(fault=Fault.NO_SAMPLES, reason="every step was skipped by the optimizer")
+    start = reading.warmup(line)
+    window = line.seconds[start:]
+    return Measurement(
+        samples_per_second=steady.interval(),
+        tokens_per_second=float(line.tokens[start:].sum() / window.sum()),
+        steps=int(line.count[start:].sum()),
+        warmup_steps=int(line.count[:start].sum()),
+        seconds=float(window.sum()),
+        skipped_steps=round(float(line.skipped[start:].sum())),
+        peak_reserved_bytes=peak_memory(reading),
+        device_memory_bytes=device_memory_bytes,
+        communicated_bytes_per_step=communicated(reading, line, start),
+        losses=tuple(seen),
+        step_seconds_median=float(np.median(window / line.count[start:])),
+        startup_seconds=startup_seconds,
+        witnesses=witnesses(reading.series[min(reading.series)].witnesses),
+        fed_batch=reading.fed_batch(),
+    )
+
+
+def diverged(seen: list[tuple[float, float]]) -> Invalid | None:
+    """Say so when a loss that counted was not finite."""
+    bad = next((samples for samples, loss in seen if not math.isfinite(loss)), None)
+    if bad is None:
+        return None
+    return Invalid(fault=Fault.DIVERGED, reason=f"the loss was not finite after {bad:g} samples")
+
+
+def too_little(reading: Reading, line: TimeLine) -> Invalid | None:
+    """Say so when there are too few steps after warm-up, or none that was seen to be fed."""
+    kept = len(line.seconds) - reading.warmup(line)
+    if kept < FEWEST_STEPS:
+        made = int(line.count.sum())
+        reason = f"{made} steps were made and {kept} are left after warm-up; {FEWEST_STEPS} are needed"
+        return Invalid(fault=Fault.TOO_FEW_STEPS, reason=reason)
+    if reading.fed_batch() is None:
+        reason = "no tensor was seen entering the engine's forward: its batch cannot be counted"
+        return Invalid(fault=Fault.NO_SAMPLES, reason=reason)
+    return None
+
+
+def peak_memory(reading: Reading) -> int | None:
+    """Return the most bytes that one device had reserved; on CPU, that a host's ranks held together."""
+    by_place: dict[str, float] = {}
+    for rank, one in reading.series.items():
+        memory: list[Mapping[str, Any]] = [record.get("memory") or {} for record in one.records]
+        reserved = max(
+            (number(part.get("peak_reserved", part.get("reserved"))) for part in memory), default=0
+        )
+        resident = max((number(part.get("peak_rss", part.get("rss"))) for part in memory), default=0)
+        host = str(reading.headers[rank].get("host"))
+        if reserved:
+            by_place[f"{host} {rank}"] = reserved
+        elif resident:
+            by_place[host] = by_place.get(host, 0.0) + resident
+    return int(max(by_place.values())) if by_place else None
+
+
+def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, float]:
+    """Return the bytes a step that a rank handed to each collective after warm-up, mean over the ranks."""
+    after = line.boundary[start - 1] if start else 0.0
+    totals: dict[str, float] = {}
+    for one in reading.series.values():
+        steps = max(1.0, one.boundary[-1] - after)
+        for boundary, record in zip(one.boundary, one.records, strict=True):
+            if boundary > after:
+                for op, amount in (record.get("communicated") or {}).items():
+                    totals[op] = totals.get(op, 0.0) + number(amount) / steps
+    return {op: total / len(reading.series) for op, total in totals.items()}
+
+
+def witnesses(records: Sequence[Record]) -> dict[str, Mapping[str, Any]]:
+    """Return the last witness of each knob."""
+    return {str(record.get("knob")): dict(record.get("value") or {}) for record in records}

@@ -1,0 +1,74 @@
+"""What the user asked a study to do, validated at the door, and what the study hands back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from flyball.tuners.base import StudyObserver
+from flyball.tuners.interruption import Interruption
+
+LATEST: Final = ""
+"""The value of ``StudyOptions.resume`` that stands for the newest experiment that can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyOptions:
+    """Everything that ``autotune`` was given; paths are absolute, durations in seconds."""
+
+    command: tuple[str, ...]
+    """The user's command, token by token; empty only with ``resume``, which finds it in the history."""
+    cwd: Path
+    """Where the user's command runs."""
+    database_url: str = field(repr=False)
+    """The history's SQLAlchemy URL; may hold a password, so it is left out of ``repr``."""
+    config: Path | None = None
+    """The DeepSpeed config, where it is not found in the command."""
+    space: Path | None = None
+    """The space file; None is the default space."""
+    trials: int | None = None
+    """The most search trials; None leaves it to the budget and the space."""
+    budget_seconds: float | None = None
+    """Wall-clock limit of the whole study, verification included; None leaves it to ``trials``."""
+    seed: int | None = None
+    """Seed of the sampler and of the order of verification; None draws one, which is recorded."""
+    output: Path | None = None
+    """Folder of the results; None is ``./flyball_results/<experiment>/``."""
+    resume: str | None = None
+    """Name or id of an experiment, its results folder, ``LATEST``, or None for a new experiment."""
+    dry_run: bool = False
+    """Print the legal space, the first configs and the cost forecast; launch nothing."""
+    maps: Mapping[str, str] = field(default_factory=dict)
+    """Key path of the DeepSpeed config to the command's option that carries the same value."""
+    name: str | None = None
+    """Name of the experiment; None makes one up."""
+    warm: bool = True
+    """Whether trials may be forked from a warm server."""
+    allowed_writes: tuple[Path, ...] = ()
+    """Folders outside the trial's that the script may write to."""
+    memory_limit_ratio: float = 0.90
+    """Nothing that reserves more than this share of the device's memory is recommended."""
+    allow_global_batch: bool = False
+    """Whether the global batch may change, which changes what the optimizer sees."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyResult:
+    """What a study that came to its end hands to the command line."""
+
+    verdict: str | None
+    """``recommended``, ``keep`` or ``unverified``; None after a dry run."""
+    output_directory: Path
+    """Holds recommendation.json and the rest; not written to by a dry run."""
+    summary: str
+    """What to print at the end: one screen of plain text."""
+
+
+class RunStudy(Protocol):
+    """``tuners.study.run_study``, or what stands in for it in a test."""
+
+    def __call__(
+        self, options: StudyOptions, *, observer: StudyObserver, interruption: Interruption
+    ) -> StudyResult:
+        """Run the study to its end, or raise one of ``flyball.errors``."""
+        ...

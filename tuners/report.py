@@ -1,0 +1,74 @@
+"""``report.html``: one self-contained page with the verdict first and the evidence below."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from flyball.runner.outcome import OutcomeKind
+from flyball.tuners.base import TrialReport
+from flyball.tuners.recommendation import Recommendation
+from flyball.tuners.report_chart import Chart, best_so_far, pairs_chart
+from flyball.tuners.summary import HEADLINES, counts, duration, gain_text, rate_text, spent, value_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Runs that ended alike."""
+
+    outcome: str
+    count: int
+    reason: str
+    """Of the first of them."""
+
+
+def failures(trials: Sequence[TrialReport]) -> list[Failure]:
+    """Return the runs that did not complete, by cause, most frequent first."""
+    failed = [trial for trial in trials if trial.outcome.kind is not OutcomeKind.COMPLETED]
+    first = {trial.outcome.kind: trial.outcome.reason for trial in reversed(failed)}
+    ordered = Counter(trial.outcome.kind for trial in failed).most_common()
+    return [Failure(outcome=kind.value, count=count, reason=first[kind]) for kind, count in ordered]
+
+
+def charts(recommendation: Recommendation, trials: Sequence[TrialReport]) -> list[Chart]:
+    """Return the page's drawings, those that have something to show."""
+    drawn = [best_so_far(trials)]
+    if recommendation.verification:
+        drawn.append(pairs_chart(recommendation.verification))
+    return [chart for chart in drawn if chart is not None]
+
+
+def render_report(
+    recommendation: Recommendation, trials: Sequence[TrialReport], *, use: str, command: str
+) -> str:
+    """Return the page.
+
+    Args:
+        recommendation: as decided.
+        trials: every run of the study, in order.
+        use: the exact command that uses the result.
+        command: the same written out.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        gain=gain_text, rate=rate_text, value=value_text, duration=duration, counts=counts, spent=spent
+    )
+    return environment.get_template("report.html.j2").render(
+        recommendation=recommendation,
+        headline=HEADLINES[recommendation.verdict],
+        trials=trials,
+        charts=charts(recommendation, trials),
+        failures=failures(trials),
+        use=use,
+        command=command,
+    )

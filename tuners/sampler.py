@@ -1,0 +1,298 @@
+"""Chooses the next point of a study: Optuna's ask and tell over a finite space.
+
+The order of proposals: what was enqueued (the user's own config first), a few first guesses, then in turn the
+point of greatest expected improvement under the surrogate and one of Optuna's TPE, so that a wrong surrogate
+cannot hold the search. Points already tried, illegal points and points at least as heavy as one that ran out
+of memory are never proposed.
+"""
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from flyball.tuners.base import Assignment
+from flyball.tuners.memory import cannot_fit, ran_out_before
+from flyball.tuners.priors import first_guesses
+from flyball.tuners.space import Space
+from flyball.tuners.surrogate import OUT_OF_MEMORY, Observation, Surrogate
+
+__all__ = ["OUT_OF_MEMORY", "Proposal", "Search", "tpe"]
+
+FEASIBLE = 0.0
+STARTUP_TRIALS = 8
+TPE_EVERY = 4
+"""Every this many proposals comes from TPE."""
+MOST_ATTEMPTS = 8
+MOST_CANDIDATES = 4096
+KIND = "flyball:kind"
+ASSIGNMENT = "flyball:assignment"
+CONSTRAINT = "flyball:constraint"
+WARM = "warm_start"
+
+
+class Proposal(NamedTuple):
+    """A trial that Optuna waits for, and the point to run."""
+
+    trial: Trial
+    assignment: Assignment
+
+
+class Search:
+    """One study in Optuna's storage. Not safe for several threads; one process at a time owns it.
+
+    Args:
+        study_name: Optuna's name of the study; an existing one is continued.
+        storage: URL or storage of Optuna's.
+        seed: of every random choice; a continued study goes on from what it has seen.
+        space: the points to choose from.
+        tpe_every: every this many proposals comes from TPE; 1 leaves the surrogate out.
+    """
+
+    def __init__(
+        self,
+        study_name: str,
+        storage: str | BaseStorage,
+        seed: int,
+        space: Space,
+        *,
+        tpe_every: int = TPE_EVERY,
+    ) -> None:
+        self.space = space
+        self._tpe_every = tpe_every
+        self._surrogate = Surrogate(entries=space.entries)
+        self.study = _open(study_name, storage)
+        finished = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = tpe(seed + finished)
+        self._random = np.random.default_rng([seed, finished])
+        self._listed: list[Assignment] | None = None
+
+    def recover(self) -> int:
+        """Mark trials that an ended process left running as failed; return how many. Call before asking."""
+        left = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in left:
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        return len(left)
+
+    def enqueue(self, assignment: Assignment) -> None:
+        """Have a point proposed before anything else; a point already tried or waiting is left out."""
+        # Optuna's own skip_if_exists would also skip a point whose only trial failed by chance.
+        if assignment not in self._tried():
+            self.study.enqueue_trial(self.space.parameters(assignment), {KIND: "enqueued"})
+
+    def warm_start(self, seen: Iterable[Observation]) -> int:
+        """Teach the search with what another study measured at the same fingerprint; return how many fitted.
+
+        A point of another study counts in guesses, and can still be proposed: it was another day.
+        """
+        known = [
+            trial.user_attrs.get(ASSIGNMENT) for trial in self._trials() if trial.user_attrs.get(KIND) == WARM
+        ]
+        added = 0
+        for observation in seen:
+            point = self.space.completed(observation.assignment)
+            if dict(point) != dict(observation.assignment) or dict(point) in known:
+                continue
+            self.study.add_trial(self._past(point, observation))
+            added += 1
+        return added
+
+    def ask(self) -> Proposal | None:
+        """Return the next point to run, or None when every legal point has been tried."""
+        enqueued = self.ask_enqueued()
+        if enqueued is not None:
+            return enqueued
+        tried = self._tried()
+        for guess in first_guesses(self.space):
+            if len(tried) <= STARTUP_TRIALS and self._open_point(guess, tried):
+                return self._propose(guess, "first_guess")
+        proposals = sum(trial.user_attrs.get(KIND) in ("surrogate", "tpe") for trial in self._trials())
+        if proposals % self._tpe_every == self._tpe_every - 1:
+            return self._by_tpe(tried) or self._by_surrogate(tried)
+        return self._by_surrogate(tried)
+
+    def ask_enqueued(self) -> Proposal | None:
+        """Return the next point that waits to be run first, or None where none waits."""
+        tried = self._tried()
+        while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            trial = self.study.ask()
+            assignment = self.space.suggest(trial)
+            if assignment not in tried:
+                return self._marked(trial, assignment, "enqueued")
+            self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def tell_completed(self, trial: Trial, value: float) -> None:
+        """Report a measured throughput; larger is better."""
+        if not math.isfinite(value) or value <= 0:
+            self.tell_failed(trial)
+            return
+        trial.set_constraint(OUT_OF_MEMORY, FEASIBLE)
+        self.study.tell(trial, value)
+
+    def tell_infeasible(self, trial: Trial, constraint: str, violation: float = 1.0) -> None:
+        """Report a point that cannot run: samplers learn to stay away from its like."""
+        if violation <= 0:
+            raise ValueError("a violated constraint is above zero")
+        trial.set_user_attr(CONSTRAINT, constraint)
+        trial.set_constraint(constraint, violation)
+        self.study.tell(trial, state=TrialState.PRUNED)
+
+    def settle(self, number: int, value: float | None, outcome: str) -> None:
+        """Tell what came of a trial that was recorded elsewhere and never told here; one that was told stays.
+
+        Args:
+            number: Optuna's number of the trial.
+            value: the throughput, or None where the point could not run.
+            outcome: how the run ended, where it could not.
+        """
+        waiting = {trial.number: trial for trial in self._trials() if trial.state is TrialState.RUNNING}
+        if number not in waiting:
+            return
+        trial = Trial(self.study, waiting[number]._trial_id)
+        if value is not None:
+            self.tell_completed(trial, value)
+        else:
+            self.tell_infeasible(trial, outcome)
+
+    def tell_failed(self, trial: Trial) -> None:
+        """Report a trial that says nothing about its point: interrupted, or failed by chance."""
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def observations(self) -> list[Observation]:
+        """Return every point that ran or could not run, in order, those of a warm start included."""
+        return [
+            Observation(
+                assignment=trial.user_attrs[ASSIGNMENT],
+                value=trial.value if trial.state is TrialState.COMPLETE else None,
+                constraint=trial.user_attrs.get(CONSTRAINT, OUT_OF_MEMORY),
+            )
+            for trial in self._trials()
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and ASSIGNMENT in trial.user_attrs
+        ]
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _tried(self) -> list[Assignment]:
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        return [
+            trial.user_attrs[ASSIGNMENT]
+            for trial in self._trials()
+            if trial.state in states and ASSIGNMENT in trial.user_attrs and trial.user_attrs.get(KIND) != WARM
+        ]
+
+    def _propose(self, assignment: Assignment, kind: str) -> Proposal:
+        self.study.enqueue_trial(self.space.parameters(assignment), {KIND: kind})
+        trial = self.study.ask()
+        return self._marked(trial, self.space.suggest(trial), kind)
+
+    def _marked(self, trial: Trial, assignment: Assignment, kind: str) -> Proposal:
+        trial.set_user_attr(KIND, kind)
+        trial.set_user_attr(ASSIGNMENT, dict(assignment))
+        return Proposal(trial, assignment)
+
+    def _by_tpe(self, tried: list[Assignment]) -> Proposal | None:
+        for _ in range(MOST_ATTEMPTS):
+            trial = self.study.ask()
+            assignment = self.space.suggest(trial)
+            if self._open_point(assignment, tried):
+                return self._marked(trial, assignment, "tpe")
+            # FAIL is what samplers do not see: a repeated point must not count twice.
+            self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _by_surrogate(self, tried: list[Assignment]) -> Proposal | None:
+        points = self._candidates(tried)
+        if not points:
+            return None
+        seen = self.observations()
+        if any(observation.value for observation in seen):
+            order = np.argsort(-self._surrogate.expected_improvement(seen, points), kind="stable")
+        else:
+            order = self._random.permutation(len(points))
+        for index in order:
+            if self._open_point(points[int(index)], tried):
+                return self._propose(points[int(index)], "surrogate")
+        return None
+
+    def _candidates(self, tried: list[Assignment]) -> list[Assignment]:
+        """Return points not tried: all of a small space, else a random draw and the best ones' neighbours."""
+        if self.space.size() <= MOST_CANDIDATES:
+            if self._listed is None:
+                self._listed = list(self.space.enumerate())
+            points: Iterable[Assignment] = self._listed
+        else:
+            drawn = (self.space.draw(self._random) for _ in range(MOST_CANDIDATES // 2))
+            points = itertools.chain(drawn, self._neighbours())
+        keys: set[frozenset[tuple[str, Any]]] = {frozenset(point.items()) for point in tried}
+        fresh: list[Assignment] = []
+        for point in points:
+            key = frozenset(point.items())
+            if key not in keys:
+                keys.add(key)
+                fresh.append(point)
+        return fresh
+
+    def _neighbours(self) -> Iterable[Assignment]:
+        ran = [seen for seen in self.observations() if seen.value is not None]
+        for seen in sorted(ran, key=lambda seen: -(seen.value or 0.0))[:8]:
+            yield from self.space.neighbours(seen.assignment)
+
+    def _open_point(self, point: Assignment, tried: list[Assignment]) -> bool:
+        if point in tried or ran_out_before(point, self._exhausted()):
+            return False
+        if cannot_fit(self.space.render(point).ds_config, self.space.situation.context):
+            return False
+        return not self.space.findings(point)
+
+    def _exhausted(self) -> list[Assignment]:
+        return [
+            trial.user_attrs[ASSIGNMENT]
+            for trial in self._trials()
+            if trial.user_attrs.get(CONSTRAINT) == OUT_OF_MEMORY and ASSIGNMENT in trial.user_attrs
+        ]
+
+    def _past(self, point: Assignment, seen: Observation) -> FrozenTrial:
+        value = seen.value
+        attributes: Mapping[str, Any] = {KIND: WARM, ASSIGNMENT: dict(point)}
+        trial = create_trial(
+            state=TrialState.PRUNED if value is None else TrialState.COMPLETE,
+            value=value,
+            params=self.space.parameters(point),
+            distributions=self.space.distributions(point),
+            user_attrs={**attributes, **({CONSTRAINT: seen.constraint} if value is None else {})},
+        )
+        trial.set_constraint(seen.constraint, 1.0 if value is None else FEASIBLE)
+        return trial
+
+
+def tpe(seed: int) -> TPESampler:
+    """Return Optuna's TPE as this search uses it: jointly over knobs, grouped where knobs are conditional.
+
+    It takes the best quarter of the trials for good. With Optuna's own tenth, a study of a few dozen trials
+    has two or three points to learn from, and asks three times as often for what runs out of memory.
+    """
+    with warnings.catch_warnings():
+        # "group" is experimental and "gamma" deprecated (without a replacement, until Optuna 6).
+        warnings.simplefilter("ignore")
+        return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, group=True, gamma=best_quarter)
+
+
+def best_quarter(finished: int) -> int:
+    """How many of the finished trials TPE takes for good."""
+    return math.ceil(finished / 4)
+
+
+def _open(study_name: str, storage: str | BaseStorage) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=study_name, storage=storage, direction="maximize", load_if_exists=True
+    )

@@ -1,0 +1,47 @@
+"""What a config means, with DeepSpeed's defaults filled in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flyball.tuners.config import known
+
+MAX_STAGE = 3
+BUCKET_ELEMENTS = 500_000_000
+PREFETCH_ELEMENTS = 50_000_000
+PERSISTENCE_ELEMENTS = 100_000
+
+
+def stage_of(config: Mapping[str, Any]) -> int:
+    """Return the ZeRO stage; the old form ``"zero_optimization": true`` is stage 1."""
+    section = known(config, "zero_optimization", None)
+    if isinstance(section, bool):
+        return int(section)
+    value = known(config, "zero_optimization.stage", 0)
+    return value if isinstance(value, int) else 0
+
+
+def overlap_of(config: Mapping[str, Any]) -> bool:
+    """Whether gradient reduction overlaps the backward pass; on by default at stage 3 only."""
+    return bool(known(config, "zero_optimization.overlap_comm", stage_of(config) == MAX_STAGE))
+
+
+def precision(config: Mapping[str, Any]) -> str:
+    """Return the model's number format: ``fp16``, ``bf16`` or ``fp32``."""
+    if known(config, "fp16.enabled", False) is True:
+        return "fp16"
+    if known(config, "bf16.enabled", False) is True or known(config, "bfloat16.enabled", False) is True:
+        return "bf16"
+    return "fp32"
+
+
+def optimizer_type(config: Mapping[str, Any]) -> str | None:
+    """Return the optimizer's name as written, or None where the script brings its own."""
+    name = known(config, "optimizer.type", None)
+    return name if isinstance(name, str) else None
+
+
+def offloads(config: Mapping[str, Any], what: str) -> bool:
+    """Whether ``what`` (``param`` or ``optimizer``) is offloaded to CPU or NVMe."""
+    device = known(config, f"zero_optimization.offload_{what}.device", "none")
+    old = "cpu_offload_param" if what == "param" else "cpu_offload"
+    return device not in ("none", None) or bool(known(config, f"zero_optimization.{old}", False))

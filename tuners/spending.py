@@ -1,0 +1,98 @@
+"""What a study may still spend: wall-clock budget, seconds a run, what verification will want."""
+
+from dataclasses import dataclass, field
+
+from flyball.clock import Clock
+from flyball.tuners.base import TrialReport
+from flyball.tuners.verification_plan import Rules, affordable_candidates
+
+FINALISTS = 3
+"""The most candidates that are verified."""
+CONFIRMATION_RUNS = 2
+"""Cold runs after verification: the user's own and the recommended."""
+JSON_ALONE_ROUNDS = 6
+RECENT = 5
+"""Runs that the expected length of the next one is taken from."""
+LATER_STARTUP_SHARE = 0.35
+"""Of the first run's start-up, which may have built operators: what a later one is expected to take, until one is
+known."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Spending:
+    """Time spent and time left, in seconds.
+
+    Args:
+        budget_seconds: of the whole study, verification included; None is no limit.
+        spent_before: by earlier parts of a resumed study.
+    """
+
+    clock: Clock
+    budget_seconds: float | None
+    spent_before: float = 0.0
+    rules: Rules = field(default_factory=Rules)
+    _began: float | None = None
+    _first: float | None = None
+    _warm: list[float] = field(default_factory=list)
+    _cold: list[float] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start counting."""
+        self._began = self.clock.monotonic()
+
+    def spent(self) -> float:
+        """Seconds spent so far, earlier parts included."""
+        running = self.clock.monotonic() - self._began if self._began is not None else 0.0
+        return self.spent_before + running
+
+    def left(self) -> float | None:
+        """Seconds of the budget that are left, or None without a budget."""
+        return None if self.budget_seconds is None else self.budget_seconds - self.spent()
+
+    def note(self, report: TrialReport) -> None:
+        """Take in how long a run took."""
+        if self._first is None:
+            startup = report.startup_seconds or 0.0
+            self._first = report.total_seconds - startup * (1 - LATER_STARTUP_SHARE)
+        else:
+            (self._cold if report.launcher == "cold" else self._warm).append(report.total_seconds)
+
+    def run_seconds(self) -> float:
+        """Expected length of the next run: the mean of the recent ones, of warm ones where there are any."""
+        known = (self._warm or self._cold)[-RECENT:]
+        return sum(known) / len(known) if known else self._first or 0.0
+
+    def cold_seconds(self) -> float:
+        """Expected length of a cold run."""
+        known = self._cold[-RECENT:]
+        return sum(known) / len(known) if known else max(self._first or 0.0, self.run_seconds())
+
+    def affordable(self, wanted: int) -> int:
+        """How many of ``wanted`` candidates the time left can verify and confirm."""
+        left = self.left()
+        if left is None:
+            return wanted
+        return affordable_candidates(
+            self.rules,
+            wanted=wanted,
+            seconds_per_run=self.run_seconds(),
+            budget_seconds=left - CONFIRMATION_RUNS * self.cold_seconds(),
+        )
+
+    def verification_seconds(self, candidates: int) -> float:
+        """What verifying and confirming ``candidates`` is expected to take."""
+        runs = self.rules.fewest_runs(candidates) if candidates else 0
+        return runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
+
+    def may_search(self) -> bool:
+        """Whether another search trial leaves enough for verification."""
+        left = self.left()
+        if left is None:
+            return True
+        wanted = FINALISTS if self.run_seconds() * 60 < (self.budget_seconds or 0.0) else 1
+        return left > self.run_seconds() + self.verification_seconds(wanted)
+
+    def may_continue(self, runs: int) -> bool:
+        """Whether the budget holds that many more runs and the confirmation."""
+        left = self.left()
+        return left is None or left > runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()

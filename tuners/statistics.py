@@ -1,0 +1,130 @@
+"""Small-sample statistics of paired runs: exact tests, multiplicity, intervals, the noise floor.
+
+Everything works on log ratios, log(candidate rate / baseline rate): gains are ratios, and what disturbs both
+runs of a round alike (a slow neighbour, a warm chassis) cancels.
+"""
+
+import bisect
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from flyball.tuners.base import Interval
+from flyball.tuners.measurement_interval import CONFIDENCE, t_quantile
+
+
+@lru_cache(maxsize=1024)
+def _tail_counts(doubled_ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return, for each value of the doubled rank sum, how many of the 2^n sign patterns reach at least it."""
+    counts = np.zeros(sum(doubled_ranks) + 1, dtype=np.int64)
+    counts[0] = 1
+    for rank in doubled_ranks:
+        shifted = np.zeros_like(counts)
+        shifted[rank:] = counts[: len(counts) - rank]
+        counts = counts + shifted
+    return tuple(int(tail) for tail in np.cumsum(counts[::-1])[::-1])
+
+
+def signed_rank_p_value(differences: Sequence[float]) -> float:
+    """Return the exact one-sided p-value of Wilcoxon's signed-rank test against "not greater than zero".
+
+    The permutation distribution is enumerated for the ranks at hand, so ties are exact too. A difference of
+    zero keeps its rank and counts against the gain, which can only make the test more careful.
+
+    Raises:
+        ValueError: with more than 60 differences, whose sign patterns do not fit the counters.
+    """
+    if len(differences) > 60:
+        raise ValueError("at most 60 pairs")
+    if not differences:
+        return 1.0
+    doubled = doubled_ranks([abs(value) for value in differences])
+    reached = sum(rank for rank, value in zip(doubled, differences, strict=True) if value > 0)
+    return float(_tail_counts(tuple(sorted(doubled)))[reached] / 2 ** len(differences))
+
+
+def doubled_ranks(values: Sequence[float]) -> list[int]:
+    """Return twice the rank of each value, from 2 on; equal values share the mean of their ranks."""
+    ordered = sorted(values)
+    return [bisect.bisect_left(ordered, value) + bisect.bisect_right(ordered, value) + 1 for value in values]
+
+
+@lru_cache(maxsize=256)
+def attainable_level(pairs: int, level: float) -> float:
+    """Return the largest p-value not above ``level`` that ``pairs`` pairs without ties can have, or 0."""
+    tails = _tail_counts(tuple(range(2, 2 * pairs + 1, 2)))
+    return max((tail / 2**pairs for tail in tails if tail / 2**pairs <= level), default=0.0)
+
+
+def best_case_p_value(differences: Sequence[float], pairs: int) -> float:
+    """Return the least p-value that ``differences`` can still come to when ``pairs`` have been made.
+
+    The best that can happen is that every pair to come is positive and larger than all that have been seen.
+    """
+    if len(differences) >= pairs:
+        return signed_rank_p_value(differences)
+    largest = max((abs(value) for value in differences), default=1.0) or 1.0
+    to_come = [largest * (2 + index) for index in range(pairs - len(differences))]
+    return signed_rank_p_value([*differences, *to_come])
+
+
+def holm(p_values: Mapping[str, float], level: float) -> set[str]:
+    """Return the hypotheses that Holm's step-down procedure rejects at a family-wise ``level``.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    rejected: set[str] = set()
+    for passed, key in enumerate(sorted(p_values, key=lambda key: p_values[key])):
+        if p_values[key] > level / (len(p_values) - passed):
+            break
+        rejected.add(key)
+    return rejected
+
+
+def log_ratio(numerator: float, denominator: float) -> float:
+    """Return log(numerator / denominator) of two rates above zero."""
+    return math.log(numerator / denominator)
+
+
+def ratio_interval(log_ratios: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Return the mean ratio with its two-sided interval, by Student's t on the logarithms.
+
+    A bootstrap of six to ten pairs covers too rarely (its resamples cannot spread wider than the pairs do);
+    Student's quantile is what keeps the printed interval honest there.
+    """
+    point = statistics.fmean(log_ratios)
+    if len(log_ratios) < 2:
+        return Interval(point=math.exp(point), low=0.0, high=math.inf)
+    error = standard_error(log_ratios)
+    spread = min(t_quantile(confidence, len(log_ratios) - 1) * error, 50.0)
+    return Interval(point=math.exp(point), low=math.exp(point - spread), high=math.exp(point + spread))
+
+
+def upper_mean(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided upper confidence bound of a mean, infinite below two values."""
+    if len(values) < 2:
+        return math.inf
+    quantile = t_quantile(2 * confidence - 1, len(values) - 1)
+    return statistics.fmean(values) + quantile * standard_error(values)
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of two values or more."""
+    mean = statistics.fmean(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return math.sqrt(squares / (len(values) - 1) / len(values))
+
+
+def noise_floor(log_ratios: Sequence[float], pairs: int) -> float:
+    """Return the gain that two runs of one and the same configuration show on average over ``pairs`` pairs.
+
+    It is the root mean square of the A/A log ratios, whose true mean is zero, over the square root of the
+    number of pairs: the standard error of a null result. Zero without any A/A pair.
+    """
+    if not log_ratios or pairs < 1:
+        return 0.0
+    mean_square = statistics.fmean(value**2 for value in log_ratios)
+    return math.expm1(math.sqrt(mean_square / pairs))

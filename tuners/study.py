@@ -1,0 +1,75 @@
+"""One study, from the user's command to a verdict."""
+
+from collections.abc import Callable
+
+from flyball.clock import Clock, SystemClock
+from flyball.collectors.fingerprint import Fingerprint, fingerprint
+from flyball.runner.launch_cold import ColdLauncher
+from flyball.runner.launch_warm import WarmLauncher
+from flyball.tuners.base import StudyObserver
+from flyball.tuners.dry_run import describe
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.job import Job, read_job
+from flyball.tuners.ledger import experiments_to_resume, open_history
+from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.space import Space, load_space
+from flyball.tuners.study_phases import Launchers, Study, with_limits
+from flyball.tuners.verification_plan import Rules
+
+
+def run_study(
+    options: StudyOptions,
+    *,
+    observer: StudyObserver,
+    interruption: Interruption,
+    clock: Clock | None = None,
+    make_launchers: Callable[[StudyOptions, Job], Launchers] | None = None,
+) -> StudyResult:
+    """Run a study to its verdict, or go on with one that was interrupted.
+
+    Raises:
+        BadInput: command, config, space, an option or the database cannot be used; nothing was launched.
+        BaselineFailed: the user's own command does not complete a measurement.
+        StorageFailed: disk or database gave out; the study can be resumed.
+        Interrupted: stopped by the user before there was anything to report.
+    """
+    machine = fingerprint()
+    if options.resume is not None:
+        options = experiments_to_resume(options)
+    job = read_job(options, machine)
+    space = load_space(options.space, job.config, job.context) if job.document else None
+    if options.dry_run:
+        return dry_run(options, job, space, machine)
+    with open_history(options, job, machine) as ledger:
+        launchers = (make_launchers or real_launchers)(options, job)
+        try:
+            study = Study(
+                options=ledger.options,
+                job=job,
+                ledger=ledger,
+                launchers=launchers,
+                observer=observer,
+                interruption=interruption,
+                clock=clock or SystemClock(),
+            )
+            return study.run()
+        finally:
+            launchers.usual.close()
+
+
+def real_launchers(options: StudyOptions, job: Job) -> Launchers:
+    """Return warm launches for most runs, unless the user wants every run cold."""
+    cold = ColdLauncher(cwd=options.cwd)
+    return Launchers(usual=WarmLauncher(job.command, cold) if options.warm else cold, cold=cold)
+
+
+def dry_run(options: StudyOptions, job: Job, space: Space | None, machine: Fingerprint) -> StudyResult:
+    """Describe what a study would do."""
+    output = options.output or options.cwd / "flyball_results"
+    if space is None:
+        text = (
+            "dry run: the script holds its config itself; pass --config FILE to see the space before a run\n"
+        )
+    else:
+        text = describe(job, space, with_limits(options), Rules(), None)
+    return StudyResult(verdict=None, output_directory=output, summary=text)

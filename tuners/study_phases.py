@@ -1,0 +1,318 @@
+"""The phases of a study, in the order they run: baseline, search, verification, conclusion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from flyball.clock import Clock
+from flyball.errors import BaselineFailed
+from flyball.runner.base import Launcher, Limits
+from flyball.tuners.base import Configuration, Phase, StudyObserver, TrialReport, Value
+from flyball.tuners.conclusion import Conclusion, conclude
+from flyball.tuners.context import resolve_batch
+from flyball.tuners.final_runs import FinalRuns, Verdict, changes_numerics
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.job import Job
+from flyball.tuners.ledger import Ledger
+from flyball.tuners.loss_guard import samples_to_judge
+from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.sampler import Search
+from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rate_of
+from flyball.tuners.space import Space, load_space
+from flyball.tuners.spending import FINALISTS, Spending
+from flyball.tuners.stopping import Precision
+from flyball.tuners.summary import duration
+from flyball.tuners.trial_runner import Run, TrialRunner
+from flyball.tuners.verification import Decision, finalists
+from flyball.tuners.verification_plan import Rules
+
+DEFAULT_BUDGET_SECONDS = 1800.0
+"""Where neither --budget nor --trials is given."""
+STEPS_IN_A_RUN = 25
+"""A run is measured for at most this many steps where steps are long."""
+LONGEST_RUN_SECONDS = 30.0
+SHORTEST_RUN_SECONDS = 3.0
+STEPS_IN_BASELINE = 12
+RUNS_IN_A_BUDGET = 60
+"""A budget is cut into about so many runs: fewer long ones verify less than more short ones."""
+STARTUP_FACTOR = 5.0
+LEAST_STARTUP_SECONDS = 120.0
+PARTS_BETWEEN_LIMITS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launchers:
+    """Who starts the runs of a study."""
+
+    usual: Launcher
+    """For most runs."""
+    cold: Launcher
+    """For the runs that must start as the user's own command does."""
+
+
+def with_limits(options: StudyOptions) -> StudyOptions:
+    """Return the options with the default budget where the user set no limit at all."""
+    if options.trials is None and options.budget_seconds is None:
+        return replace(options, budget_seconds=DEFAULT_BUDGET_SECONDS)
+    return options
+
+
+@dataclass(kw_only=True)
+class Study:
+    """One study under way; its phases run in the order of its methods."""
+
+    options: StudyOptions
+    job: Job
+    ledger: Ledger
+    launchers: Launchers
+    observer: StudyObserver
+    interruption: Interruption
+    clock: Clock
+    runner: TrialRunner = field(init=False)
+    spending: Spending = field(init=False)
+    space: Space = field(init=False)
+    final: FinalRuns | None = field(init=False, default=None)
+    _exhausted: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.options = with_limits(self.options)
+        self.runner = TrialRunner(
+            command=self.job.command,
+            launcher=self.launchers.usual,
+            cold=self.launchers.cold,
+            directory=self.ledger.output,
+            observer=self.observer,
+            interruption=self.interruption,
+            device_memory_bytes=self.job.context.device_memory_bytes,
+            allowed_writes=self.options.allowed_writes,
+            renew=self.ledger.renew,
+            substitute=self.job.command.config_place == "probe" and self.job.document is not None,
+        )
+        self.spending = Spending(
+            clock=self.clock,
+            budget_seconds=self.options.budget_seconds,
+            spent_before=self.ledger.spent(),
+            rules=Rules(seed=self.ledger.seed),
+        )
+
+    def run(self) -> StudyResult:
+        """Run every phase and write the results."""
+        self.spending.begin()
+        self.observer.study_started(self.ledger.name, self.ledger.output, self.spending.budget_seconds)
+        self.ledger.recover()
+        for finding in self.job.warnings:
+            self.observer.note(f"{finding.key}: {finding.what}; {finding.mend}")
+        baseline = self.baseline()
+        self.forecast(baseline)
+        reports = self.search(baseline)
+        verdict = self.verify(baseline, reports)
+        conclusion = Conclusion(
+            options=self.options,
+            job=self.job,
+            space=self.space,
+            baseline=baseline,
+            verdict=verdict,
+            final=self.final,
+            reports=self.ledger.reports(),
+            spending=self.spending,
+            name=self.ledger.name,
+            output=self.ledger.output,
+        )
+        result = conclude(conclusion)
+        self.ledger.conclude(result, finished=not self.interruption.finish_requested)
+        return StudyResult(
+            verdict=verdict.decision.value, output_directory=self.ledger.output, summary=result.summary
+        )
+
+    # ---- baseline -------------------------------------------------------------------------------
+
+    def baseline(self) -> TrialReport:
+        """Run the user's command with the user's config: trial 0, and what later launches learn from.
+
+        Raises:
+            BaselineFailed: it does not complete a measurement.
+        """
+        configuration = Configuration(assignment={}, ds_config=self.job.config)
+        report = self._run(
+            Run(
+                number=self.ledger.next_number(),
+                phase=Phase.BASELINE,
+                configuration=configuration,
+                precision=Precision(max_seconds=self._longest(), min_steps=STEPS_IN_BASELINE),
+            )
+        )
+        if report.measurement is None:
+            self.observer.trial_finished(report, best=False)
+            self.ledger.stop_if_asked(self.interruption)
+            raise BaselineFailed(
+                f"your own command was not measured: {report.outcome.kind.value}: {report.outcome.reason}",
+                where=str(self.ledger.trial_folder(report.number)),
+                mend="make it train for a few steps, then start again",
+            )
+        self.observer.trial_finished(report, best=True)
+        self.job = self.job.observed(self.runner.header or {})
+        self.runner.substitute = self.job.command.config_place == "probe"
+        self.space = load_space(self.options.space, self.job.config, self.job.context)
+        self.runner.limits = self._limits(report)
+        own = self.space.render(self.space.baseline_assignment())
+        return replace(report, configuration=own)
+
+    def _limits(self, baseline: TrialReport) -> Limits:
+        startup = max(LEAST_STARTUP_SECONDS, STARTUP_FACTOR * (baseline.startup_seconds or 0.0))
+        measured = self._precision(baseline).max_seconds
+        return Limits(startup_seconds=startup, total_seconds=startup + PARTS_BETWEEN_LIMITS * measured)
+
+    def _precision(self, baseline: TrialReport, *, min_samples: float = 0.0) -> Precision:
+        step = baseline.measurement.step_seconds_median if baseline.measurement else 0.0
+        return Precision(max_seconds=max(self._longest(), STEPS_IN_A_RUN * step), min_samples=min_samples)
+
+    def _longest(self) -> float:
+        """Seconds that a run is measured for at most, where steps are short."""
+        budget = self.spending.budget_seconds
+        if budget is None:
+            return LONGEST_RUN_SECONDS
+        return min(LONGEST_RUN_SECONDS, max(SHORTEST_RUN_SECONDS, budget / RUNS_IN_A_BUDGET))
+
+    def forecast(self, baseline: TrialReport) -> None:
+        """Say what the study will cost, before it is spent."""
+        runs = self.spending.rules.fewest_runs(FINALISTS)
+        budget = self.spending.budget_seconds
+        limit = f"{duration(budget)} in all" if budget is not None else f"{self.options.trials} search trials"
+        self.observer.note(
+            f"forecast: the first run took {duration(baseline.total_seconds)}, later ones take less; "
+            f"{limit}, of which verification takes {runs} runs or more"
+        )
+
+    # ---- search ---------------------------------------------------------------------------------
+
+    def search(self, baseline: TrialReport) -> list[TrialReport]:
+        """Search from the baseline; return every search run of this study, those before a resume included."""
+        search = Search(self.ledger.study_name, self.ledger.optuna_storage(), self.ledger.seed, self.space)
+        past = self.ledger.reports(Phase.SEARCH)
+        self.ledger.settle(search)
+        search.recover()
+        search.warm_start(self.ledger.observations_elsewhere())
+        self._tell_baseline(search, baseline)
+        loop = SearchLoop(
+            search=search,
+            space=self.space,
+            baseline=baseline,
+            make_run=self._search_run,
+            observer=self.observer,
+            interruption=self.interruption,
+            spending=self.spending,
+            trials=self.options.trials,
+            memory_limit_ratio=self.options.memory_limit_ratio,
+            reports=past,
+        )
+        reason = loop.run()
+        self._exhausted = reason == EXHAUSTED
+        self.observer.note(f"search ended: {reason}")
+        self.ledger.stop_if_asked(self.interruption)
+        return [report for report in loop.reports if loop.eligible(report)]
+
+    def _tell_baseline(self, search: Search, baseline: TrialReport) -> None:
+        """Make the user's own config Optuna's first trial, unless an earlier part of the study did."""
+        own = self.space.baseline_assignment()
+        search.enqueue(own)
+        proposal = search.ask_enqueued()
+        if proposal is not None:
+            search.tell_completed(proposal.trial, rate_of(baseline))
+
+    def _search_run(
+        self,
+        phase: Phase,
+        configuration: Configuration,
+        changes: Mapping[str, Value],
+        incumbent_low: float | None,
+        optuna_number: int | None,
+    ) -> TrialReport:
+        first = self.ledger.reports(Phase.BASELINE)[-1]
+        wanted = Run(
+            number=self.ledger.next_number(),
+            phase=phase,
+            configuration=configuration,
+            changes=changes,
+            precision=self._precision(first),
+            incumbent_low=incumbent_low,
+        )
+        return self._run(wanted, optuna_number=optuna_number)
+
+    def _run(self, wanted: Run, *, label: str = "", optuna_number: int | None = None) -> TrialReport:
+        """Make one run with its record around it."""
+        with self.ledger.trial(wanted, label=label, optuna_number=optuna_number) as finish:
+            report = self.runner.run(wanted)
+            finish(report)
+        self.spending.note(report)
+        return report
+
+    # ---- verification ---------------------------------------------------------------------------
+
+    def verify(self, baseline: TrialReport, reports: list[TrialReport]) -> Verdict:
+        """Hold the search's best against the baseline on fresh runs."""
+        candidates = self._candidates(baseline, reports)
+        numerics = any(changes_numerics(self.space, each) for each in candidates.values())
+        batch = resolve_batch(self.job.config, self.job.context)
+        enough = samples_to_judge(batch.global_batch) if numerics and batch else 0.0
+        precision = self._precision(baseline, min_samples=enough)
+
+        def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:
+            return self._labelled(
+                Run(
+                    number=self.ledger.next_number(),
+                    phase=phase,
+                    configuration=configuration,
+                    changes=changed_knobs(self.space, configuration.assignment),
+                    precision=precision,
+                    cold=cold,
+                ),
+                label,
+            )
+
+        self.final = FinalRuns(
+            space=self.space,
+            baseline=baseline.configuration,
+            candidates=candidates,
+            make_run=make_run,
+            spending=self.spending,
+            interruption=self.interruption,
+            memory_limit_ratio=self.options.memory_limit_ratio,
+            mapped_options=frozenset(self.job.command.maps.values()),
+        )
+        if candidates:
+            seconds = self.spending.verification_seconds(len(candidates))
+            names = ", ".join(candidates)
+            self.observer.note(f"verification: {names} against your own, about {duration(seconds)}")
+        verdict = self.final.decide()
+        self.ledger.stop_if_asked(self.interruption)
+        if not reports and not self._exhausted:
+            reason = "no search run was made: the budget holds none beside verification"
+            return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
+        return verdict
+
+    def _labelled(self, wanted: Run, label: str) -> TrialReport:
+        known = self.ledger.recorded(label, wanted.configuration.digest)
+        if known is not None:
+            return known
+        report = self._run(wanted, label=label)
+        self.observer.trial_finished(report, best=False)
+        self.observer.time_left(self.spending.left())
+        return report
+
+    def _candidates(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
+        """Return the fastest of the search, as many as the budget verifies, one at least."""
+        best: dict[str, TrialReport] = {}
+        for report in reports:
+            digest = report.configuration.digest
+            if digest != baseline.configuration.digest and (
+                digest not in best or rate_of(report) > rate_of(best[digest])
+            ):
+                best[digest] = report
+        by_key = {f"trial {report.number}": report for report in best.values()}
+        rates = {
+            key: report.measurement.samples_per_second for key, report in by_key.items() if report.measurement
+        }
+        own = baseline.measurement
+        if own is None or not rates:
+            return {}
+        most = max(1, self.spending.affordable(FINALISTS))
+        return {key: by_key[key].configuration for key in finalists(rates, own.samples_per_second, most=most)}

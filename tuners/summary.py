@@ -1,0 +1,138 @@
+"""The end of a run in one screen: the same text on the terminal and in ``summary.txt``."""
+
+import json
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from flyball.tuners.base import Interval
+from flyball.tuners.recommendation import Change, Recommendation, Side
+from flyball.tuners.verification import Decision
+
+WIDTH = 80
+HEIGHT = 24
+FEWEST_CHANGES = 3
+"""Shown even where the rest fills the screen."""
+CHANGES_TITLE = ("", "what changes, and why:")
+HEADLINES = {
+    Decision.RECOMMENDED: "RECOMMENDED: faster, verified on fresh runs",
+    Decision.KEEP: "KEEP: your configuration is as good as any that was found",
+    Decision.UNVERIFIED: "UNVERIFIED: maybe faster, not certain within the budget",
+}
+
+
+def render_summary(recommendation: Recommendation, *, use: str) -> str:
+    """Return the summary.
+
+    Args:
+        recommendation: as decided.
+        use: the exact command that uses it, for example ``sh flyball_results/gpt/cmd_optimal.txt``; never
+            wrapped, so that it can be copied.
+    """
+    head = HEADLINES[recommendation.verdict]
+    above = [
+        f"flyball: {head}",
+        *wrapped(f"  {recommendation.reasons[0]}"),
+        *(line for note in recommendation.notes[:2] for line in wrapped(f"  {note}")),
+        "",
+        *rates(recommendation),
+        *gains(recommendation),
+        *loss_line(recommendation),
+    ]
+    below = [
+        "",
+        *wrapped(f"  trials      {counts(recommendation.trials)}"),
+        *wrapped(f"  time        {spent(recommendation.seconds)}"),
+        "",
+        "use it:",
+        f"  {use}",
+    ]
+    room = HEIGHT - len(above) - len(below) - len(CHANGES_TITLE)
+    lines = [*above, *change_lines(recommendation.changes, room), *below]
+    return "\n".join(lines) + "\n"
+
+
+def wrapped(text: str) -> list[str]:
+    """Return a text in lines of ``WIDTH``, later ones indented."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ") or [""]
+
+
+def rates(recommendation: Recommendation) -> list[str]:
+    """Return the two rates with their intervals; on ``keep`` the baseline's alone."""
+    lines = [f"  {'baseline':<12}{rate_text(recommendation.baseline)}"]
+    if recommendation.verdict is not Decision.KEEP:
+        name = "recommended" if recommendation.verdict is Decision.RECOMMENDED else "candidate"
+        lines.append(f"  {name:<12}{rate_text(recommendation.recommended)}")
+    return lines
+
+
+def rate_text(side: Side) -> str:
+    """Return a rate in samples a second with its interval."""
+    if side.measurement is None:
+        return "not measured"
+    rate = side.measurement.samples_per_second
+    return f"{rate.point:,.4g} samples/s  (95%: {rate.low:,.4g} to {rate.high:,.4g})"
+
+
+def gain_text(gain: Interval | None) -> str:
+    """Return a speedup as a factor with its interval."""
+    if gain is None:
+        return "not measured"
+    return f"{gain.point:.3f}x  (95%: {gain.low:.3f} to {gain.high:.3f})"
+
+
+def gains(recommendation: Recommendation) -> list[str]:
+    """Return both gains: of the whole command and of the JSON alone."""
+    if recommendation.verdict is Decision.KEEP:
+        return []
+    return [
+        f"  gain        {gain_text(recommendation.speedup)}  whole command",
+        f"              {gain_text(recommendation.speedup_json)}  DeepSpeed JSON alone",
+    ]
+
+
+def loss_line(recommendation: Recommendation) -> list[str]:
+    """Return what the loss guard said, where it had to say something."""
+    return wrapped(f"  loss        {recommendation.loss.reason}") if recommendation.loss else []
+
+
+def value_text(value: Any) -> str:
+    """Return a value as it stands in JSON; nothing where there is none."""
+    return "(unset)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def change_lines(changes: tuple[Change, ...], room: int) -> list[str]:
+    """Return the difference, a key and its reason each; what does not fit into ``room`` lines is counted."""
+    if not changes:
+        return []
+    shown = len(changes) if len(changes) <= room else max(FEWEST_CHANGES, room - 1)
+    lines = [*CHANGES_TITLE]
+    for change in changes[:shown]:
+        pair = f"{value_text(change.before)} -> {value_text(change.after)}"
+        text = f"  {change.path}: {pair}  ({change.reason})"
+        lines.append(textwrap.shorten(text.strip(), WIDTH - 2, placeholder=" ...)"))
+        lines[-1] = f"  {lines[-1]}"
+    left = len(changes) - shown
+    return [*lines, f"  and {left} more in recommendation.json"] if left > 0 else lines
+
+
+def counts(trials: Mapping[str, int]) -> str:
+    """Return runs by outcome, most first."""
+    ordered = sorted(trials.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number} {outcome.replace('_', ' ')}" for outcome, number in ordered) or "none"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def spent(seconds: Mapping[str, float]) -> str:
+    """Return the whole time and its parts by phase."""
+    parts = ", ".join(f"{phase} {duration(each)}" for phase, each in seconds.items() if each > 0)
+    return f"{duration(sum(seconds.values()))}" + (f" ({parts})" if parts else "")

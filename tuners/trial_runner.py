@@ -1,0 +1,172 @@
+"""Runs one configuration: renders the command, launches it, measures what it wrote, records how it ended."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flyball.collectors.journal import RankJournal
+from flyball.errors import CommandError
+from flyball.runner.base import Launcher, Limits, Placement, TrialRequest, TrialResult
+from flyball.runner.command import Command
+from flyball.runner.outcome import Outcome, OutcomeKind
+from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.measurement import Invalid, measure
+from flyball.tuners.output import storage, write_trial_metrics
+from flyball.tuners.render import trackers_off, trackers_off_environment
+from flyball.tuners.stopping import Precision, PrecisionRule
+
+TRIALS = "trials"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run that is asked for."""
+
+    number: int
+    phase: Phase
+    configuration: Configuration
+    changes: Mapping[str, Value] = field(default_factory=dict)
+    """The knobs that differ from the user's own, for the display."""
+    precision: Precision = field(default_factory=Precision)
+    incumbent_low: float | None = None
+    """Lower bound of the best rate so far; None where there is no race to lose."""
+    cold: bool = False
+    """Start it by the user's own command even where a warm launch is possible."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrialRunner:
+    """Makes runs of one command, one at a time.
+
+    Args:
+        command: the user's command.
+        launcher: warm or cold, for every run that does not ask for a cold one.
+        cold: the user's command as it is.
+        directory: the experiment's output folder; run n lies in ``trials/<n>``.
+        device_memory_bytes: of one device, of the host on CPU; what peaks are held against.
+    """
+
+    command: Command
+    launcher: Launcher
+    cold: Launcher
+    directory: Path
+    observer: StudyObserver
+    interruption: Interruption
+    device_memory_bytes: int | None = None
+    allowed_writes: tuple[Path, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    renew: Callable[[], None] = lambda: None
+    """Called while a run is watched: the study still lives."""
+    substitute: bool = False
+    """Whether the probe gives the script each run's config; off while the script's own is not known yet."""
+    header: Mapping[str, Any] | None = None
+    """Rank 0's header of the newest run that had one: what the job turned out to be."""
+
+    def run(self, wanted: Run) -> TrialReport:
+        """Make one run and return its report; ``metrics.json`` stands in its folder.
+
+        Raises:
+            CommandError: the script was seen writing to the user's own files.
+            StorageFailed: the disk is full.
+        """
+        self.observer.trial_started(wanted.number, wanted.phase, wanted.changes)
+        result = self._launch(wanted)
+        self._refuse_foreign_writes(result)
+        header = next((journal.header for journal in result.journals.values() if journal.header), None)
+        self.header = header or self.header
+        report = self._report(wanted, result)
+        write_trial_metrics(self._folder(wanted.number), report)
+        return report
+
+    def _folder(self, number: int) -> Path:
+        return self.directory / TRIALS / str(number)
+
+    def _launch(self, wanted: Run) -> TrialResult:
+        launcher = self.cold if wanted.cold else self.launcher
+        rule = PrecisionRule(precision=wanted.precision, incumbent_low=wanted.incumbent_low)
+        folder = self._folder(wanted.number)
+        with storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = launcher.launch(self.request(wanted))
+            forget = self.interruption.on_stop(lambda: handle.kill("stopped by the user"))
+            try:
+                return handle.wait(self._watched(rule, wanted.number))
+            finally:
+                forget()
+
+    def request(self, wanted: Run) -> TrialRequest:
+        """Return what the launcher is asked for; the user's own environment is no part of it."""
+        folder, own = self._folder(wanted.number).absolute(), wanted.configuration
+        probe = {
+            **own.probe,
+            "substitute_config": self.substitute,
+            "allowed_writes": [str(folder), *(str(path) for path in self.allowed_writes)],
+        }
+        return TrialRequest(
+            directory=folder,
+            command=self.command.render(
+                trial_dir=folder, config_path=folder / "ds_config.json", arguments=own.arguments
+            ),
+            ds_config=trackers_off(own.ds_config),
+            environment={**trackers_off_environment(folder), **own.environment},
+            probe=probe,
+            run_id=f"{self.directory.name}-{wanted.number}",
+            placement=Placement(ranks=self.command.ranks),
+            limits=self.limits,
+        )
+
+    def _watched(self, rule: PrecisionRule, number: int) -> Callable[[Mapping[int, RankJournal]], str | None]:
+        """Return the rule, telling the display whenever it has moved on."""
+        shown = rule.progress
+
+        def stop(journals: Mapping[int, RankJournal]) -> str | None:
+            nonlocal shown
+            self.renew()
+            reason = rule(journals)
+            if rule.progress is not shown:
+                shown = rule.progress
+                self.observer.trial_progress(number, shown.steps, shown.samples_per_second)
+            return reason
+
+        return stop
+
+    def _refuse_foreign_writes(self, result: TrialResult) -> None:
+        for journal in result.journals.values():
+            for record in journal.of_kind("foreign_write"):
+                path, operation = record.get("path"), record.get("operation")
+                raise CommandError(
+                    f"the script tried to write {path} ({operation}), and was refused",
+                    where="command",
+                    mend="put {trial_dir} into the option that names this folder, "
+                    f"or allow it with --allow-writes {Path(str(path)).parent}",
+                )
+
+    def _report(self, wanted: Run, result: TrialResult) -> TrialReport:
+        measured: Measurement | Invalid | None = None
+        outcome = result.outcome
+        if outcome.kind is OutcomeKind.COMPLETED:
+            measured = measure(
+                result.journals,
+                startup_seconds=result.startup_seconds,
+                device_memory_bytes=self.device_memory_bytes,
+            )
+            if isinstance(measured, Invalid):
+                outcome = Outcome(kind=measured.outcome, reason=measured.reason)
+        return TrialReport(
+            number=wanted.number,
+            phase=wanted.phase,
+            configuration=wanted.configuration,
+            outcome=outcome,
+            measurement=measured if isinstance(measured, Measurement) else None,
+            launcher=result.launcher,
+            startup_seconds=result.startup_seconds,
+            total_seconds=result.total_seconds,
+            notes=result.notes,
+        )
+
+
+def with_notes(report: TrialReport, *notes: str) -> TrialReport:
+    """Return a report with more notes."""
+    return replace(report, notes=(*report.notes, *notes))

@@ -1,0 +1,253 @@
+"""Is the best of the search really faster? Fresh runs against the baseline, in pairs, by a declared rule.
+
+Search picks the luckiest of many noisy trials, so nothing that it measured is used here: neither for the
+decision nor for the stated gain.
+"""
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flyball.tuners.base import Interval, Measurement
+from flyball.tuners.statistics import best_case_p_value, holm, upper_mean
+from flyball.tuners.verification_plan import Look, Rules
+from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN, CandidateResult, Pair, Tally
+
+__all__ = [
+    "BASELINE",
+    "BASELINE_AGAIN",
+    "CandidateResult",
+    "Decision",
+    "Pair",
+    "Rules",
+    "VerificationResult",
+    "finalists",
+    "measure_gain",
+    "verify",
+]
+
+FUTILITY_PAIRS = 3
+DOMINANCE_PAIRS = 4
+BASELINE_FAILURES = 2
+"""So many failed baseline runs end a verification: what the gain is held against does not stand."""
+
+RunOnce = Callable[[str, int], Measurement | None]
+"""Makes a fresh run of a candidate's key, ``BASELINE`` or ``BASELINE_AGAIN`` in a round; None: it failed."""
+Veto = Callable[[str, Sequence[Measurement], Sequence[Measurement]], str | None]
+"""Given a key, the baseline's and its own runs, pair by pair: why it cannot be recommended, or None."""
+MayContinue = Callable[[int], bool]
+"""Whether the budget holds that many more runs."""
+
+
+class Decision(StrEnum):
+    """What a verification came to."""
+
+    RECOMMENDED = "recommended"
+    KEEP = "keep"
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerificationResult:
+    """The decision with everything it stands on."""
+
+    decision: Decision
+    winner: str | None
+    """The candidate recommended; when unverified, the one that leads."""
+    speedup: Interval | None
+    """Of the winner."""
+    noise_floor: float
+    """Gain that the same configuration shows against itself over as many pairs; 0.01 is one percent."""
+    minimum_gain: float
+    """Below this a gain is not worth a change: the larger of the rules' least gain and the noise floor."""
+    rounds: int
+    runs: int
+    looks: tuple[Look, ...]
+    candidates: tuple[CandidateResult, ...]
+    aa_pairs: tuple[Pair, ...]
+    reasons: tuple[str, ...]
+
+
+def verify(
+    candidates: Sequence[str],
+    run_once: RunOnce,
+    *,
+    rules: Rules | None = None,
+    may_continue: MayContinue = lambda runs: True,
+    veto: Veto = lambda key, baseline, own: None,
+) -> VerificationResult:
+    """Run the candidates and the baseline in rounds until the declared rule decides.
+
+    Each round runs the baseline and every candidate still in, in an order drawn from the rules' seed: a study
+    that is resumed makes the same rounds, and ``run_once`` may answer from what was recorded.
+
+    Args:
+        candidates: keys of the best of the search, the most promising first; none gives ``keep``.
+        run_once: makes one run; what it raises passes through.
+        rules: the sequential rule.
+        may_continue: asked before each round; False ends the verification where it stands.
+        veto: asked before a candidate is recommended (loss guard, memory limit, witness).
+    """
+    rules = rules or Rules()
+    tally = Tally(keys=tuple(candidates), rules=rules)
+    looks = rules.looks(len(tally.keys)) if tally.keys else ()
+    if not looks:
+        return _result(
+            tally, looks, Decision.KEEP, None, "no trial of the search was faster than the baseline"
+        )
+    number, failures = 0, 0
+    while len(tally.baseline) < looks[-1].pairs:
+        if not may_continue(1 + len(tally.active) + int(number < rules.aa_rounds)):
+            return _out_of_budget(tally, looks)
+        if not _round(tally, number, run_once):
+            failures += 1
+        number += 1
+        if failures >= BASELINE_FAILURES:
+            reason = "the baseline itself failed in verification"
+            return _result(tally, looks, Decision.UNVERIFIED, None, reason)
+        _drop_hopeless(tally, looks, veto)
+        look = next((look for look in looks if look.pairs == len(tally.baseline)), None)
+        winner = _winner(tally, look, veto, last=look == looks[-1]) if look else None
+        if winner:
+            reason = (
+                f"faster in fresh runs, p = {tally.p_value(winner):.2g} after {len(tally.baseline)} pairs"
+            )
+            return _result(tally, looks, Decision.RECOMMENDED, winner, reason)
+        if not tally.active:
+            break
+    return _result(tally, looks, Decision.KEEP, None, "no candidate is faster than the baseline for certain")
+
+
+def measure_gain(
+    key: str,
+    run_once: RunOnce,
+    *,
+    rounds: int = 6,
+    seed: int = 0,
+    may_continue: MayContinue = lambda runs: True,
+) -> CandidateResult:
+    """Return the gain of one configuration without a decision, for example of the winner's JSON alone."""
+    tally = Tally(keys=(key,), rules=Rules(aa_rounds=0, seed=seed))
+    for number in range(rounds):
+        if tally.dropped or not may_continue(2):
+            break
+        _round(tally, number, run_once)
+    return tally.result(key)
+
+
+def _round(tally: Tally, number: int, run_once: RunOnce) -> bool:
+    """Make one round; False when the baseline failed, which voids the round."""
+    again = [BASELINE_AGAIN] if number < tally.rules.aa_rounds else []
+    # Sorted, so that the order drawn does not hang on who leads: a resumed study draws the same.
+    entrants = [BASELINE, *again, *sorted(tally.active)]
+    random.Random(f"{tally.rules.seed}:{number}").shuffle(entrants)
+    made = {key: run_once(key, number) for key in entrants}
+    tally.runs += len(made)
+    for key, run in made.items():
+        if run is None and key not in (BASELINE, BASELINE_AGAIN):
+            tally.dropped[key] = f"a fresh run of it failed in round {number + 1}"
+    baseline = made.pop(BASELINE)
+    if baseline is None:
+        return False
+    tally.baseline.append(baseline)
+    for key, run in made.items():
+        if run is not None:
+            tally.pair(key, number, baseline, run)
+    return True
+
+
+def _drop_hopeless(tally: Tally, looks: Sequence[Look], veto: Veto) -> None:
+    """Take out whoever cannot win any more: it only ever lowers the chance of a wrong recommendation."""
+    least = math.log1p(tally.rules.least_gain)
+    for key in tally.active:
+        ratios = tally.ratios(key)
+        looked = any(look.pairs == len(ratios) for look in looks)
+        ahead = [look for look in looks if look.pairs >= len(ratios)]
+        if len(ratios) >= FUTILITY_PAIRS and upper_mean(ratios, tally.rules.futility_confidence) < least:
+            tally.dropped[key] = f"its gain is below {tally.rules.least_gain:.0%} after {len(ratios)} pairs"
+        elif looked and tally.mean(key) < least:
+            tally.dropped[key] = f"no gain worth a change was seen in {len(ratios)} pairs"
+        elif key not in tally.passed and not any(
+            best_case_p_value(ratios, look.pairs) <= look.level for look in ahead
+        ):
+            tally.dropped[key] = f"it cannot pass any more after {len(ratios)} pairs"
+    _drop_dominated(tally, veto)
+
+
+def _vetoed(tally: Tally, key: str, veto: Veto) -> str | None:
+    return veto(key, tuple(tally.baseline), tuple(tally.runs_of[key]))
+
+
+def _drop_dominated(tally: Tally, veto: Veto) -> None:
+    leader, *others = tally.active or [""]
+    # A leader that may yet be vetoed must not have cleared the field of whoever could take its place.
+    if not others or len(tally.ratios(leader)) < DOMINANCE_PAIRS or _vetoed(tally, leader, veto):
+        return
+    for key in others:
+        behind = [a - b for a, b in zip(tally.ratios(key), tally.ratios(leader), strict=True)]
+        if upper_mean(behind, tally.rules.futility_confidence) < 0:
+            tally.dropped[key] = f"{leader} is faster, after {len(behind)} pairs"
+
+
+def _winner(tally: Tally, look: Look, veto: Veto, *, last: bool) -> str | None:
+    """Test at one look; return who is recommended, if the fastest has passed (at the last look: anyone)."""
+    tally.passed |= holm({key: tally.p_value(key) for key in tally.keys}, look.level) & set(tally.active)
+    for key in tally.active:
+        if not tally.certain(key) and not last:
+            return None
+        if not tally.certain(key):
+            continue
+        if not tally.worth_it(key):
+            tally.dropped[key] = f"its gain is below the least worth a change, {tally.minimum_gain():.1%}"
+            continue
+        objection = _vetoed(tally, key, veto)
+        if objection is None:
+            return key
+        tally.dropped[key] = objection
+    return None
+
+
+def _out_of_budget(tally: Tally, looks: tuple[Look, ...]) -> VerificationResult:
+    leader = tally.active[0] if tally.active else None
+    if leader and tally.pairs.get(leader) and not tally.worth_it(leader):
+        reason = "the budget ended; no candidate had shown a gain worth a change"
+        return _result(tally, looks, Decision.KEEP, None, reason)
+    reason = (
+        f"the budget ended after {len(tally.baseline)} of at least {looks[0].pairs} rounds of verification"
+    )
+    if len(tally.baseline) >= looks[0].pairs:
+        reason = f"the budget ended before the gain was certain, after {len(tally.baseline)} rounds"
+    return _result(tally, looks, Decision.UNVERIFIED, leader, reason)
+
+
+def _result(
+    tally: Tally, looks: tuple[Look, ...], decision: Decision, winner: str | None, reason: str
+) -> VerificationResult:
+    details = [f"{key}: {why}" for key, why in tally.dropped.items()]
+    return VerificationResult(
+        decision=decision,
+        winner=winner,
+        speedup=tally.speedup(winner) if winner else None,
+        noise_floor=tally.noise_floor(),
+        minimum_gain=tally.minimum_gain(),
+        rounds=len(tally.baseline),
+        runs=tally.runs,
+        looks=looks,
+        candidates=tuple(tally.result(key) for key in tally.keys),
+        aa_pairs=tuple(tally.aa_pairs),
+        reasons=(reason, *details),
+    )
+
+
+def finalists(rates: Mapping[str, Interval], baseline: Interval, *, most: int) -> tuple[str, ...]:
+    """Return the keys of the search's best, fastest first: at most ``most``, none slower than the baseline.
+
+    Args:
+        rates: samples a second of the completed search trials, by key, the baseline's own left out.
+        baseline: the same of the baseline.
+        most: how many the budget can verify.
+    """
+    faster = [key for key, rate in rates.items() if rate.point > baseline.point]
+    return tuple(sorted(faster, key=lambda key: -rates[key].point)[:most])
