@@ -157,8 +157,8 @@ def _fatal_signal(evidence: Evidence) -> tuple[int | None, int] | None:
     for rank, status in evidence.rank_statuses.items():
         if status < 0:
             return rank, -status
-    for status in (reported_exit(evidence.output), evidence.status):
-        number = signal_of(status) if status is not None else None
+    for said in (reported_exit(evidence.output), evidence.status):
+        number = signal_of(said) if said is not None else None
         if number is not None:
             return None, number
     return None

@@ -14,8 +14,7 @@ JSON_ALONE_ROUNDS = 6
 RECENT = 5
 """Runs that the expected length of the next one is taken from."""
 LATER_STARTUP_SHARE = 0.35
-"""Of the first run's start-up, which may have built operators: what a later one is expected to take, until one is
-known."""
+"""Of the first run's start-up, which may have built operators, what a later one is expected to take."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -60,7 +60,7 @@ def wrapped(text: str) -> list[str]:
 def rates(recommendation: Recommendation) -> list[str]:
     """Return the two rates with their intervals; on ``keep`` the baseline's alone."""
     lines = [f"  {'baseline':<12}{rate_text(recommendation.baseline)}"]
-    if recommendation.verdict is not Decision.KEEP:
+    if recommendation.changes:
         name = "recommended" if recommendation.verdict is Decision.RECOMMENDED else "candidate"
         lines.append(f"  {name:<12}{rate_text(recommendation.recommended)}")
     return lines
@@ -83,7 +83,7 @@ def gain_text(gain: Interval | None) -> str:
 
 def gains(recommendation: Recommendation) -> list[str]:
     """Return both gains: of the whole command and of the JSON alone."""
-    if recommendation.verdict is Decision.KEEP:
+    if not recommendation.changes:
         return []
     return [
         f"  gain        {gain_text(recommendation.speedup)}  whole command",

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-
 from tests.benchmarks.statistics_recorded_noise import DATA, FEWEST_FOUND, MOST_FALSE, PLANTED, score
 
 STUDIES = 60

@@ -56,14 +56,14 @@ def parse(line: str, folder: Path, **options: object) -> Command:
         ),
         ("deepspeed -i localhost:0,1 train.py --deepspeed ds.json", "deepspeed", "train.py", 2, "argument"),
         (
-            "python -m deepspeed.launcher.runner --num_gpus 2 train.py --deepspeed --deepspeed_config ds.json",
+            "python -m deepspeed.launcher.runner --num_gpus 2 train.py --deepspeed --ds_config ds.json",
             "deepspeed",
             "train.py",
             2,
             "argument",
         ),
         (
-            "torchrun --standalone --nproc-per-node 2 --log-dir /tmp train.py --deepspeed --deepspeed_config ds.json",
+            "torchrun --standalone --nproc-per-node 2 --log-dir /tmp train.py --deepspeed --ds_config ds.json",
             "torchrun",
             "train.py",
             2,

@@ -53,9 +53,7 @@ class FakeHandle:
         kind = OutcomeKind.INTERRUPTED if self.killed else OutcomeKind.COMPLETED
         return self._result(Outcome(kind=kind, reason=self.killed or "measured"), journals, 1.0 + seconds)
 
-    def _result(
-        self, outcome: Outcome, journals: Mapping[int, RankJournal], seconds: float
-    ) -> TrialResult:
+    def _result(self, outcome: Outcome, journals: Mapping[int, RankJournal], seconds: float) -> TrialResult:
         self.launcher.clock.sleep(seconds)
         return TrialResult(
             outcome=outcome,

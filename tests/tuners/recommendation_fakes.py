@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from tests.tuners.statistics_fakes import configuration, interval, measurement
+
 from flyball.tuners.loss_guard import Guard, LossVerdict
 from flyball.tuners.recommendation import Confirmation, Recommendation, Side, changes
 from flyball.tuners.verification import Decision, verify
 from flyball.tuners.verification_plan import Rules
-from tests.tuners.statistics_fakes import configuration, interval, measurement
 
 BEFORE = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3}, "steps_per_print": 10}
 AFTER = {"train_micro_batch_size_per_gpu": 8, "zero_optimization": {"stage": 1}, "steps_per_print": 10}
@@ -40,7 +41,9 @@ def recommended(**other: Any) -> Recommendation:
         "speedup_json": interval(1.1),
         "verification": result,
         "rules": Rules(),
-        "loss": LossVerdict(guard=Guard.PASSED, reason="loss 2 against 2 at 640 samples", samples=640, pairs=6),
+        "loss": LossVerdict(
+            guard=Guard.PASSED, reason="loss 2 against 2 at 640 samples", samples=640, pairs=6
+        ),
         "confirmation": Confirmation(baseline=interval(99), recommended=interval(119)),
         "trials": {"completed": 20, "out_of_memory": 2},
         "seconds": {"search": 90.0, "verification": 61.0},

@@ -1,24 +1,27 @@
 """A whole study on a fake workload: what comes out for which speeds, and what survives an interruption."""
 
+import errno
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tuners.fake_job import FakeClock, FakeHandle, FakeLauncher, RecordingObserver, Speed
 
 from flyball.database import open_database
-from flyball.errors import BaselineFailed, Interrupted, OptionError
+from flyball.errors import BaselineFailed, Interrupted, OptionError, StorageFailed
 from flyball.history import History
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.base import Phase
+from flyball.tuners.base import Phase, TrialReport
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.options import LATEST, StudyOptions, StudyResult
+from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.study import run_study
 from flyball.tuners.study_phases import Launchers
-from tests.tuners.fake_job import FakeClock, FakeHandle, FakeLauncher, RecordingObserver, Speed
 
 CONFIG = {
     "train_batch_size": 16,
@@ -120,7 +123,9 @@ def test_a_faster_configuration_is_recommended_and_verified_on_fresh_runs(tmp_pa
     assert found["speedup"]["low"] < true_gain < found["speedup"]["high"]
     assert found["speedup_json"] == found["speedup"]
     assert found["confirmation"]["ratio"] > 1
-    assert json.loads((tmp_path / "out/ds_config_optimal.json").read_text()) == found["recommended"]["ds_config"]
+    assert (
+        json.loads((tmp_path / "out/ds_config_optimal.json").read_text()) == found["recommended"]["ds_config"]
+    )
     assert "RECOMMENDED" in result.summary
 
 
@@ -190,6 +195,31 @@ def _stop_in_the_fifth_run(bench: Bench) -> Any:
             handle.kill("stopped by the user")
 
     return on_step
+
+
+def test_a_disk_that_fills_up_in_the_middle_leaves_a_study_that_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    monkeypatch.setattr("flyball.tuners.trial_runner.write_trial_metrics", _full_after(3))
+    with pytest.raises(StorageFailed, match="No space left on device; make room"):
+        bench.run()
+    monkeypatch.undo()
+    monkeypatch.setattr("flyball.tuners.job.parse_command", _two_ranks)
+    (experiment,) = bench.history().experiments()
+    assert experiment.experiment.status == "interrupted"
+    assert experiment.outcomes == {"completed": 3, "interrupted": 1}
+    assert bench.run(replace(bench.options, command=(), resume=LATEST, output=None)).verdict == "recommended"
+
+
+def _full_after(runs: int) -> Callable[[Path, TrialReport], None]:
+    def write(folder: Path, report: TrialReport) -> None:
+        if report.number >= runs:
+            with storage(folder):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_trial_metrics(folder, report)
+
+    return write
 
 
 def test_an_output_folder_with_results_is_not_overwritten(tmp_path: Path) -> None:
