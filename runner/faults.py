@@ -18,10 +18,19 @@ def fault(journals: Mapping[int, RankJournal], *, final: bool) -> Outcome | None
     """Return why the trial cannot count, or None; ``final`` when no more records will come."""
     for rank, journal in sorted(journals.items()):
         found = _foreign_write(rank, journal) or _wrong_batch(rank, journal, final)
-        found = found or _diverged(rank, journal, final)
+        found = found or _diverged(rank, journal, final) or _unwatched(rank, journal)
         if found is not None:
             return found
     return None
+
+
+def _unwatched(rank: int, journal: RankJournal) -> Outcome | None:
+    """A probe that went silent: without it nothing more is known, and no step must not look like a hang."""
+    record = journal.last("probe_off")
+    if record is None:
+        return None
+    reason = f"the probe switched itself off: {record.get('reason')}"
+    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, rank=rank)
 
 
 def _foreign_write(rank: int, journal: RankJournal) -> Outcome | None:

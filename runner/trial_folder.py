@@ -11,6 +11,8 @@ from flyball.runner.probe_install import install
 
 CONFIG_NAME = "ds_config.json"
 OUTPUT_NAME = "output"
+TRIAL_BUDGET_RATIO = 0.2
+"""Share of a step's time that the probe may cost in a trial before it switches itself off."""
 _PROBE_OPTIONS = ("guard_writes", "memory", "max_records_per_second", "budget_ratio")
 """What a request may say of the probe itself, beside the knobs."""
 
@@ -45,6 +47,8 @@ def probe_settings(request: TrialRequest) -> dict[str, Any]:
         "allowed_writes": [str(request.directory), *allowed],
         "guard_writes": True,
         "memory": True,
+        # A trial is there to be measured: steps of a few milliseconds may spend more of themselves on it.
+        "budget_ratio": TRIAL_BUDGET_RATIO,
         **own,
     }
 

@@ -20,6 +20,7 @@ class Phase(StrEnum):
 
     BASELINE = "baseline"
     SEARCH = "search"
+    PLAY_OFF = "play_off"
     VERIFICATION = "verification"
     CONFIRMATION = "confirmation"
 

@@ -6,11 +6,16 @@ from flyball.clock import Clock
 from flyball.tuners.base import TrialReport
 from flyball.tuners.verification_plan import Rules, affordable_candidates
 
-FINALISTS = 3
-"""The most candidates that are verified."""
+FINALISTS = 2
+"""The most candidates that are verified: each costs as many runs as the baseline, and a stricter test."""
 CONFIRMATION_RUNS = 2
 """Cold runs after verification: the user's own and the recommended."""
-JSON_ALONE_ROUNDS = 6
+JSON_ALONE_ROUNDS = 4
+"""Pairs of runs that state what the winner's JSON gains by itself, where that is another experiment."""
+PLAY_OFF_RUNS = 8
+"""Set aside for telling the search's best apart, where the budget holds that."""
+RUNS_FOR_ALL = 40
+"""A budget of fewer runs verifies one candidate and has no play-off."""
 RECENT = 5
 """Runs that the expected length of the next one is taken from."""
 LATER_STARTUP_SHARE = 0.35
@@ -30,6 +35,8 @@ class Spending:
     budget_seconds: float | None
     spent_before: float = 0.0
     rules: Rules = field(default_factory=Rules)
+    json_alone: bool = False
+    """Whether the space has knobs beside the JSON, so that its own share must be measured."""
     _began: float | None = None
     _first: float | None = None
     _warm: list[float] = field(default_factory=list)
@@ -81,6 +88,8 @@ class Spending:
     def verification_seconds(self, candidates: int) -> float:
         """What verifying and confirming ``candidates`` is expected to take."""
         runs = self.rules.fewest_runs(candidates) if candidates else 0
+        if self.json_alone:
+            runs += 2 * JSON_ALONE_ROUNDS
         return runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
 
     def may_search(self) -> bool:
@@ -88,8 +97,19 @@ class Spending:
         left = self.left()
         if left is None:
             return True
-        wanted = FINALISTS if self.run_seconds() * 60 < (self.budget_seconds or 0.0) else 1
-        return left > self.run_seconds() + self.verification_seconds(wanted)
+        return left > self.run_seconds() + self._set_aside()
+
+    def _set_aside(self) -> float:
+        """Seconds that search must leave."""
+        seconds = self.run_seconds()
+        if seconds * RUNS_FOR_ALL > (self.budget_seconds or 0.0):
+            return self.verification_seconds(1)
+        return PLAY_OFF_RUNS * seconds + self.verification_seconds(FINALISTS)
+
+    def may_play_off(self, runs: int) -> bool:
+        """Whether the budget holds that many runs beside the verification of one candidate."""
+        left = self.left()
+        return left is None or left > runs * self.run_seconds() + self.verification_seconds(1)
 
     def may_continue(self, runs: int) -> bool:
         """Whether the budget holds that many more runs and the confirmation."""

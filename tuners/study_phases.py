@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from flyball.clock import Clock
 from flyball.errors import BaselineFailed
 from flyball.runner.base import Launcher, Limits
-from flyball.tuners.base import Configuration, Phase, StudyObserver, TrialReport, Value
+from flyball.tuners.base import Configuration, Interval, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.conclusion import Conclusion, conclude
 from flyball.tuners.context import resolve_batch
 from flyball.tuners.final_runs import FinalRuns, Verdict, changes_numerics
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
+from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.loss_guard import samples_to_judge
 from flyball.tuners.options import StudyOptions, StudyResult
@@ -24,6 +25,7 @@ from flyball.tuners.summary import duration
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification import Decision, finalists
 from flyball.tuners.verification_plan import Rules
+from flyball.tuners.verification_playoff import play_off
 
 DEFAULT_BUDGET_SECONDS = 1800.0
 """Where neither --budget nor --trials is given."""
@@ -152,6 +154,9 @@ class Study:
         self.job = self.job.observed(self.runner.header or {})
         self.runner.substitute = self.job.command.config_place == "probe"
         self.space = load_space(self.options.space, self.job.config, self.job.context)
+        self.spending.json_alone = any(
+            entry.knob.applied is not Applied.CONFIG for entry in self.space.entries
+        )
         self.runner.limits = self._limits(report)
         own = self.space.render(self.space.baseline_assignment())
         return replace(report, configuration=own)
@@ -249,24 +254,14 @@ class Study:
 
     def verify(self, baseline: TrialReport, reports: list[TrialReport]) -> Verdict:
         """Hold the search's best against the baseline on fresh runs."""
-        candidates = self._candidates(baseline, reports)
+        candidates = self._candidates(baseline, reports, self._precision(baseline))
         numerics = any(changes_numerics(self.space, each) for each in candidates.values())
         batch = resolve_batch(self.job.config, self.job.context)
         enough = samples_to_judge(batch.global_batch) if numerics and batch else 0.0
         precision = self._precision(baseline, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:
-            return self._labelled(
-                Run(
-                    number=self.ledger.next_number(),
-                    phase=phase,
-                    configuration=configuration,
-                    changes=changed_knobs(self.space, configuration.assignment),
-                    precision=precision,
-                    cold=cold,
-                ),
-                label,
-            )
+            return self._final_run(phase, configuration, label, cold=cold, precision=precision)
 
         self.final = FinalRuns(
             space=self.space,
@@ -289,30 +284,59 @@ class Study:
             return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
         return verdict
 
-    def _labelled(self, wanted: Run, label: str) -> TrialReport:
-        known = self.ledger.recorded(label, wanted.configuration.digest)
+    def _final_run(
+        self, phase: Phase, configuration: Configuration, label: str, *, cold: bool, precision: Precision
+    ) -> TrialReport:
+        """Make one run of verification, or answer from what an earlier part of the study recorded."""
+        known = self.ledger.recorded(label, configuration.digest)
         if known is not None:
             return known
+        wanted = Run(
+            number=self.ledger.next_number(),
+            phase=phase,
+            configuration=configuration,
+            changes=changed_knobs(self.space, configuration.assignment),
+            precision=precision,
+            cold=cold,
+        )
         report = self._run(wanted, label=label)
         self.observer.trial_finished(report, best=False)
         self.observer.time_left(self.spending.left())
         return report
 
-    def _candidates(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
-        """Return the fastest of the search, as many as the budget verifies, one at least."""
+    def _candidates(
+        self, baseline: TrialReport, reports: list[TrialReport], precision: Precision
+    ) -> dict[str, Configuration]:
+        """Return who goes into verification: the fastest of the search, those near the top run again."""
         best: dict[str, TrialReport] = {}
-        for report in reports:
-            digest = report.configuration.digest
-            if digest != baseline.configuration.digest and (
-                digest not in best or rate_of(report) > rate_of(best[digest])
-            ):
-                best[digest] = report
+        for report in sorted(reports, key=rate_of):
+            if report.configuration.digest != baseline.configuration.digest:
+                best[report.configuration.digest] = report
         by_key = {f"trial {report.number}": report for report in best.values()}
         rates = {
             key: report.measurement.samples_per_second for key, report in by_key.items() if report.measurement
         }
         own = baseline.measurement
-        if own is None or not rates:
-            return {}
-        most = max(1, self.spending.affordable(FINALISTS))
-        return {key: by_key[key].configuration for key in finalists(rates, own.samples_per_second, most=most)}
+        if own is None or not rates or self.interruption.finish_requested:
+            return {key: by_key[key].configuration for key in self._fastest(rates, own)}
+
+        def run_once(key: str, round_number: int) -> Measurement | None:
+            label = f"play-off: {key}, round {-round_number}"
+            return self._final_run(
+                Phase.PLAY_OFF, by_key[key].configuration, label, cold=False, precision=precision
+            ).measurement
+
+        keys = play_off(
+            rates,
+            own.samples_per_second,
+            run_once,
+            most=max(1, self.spending.affordable(FINALISTS)),
+            seed=self.ledger.seed,
+            may_continue=lambda runs: (
+                not self.interruption.finish_requested and self.spending.may_play_off(runs)
+            ),
+        )
+        return {key: by_key[key].configuration for key in keys}
+
+    def _fastest(self, rates: Mapping[str, Interval], own: Measurement | None) -> tuple[str, ...]:
+        return finalists(rates, own.samples_per_second, most=FINALISTS) if own else ()

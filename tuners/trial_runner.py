@@ -1,5 +1,6 @@
 """Runs one configuration: renders the command, launches it, measures what it wrote, records how it ended."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,6 +96,8 @@ class TrialRunner:
                 return handle.wait(self._watched(rule, wanted.number))
             finally:
                 forget()
+                # Nobody resumes from a trial, and a large model's checkpoints fill a disk in a few runs.
+                shutil.rmtree(folder / "output" / "checkpoints", ignore_errors=True)
 
     def request(self, wanted: Run) -> TrialRequest:
         """Return what the launcher is asked for; the user's own environment is no part of it."""

@@ -1,10 +1,13 @@
 """The reference workload trains for real: every launcher, a resumed run, the pipeline, the Trainer."""
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.live
 
 WORKLOAD = Path(flyball.runner.__file__).parent / "workload"
 TINY = ["--hidden-size", "32", "--layers", "2", "--experts", "2", "--sequence-length", "16"]
+LIMIT_SECONDS = 240
 STEP = re.compile(r"step (\d+) loss (\d+\.\d+)")
 
 
@@ -25,36 +29,41 @@ def free_port() -> str:
         return str(listener.getsockname()[1])
 
 
-def launcher(name: str, ranks: int = 2) -> list[str]:
-    """The start of a command for that launcher."""
+def launcher(name: str, port: str) -> list[str]:
+    """The start of a command for that launcher; two ranks, or one without a launcher."""
     binaries = Path(sys.executable).parent
     return {
-        "deepspeed": [f"{binaries}/deepspeed", "--num_gpus", str(ranks), "--master_port", free_port()],
-        "torchrun": [f"{binaries}/torchrun", "--nproc_per_node", str(ranks), "--master_port", free_port()],
+        "deepspeed": [f"{binaries}/deepspeed", "--num_gpus", "2", "--master_port", port],
+        "torchrun": [f"{binaries}/torchrun", "--nproc_per_node", "2", "--master_port", port],
         "python": [sys.executable],
     }[name]
 
 
-def run(command: list[str], folder: Path) -> str:
-    """Run to the end; return what it printed on standard output."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout
+def run(name: str, *words: str, folder: Path) -> str:
+    """Run to the end; return what it printed on standard output. Nothing of it stays behind."""
+    port = free_port()
+    command = [*launcher(name, port), *words]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
+    try:
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for left in Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_{os.getuid()}_*_{port}_*"):
+            left.unlink()
+    assert process.returncode == 0, out[-2000:] + err[-4000:]
+    return out
 
 
 def train(
     name: str, *options: str, folder: Path, script: str = "train.py", config: str = "ds_config.json"
 ) -> dict[int, float]:
     """Train the tiny model; return the loss of each step."""
-    command = [
-        *launcher(name),
-        str(WORKLOAD / script),
-        *TINY,
-        "--deepspeed_config",
-        str(WORKLOAD / config),
-        *options,
-    ]
-    return {int(step): float(loss) for step, loss in STEP.findall(run(command, folder))}
+    words = [str(WORKLOAD / script), *TINY, "--deepspeed_config", str(WORKLOAD / config), *options]
+    return {int(step): float(loss) for step, loss in STEP.findall(run(name, *words, folder=folder))}
 
 
 def test_a_resumed_run_goes_on_as_if_never_interrupted(tmp_path: Path) -> None:
@@ -89,6 +98,6 @@ def test_the_trainer_fills_the_auto_values_from_its_command_line(tmp_path: Path)
         "--save_steps": "2",
     }
     words = [word for pair in options.items() for word in pair]
-    run([*launcher("torchrun"), str(WORKLOAD / "trainer.py"), "--use_cpu", *words], tmp_path)
+    run("torchrun", str(WORKLOAD / "trainer.py"), "--use_cpu", *words, folder=tmp_path)
     state = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())
     assert (state["global_step"], state["train_batch_size"]) == (2, 2)

@@ -63,7 +63,7 @@ def parse(line: str, folder: Path, **options: object) -> Command:
             "argument",
         ),
         (
-            "torchrun --standalone --nproc-per-node 2 --log-dir /tmp train.py --deepspeed --ds_config ds.json",
+            "torchrun --standalone --nproc-per-node 2 --log-dir /t train.py --deepspeed --ds_config ds.json",
             "torchrun",
             "train.py",
             2,
