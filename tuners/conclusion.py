@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.runner.probe_install import install
-from flyball.tuners.base import Configuration, Interval, Measurement, TrialReport
+from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
 from flyball.tuners.options import StudyOptions
@@ -116,9 +116,16 @@ def seconds_by_phase(study: Conclusion) -> dict[str, float]:
 
 
 def notes(reports: Sequence[TrialReport]) -> tuple[str, ...]:
-    """Return what the runs had to say, each text once, for example why no warm launch was possible."""
-    said = dict.fromkeys(note for report in reports for note in report.notes)
+    """Return what the user should know of the launches, each text once: why runs were cold."""
+    said = dict.fromkeys(note for report in reports for note in unexpected(report))
     return tuple(said)[:MOST_NOTES]
+
+
+def unexpected(report: TrialReport) -> tuple[str, ...]:
+    """Return what a run's notes say beyond the plan: the first and the last runs are cold by it."""
+    if report.launcher != "cold" or report.phase is Phase.CONFIRMATION:
+        return ()
+    return report.notes[1:] if report.phase is Phase.BASELINE else report.notes
 
 
 def fresh(study: Conclusion, key: str) -> Measurement | None:

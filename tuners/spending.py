@@ -1,5 +1,6 @@
 """What a study may still spend: wall-clock budget, seconds a run, what verification will want."""
 
+import statistics
 from dataclasses import dataclass, field
 
 from flyball.clock import Clock
@@ -14,11 +15,14 @@ JSON_ALONE_ROUNDS = 4
 """Pairs of runs that state what the winner's JSON gains by itself, where that is another experiment."""
 PLAY_OFF_RUNS = 8
 """Set aside for telling the search's best apart, where the budget holds that."""
-RUNS_FOR_ALL = 40
-"""A budget of fewer runs verifies one candidate and has no play-off."""
+RUNS_THAT_TEACH = 2
+"""So many runs after the first one must be known before the forecast decides anything."""
+RUNS_TO_LEARN = 3
+ENDING_SHARE = 0.5
+"""Of the budget: what play-off, verification and confirmation may take before they are cut down."""
 RECENT = 5
 """Runs that the expected length of the next one is taken from."""
-LATER_STARTUP_SHARE = 0.35
+LATER_STARTUP_SHARE = 0.25
 """Of the first run's start-up, which may have built operators, what a later one is expected to take."""
 
 
@@ -64,14 +68,14 @@ class Spending:
             (self._cold if report.launcher == "cold" else self._warm).append(report.total_seconds)
 
     def run_seconds(self) -> float:
-        """Expected length of the next run: the mean of the recent ones, of warm ones where there are any."""
+        """Expected length of the next run: the median of the recent ones, warm where there are any."""
         known = (self._warm or self._cold)[-RECENT:]
-        return sum(known) / len(known) if known else self._first or 0.0
+        return statistics.median_low(known) if known else self._first or 0.0
 
     def cold_seconds(self) -> float:
         """Expected length of a cold run."""
         known = self._cold[-RECENT:]
-        return sum(known) / len(known) if known else max(self._first or 0.0, self.run_seconds())
+        return statistics.median(known) if known else max(self._first or 0.0, self.run_seconds())
 
     def affordable(self, wanted: int) -> int:
         """How many of ``wanted`` candidates the time left can verify and confirm."""
@@ -97,14 +101,20 @@ class Spending:
         left = self.left()
         if left is None:
             return True
+        if len(self._warm) + len(self._cold) < RUNS_THAT_TEACH:
+            # The first warm run waits for imports: what later ones take is worth another run to learn.
+            return left > RUNS_TO_LEARN * self.run_seconds()
         return left > self.run_seconds() + self._set_aside()
 
     def _set_aside(self) -> float:
-        """Seconds that search must leave."""
-        seconds = self.run_seconds()
-        if seconds * RUNS_FOR_ALL > (self.budget_seconds or 0.0):
-            return self.verification_seconds(1)
-        return PLAY_OFF_RUNS * seconds + self.verification_seconds(FINALISTS)
+        """Seconds that search must leave: for the richest ending that takes no more than its share."""
+        endings = [
+            PLAY_OFF_RUNS * self.run_seconds() + self.verification_seconds(FINALISTS),
+            self.verification_seconds(FINALISTS),
+            self.verification_seconds(1),
+        ]
+        share = ENDING_SHARE * (self.budget_seconds or 0.0)
+        return next((seconds for seconds in endings if seconds <= share), endings[-1])
 
     def may_play_off(self, runs: int) -> bool:
         """Whether the budget holds that many runs beside the verification of one candidate."""

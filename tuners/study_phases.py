@@ -32,9 +32,9 @@ DEFAULT_BUDGET_SECONDS = 1800.0
 STEPS_IN_A_RUN = 25
 """A run is measured for at most this many steps where steps are long."""
 LONGEST_RUN_SECONDS = 30.0
-SHORTEST_RUN_SECONDS = 3.0
+SHORTEST_RUN_SECONDS = 2.5
 STEPS_IN_BASELINE = 12
-RUNS_IN_A_BUDGET = 60
+RUNS_IN_A_BUDGET = 100
 """A budget is cut into about so many runs: fewer long ones verify less than more short ones."""
 STARTUP_FACTOR = 5.0
 LEAST_STARTUP_SECONDS = 120.0
