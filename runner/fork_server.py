@@ -28,6 +28,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import runpy
 import selectors
 import signal
@@ -43,6 +44,7 @@ Message = Dict[str, Any]  # noqa: UP006 (evaluated by the user's Python)
 _PR_SET_PDEATHSIG = 1
 _LENGTH = struct.Struct("!I")
 _CUDA_NOT_INITIALIZED = 3
+_IDLE_HELPER = re.compile(r"jemalloc_bg_thd|cuda\d+")
 _POOL_SIZES = (
     "openblas_get_num_threads",
     "openblas_get_num_threads64_",
@@ -200,7 +202,8 @@ def unsafe(own_descriptors: set[int]) -> list[str]:
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         reasons.append("an import started the thread " + ", ".join(sorted(others)))
-    native = len(os.listdir("/proc/self/task")) - 1 - len(others) - _idle_pool_threads()
+    idle = _idle_pool_threads() + _idle_helpers()
+    native = len(os.listdir("/proc/self/task")) - 1 - len(others) - idle
     if native > 0:
         reasons.append(f"an import started {native} native threads")
     torch = sys.modules.get("torch")
@@ -227,6 +230,18 @@ def _idle_pool_threads() -> int:
         library = ctypes.CDLL(path)
         size = next((getattr(library, name) for name in _POOL_SIZES if hasattr(library, name)), None)
         count += max(int(size()) - 1, 0) if size is not None else 0
+    return count
+
+
+def _idle_helpers() -> int:
+    """Threads that a child can do without, by their libraries' names for them.
+
+    jemalloc's purging thread, which pyarrow brings; NVML's event thread, from torch's NVML-based check.
+    """
+    count = 0
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{task}/comm") as comm:
+            count += bool(_IDLE_HELPER.fullmatch(comm.read().strip()))
     return count
 
 

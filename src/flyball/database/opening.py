@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flyball.clock import SystemClock
 from flyball.database.address import parse_address
 from flyball.database.connection import Database
 from flyball.database.faults import opening
@@ -38,7 +39,9 @@ def open_database(
             )
         try:
             if address.path is not None and not for_reading:
-                prepare_for_writing(engine, address.place)
+                prepare_for_writing(
+                    engine, address.place, busy_timeout_seconds=busy_timeout_seconds, clock=SystemClock()
+                )
             upgrade(engine, address.place, lock_timeout_seconds=busy_timeout_seconds)
         except BaseException:
             engine.dispose()

@@ -1,16 +1,20 @@
 """Opening a SQLite file: local, writable, with a write-ahead log."""
 
+import sqlite3
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from flyball.clock import Clock
 from flyball.database.address import SQLITE, parse_address
 from flyball.database.connection import begin, immediate
 from flyball.database.file_system import NETWORK_FILE_SYSTEMS, file_system_of
 from flyball.errors import DatabaseError
 from flyball.settings import history_url, state_folder
+
+SWITCH_POLL_SECONDS = 0.05
 
 
 def sqlite_engine(path: Path, *, busy_timeout_seconds: float, for_reading: bool, mounts: Path) -> Engine:
@@ -37,13 +41,9 @@ def sqlite_engine(path: Path, *, busy_timeout_seconds: float, for_reading: bool,
     return engine
 
 
-def prepare_for_writing(engine: Engine, place: str) -> None:
+def prepare_for_writing(engine: Engine, place: str, *, busy_timeout_seconds: float, clock: Clock) -> None:
     """Switch the file to a write-ahead log, and write to it once to know that it can be."""
-    with engine.connect() as connection:
-        raw = connection.connection.cursor()
-        mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        raw.close()
-    if mode != "wal":
+    if _switch_to_wal(engine, clock.monotonic() + busy_timeout_seconds, clock) != "wal":
         raise DatabaseError(
             "its disk cannot hold a write-ahead log", where=place, mend="put it on another local disk"
         )
@@ -52,6 +52,24 @@ def prepare_for_writing(engine: Engine, place: str) -> None:
         version = connection.scalar(text("PRAGMA user_version"))
         connection.execute(text(f"PRAGMA user_version = {version}"))
         transaction.rollback()
+
+
+def _switch_to_wal(engine: Engine, deadline: float, clock: Clock) -> str:
+    """Return the journal mode after asking for WAL, waiting for another process that does the same.
+
+    SQLite's own busy timeout does not cover this switch: it fails at once while another connection makes it.
+    """
+    while True:
+        try:
+            with engine.connect() as connection:
+                raw = connection.connection.cursor()
+                mode = str(raw.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+                raw.close()
+                return mode
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or clock.monotonic() >= deadline:
+                raise
+        clock.sleep(SWITCH_POLL_SECONDS)
 
 
 def _require_local(path: Path, mounts: Path) -> None:
