@@ -17,6 +17,8 @@ from flyball.runner.process_tree import read_process
 from flyball.runner.signatures import tail
 
 _POLL_SECONDS = 0.02
+_STEPPING_POLL_SECONDS = 0.1
+"""Once every rank has an engine: what is looked at more often is paid for by the ranks, where cores are few."""
 _CHECK_SECONDS = 0.25
 """How often limits and faults are looked at; both read all records so far."""
 _OBSERVE_SECONDS = 1.0
@@ -133,7 +135,8 @@ class Supervision:
                 verdict = _Verdict(ended=Ended.ITSELF, status=status)
             if verdict is not None:
                 return verdict
-            self._clock.sleep(_POLL_SECONDS)
+            started = len(self._headers) >= max(self._request.placement.ranks, 1)
+            self._clock.sleep(_STEPPING_POLL_SECONDS if started else _POLL_SECONDS)
 
     def _refresh(self) -> int:
         complete = len(self._headers) >= max(self._request.placement.ranks, 1)
