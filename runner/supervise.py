@@ -18,7 +18,7 @@ from flyball.runner.signatures import tail
 
 _POLL_SECONDS = 0.02
 _STEPPING_POLL_SECONDS = 0.1
-"""Once every rank has an engine: what is looked at more often is paid for by the ranks, where cores are few."""
+"""Once every rank has an engine: looking more often would take time from the ranks where cores are few."""
 _CHECK_SECONDS = 0.25
 """How often limits and faults are looked at; both read all records so far."""
 _OBSERVE_SECONDS = 1.0

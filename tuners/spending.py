@@ -15,8 +15,8 @@ JSON_ALONE_ROUNDS = 4
 """Pairs of runs that state what the winner's JSON gains by itself, where that is another experiment."""
 PLAY_OFF_RUNS = 8
 """Set aside for telling the search's best apart, where the budget holds that."""
-RUNS_THAT_TEACH = 2
-"""So many runs after the first one must be known before the forecast decides anything."""
+RUNS_THAT_TEACH = 4
+"""So many runs after the first one are made before the forecast decides anything: the first ones mislead."""
 RUNS_TO_LEARN = 3
 ENDING_SHARE = 0.5
 """Of the budget: what play-off, verification and confirmation may take before they are cut down."""
