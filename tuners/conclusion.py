@@ -12,6 +12,7 @@ from flyball.runner.probe_install import install
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
+from flyball.tuners.knobs_batch import scaling_note
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import COMMAND, CONFIG, ShellCommand, storage, write_results
 from flyball.tuners.recommendation import Recommendation, Side, changes
@@ -83,6 +84,7 @@ def recommend(study: Conclusion) -> Recommendation:
     keep = verdict.decision is Decision.KEEP or winner is None
     chosen = own if winner is None or keep else winner
     reasons = {entry.knob.path or entry.knob.name: entry.knob.reason for entry in study.space.entries}
+    scaling = scaling_note(study.space.situation, chosen.assignment)
     alone = verdict.json_alone.speedup if verdict.json_alone else None
     baseline = Side(configuration=own, measurement=fresh(study, BASELINE) or study.baseline.measurement)
     return Recommendation(
@@ -103,7 +105,7 @@ def recommend(study: Conclusion) -> Recommendation:
         confirmation=verdict.confirmation,
         trials=Counter(report.outcome.kind.value for report in study.reports),
         seconds=seconds_by_phase(study),
-        notes=notes(study.reports),
+        notes=(*([scaling] if scaling else []), *notes(study.reports)),
     )
 
 

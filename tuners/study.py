@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from flyball.clock import Clock, SystemClock
 from flyball.collectors.fingerprint import Fingerprint, fingerprint
+from flyball.errors import OptionError
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.tuners.base import StudyObserver
@@ -38,6 +39,12 @@ def run_study(
         options = experiments_to_resume(options)
     job = read_job(options, machine)
     space = load_space(options.space, job.config, job.context) if job.document else None
+    if options.allow_global_batch and space is not None and "global_batch" not in space.sources:
+        raise OptionError(
+            "the space has no global_batch",
+            where="--allow-global-batch",
+            mend="list its values under knobs: in a file and give that with --space",
+        )
     if options.dry_run:
         return dry_run(options, job, space, machine)
     with open_history(options, job, machine) as ledger:

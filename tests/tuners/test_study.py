@@ -237,3 +237,10 @@ def test_a_dry_run_launches_nothing_and_makes_no_file(tmp_path: Path) -> None:
     assert "12 legal points" in result.summary
     assert bench.made == []
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_global_batch_that_the_space_does_not_hold_is_not_silently_allowed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    with pytest.raises(OptionError, match="the space has no global_batch"):
+        bench.run(replace(bench.options, allow_global_batch=True))
+    assert bench.made == []
