@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from signal import SIGBUS, SIGKILL
+from signal import SIGABRT, SIGBUS, SIGKILL, SIGSEGV
 
 from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.faults import fault
@@ -106,7 +106,7 @@ def _failure(evidence: Evidence) -> Outcome:
     if exception is not None and not (fatal and is_peer_loss(str(exception[1].get("message", "")))):
         return _raised(*exception)
     if fatal is not None:
-        return _signalled(evidence, *fatal)
+        return _ended_before(evidence, *fatal) or _signalled(evidence, *fatal)
     printed = last_exception(evidence.output)
     if printed is not None:
         kind, message, where = printed
@@ -162,6 +162,18 @@ def _fatal_signal(evidence: Evidence) -> tuple[int | None, int] | None:
         if number is not None:
             return None, number
     return None
+
+
+def _ended_before(evidence: Evidence, rank: int | None, number: int) -> Outcome | None:
+    """A script that was done when its process aborted: libraries' threads die badly in a closing interpreter."""
+    concerned = [evidence.journals[rank]] if rank in evidence.journals else list(evidence.journals.values())
+    done = concerned and all(
+        journal.last("end") and journal.last("exception") is None for journal in concerned
+    )
+    if not done or not evidence.steps or number not in (SIGABRT, SIGSEGV):
+        return None
+    reason = f"the script ended after {evidence.steps} steps; a process {signal_name(number)} while Python closed"
+    return Outcome(kind=OutcomeKind.COMPLETED, reason=reason)
 
 
 def _signalled(evidence: Evidence, rank: int | None, number: int) -> Outcome:

@@ -89,6 +89,7 @@ def main() -> None:
             print(f"step {engine.global_steps} loss {loss:.6f} samples/s {rate:.1f}", flush=True)
         if args.save and engine.global_steps % args.save_every == 0:
             engine.save_checkpoint(args.save)
+    deepspeed.comm.destroy_process_group()
 
 
 if __name__ == "__main__":

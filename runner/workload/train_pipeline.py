@@ -96,6 +96,7 @@ def main() -> None:
         rate = engine.train_batch_size() / (time.perf_counter() - started)
         if deepspeed.comm.get_rank() == 0:
             print(f"step {engine.global_steps} loss {loss:.6f} samples/s {rate:.1f}", flush=True)
+    deepspeed.comm.destroy_process_group()
 
 
 if __name__ == "__main__":

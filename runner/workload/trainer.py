@@ -53,6 +53,8 @@ def main() -> None:
     torch.manual_seed(training_arguments.seed)
     samples = Samples(model_arguments.sequence_length)
     Trainer(model=LlamaForCausalLM(config), args=training_arguments, train_dataset=samples).train()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ for step in range(state["step"], 6):
         with torch.no_grad():
             engine(torch.randn(100, 64, dtype=next(engine.parameters()).dtype))
         engine.train()
+deepspeed.comm.destroy_process_group()
 """
 PIPELINE = """
 import argparse, deepspeed, torch
@@ -60,6 +61,7 @@ def batches():
 for step in range(4):
     engine.train_batch(batches())
     engine.eval_batch(batches())
+deepspeed.comm.destroy_process_group()
 """
 
 

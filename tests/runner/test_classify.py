@@ -69,6 +69,10 @@ def journals(
         ),
         ([], 0, "Error: CUDA out of memory, said a log line", OutcomeKind.COMPLETED, "after 3 steps"),
         ([("out_of_memory", {"message": CUDA}), ("end", {})], 0, "", OutcomeKind.COMPLETED, "3 steps"),
+        ([("end", {})], -6, "", OutcomeKind.COMPLETED, "(SIGABRT) while Python closed"),
+        ([("end", {})], 1, "exitcode  : -6 (pid: 3)", OutcomeKind.COMPLETED, "3 steps"),
+        ([("end", {})], -9, "", OutcomeKind.CRASHED, "SIGKILL"),
+        ([exception("KeyError", "'x'"), ("end", {})], -6, "", OutcomeKind.CRASHED, "KeyError"),
     ],
 )
 def test_names_every_way_of_ending(
@@ -98,6 +102,14 @@ def test_a_rank_that_died_beside_a_lost_peer_is_the_cause(tmp_path: Path) -> Non
     known = journals(tmp_path, [exception("RuntimeError", LOST)], [])
     outcome = classify(Evidence(ended=Ended.ITSELF, status=1, rank_statuses={1: -11}, journals=known))
     assert (outcome.rank, "SIGSEGV" in outcome.reason) == (1, True)
+
+
+def test_an_abort_in_a_closing_interpreter_ends_no_other_ranks_training(tmp_path: Path) -> None:
+    known = journals(tmp_path, [("end", {})], [])
+    late = classify(Evidence(ended=Ended.ITSELF, status=1, rank_statuses={0: -6, 1: -15}, journals=known))
+    assert late.kind is OutcomeKind.COMPLETED
+    early = classify(Evidence(ended=Ended.ITSELF, status=1, rank_statuses={1: -6, 0: -15}, journals=known))
+    assert (early.kind, early.rank) == (OutcomeKind.CRASHED, 1)
 
 
 def test_exits_before_the_first_step_are_told_apart(tmp_path: Path) -> None:
