@@ -165,14 +165,17 @@ def _fatal_signal(evidence: Evidence) -> tuple[int | None, int] | None:
 
 
 def _ended_before(evidence: Evidence, rank: int | None, number: int) -> Outcome | None:
-    """A script that was done when its process aborted: libraries' threads die badly in a closing interpreter."""
-    concerned = [evidence.journals[rank]] if rank in evidence.journals else list(evidence.journals.values())
+    """A script that was done when a process aborted: some threads die badly in a closing interpreter."""
+    own = None if rank is None else evidence.journals.get(rank)
+    concerned = [own] if own else list(evidence.journals.values())
     done = concerned and all(
         journal.last("end") and journal.last("exception") is None for journal in concerned
     )
     if not done or not evidence.steps or number not in (SIGABRT, SIGSEGV):
         return None
-    reason = f"the script ended after {evidence.steps} steps; a process {signal_name(number)} while Python closed"
+    reason = (
+        f"the script ended after {evidence.steps} steps; a process {signal_name(number)} while Python closed"
+    )
     return Outcome(kind=OutcomeKind.COMPLETED, reason=reason)
 
 

@@ -118,8 +118,8 @@ class ForkServer:
             return False
         message, descriptors = received
         if message["op"] == "prepare":
-            failed = import_all(message["modules"], message["paths"])
-            reasons = unsafe({end.fileno() for end in self._own} | {self._selector.fileno()})
+            failed, starters = import_all(message["modules"], message["paths"])
+            reasons = unsafe(starters, {end.fileno() for end in self._own} | {self._selector.fileno()})
             gc.collect()
             gc.freeze()
             self._tell({"event": "ready", "failed": failed, "reasons": reasons})
@@ -182,10 +182,14 @@ def _wake(*_: object) -> None:
     """Do nothing: the wake-up descriptor has woken the loop."""
 
 
-def import_all(modules: list[str], paths: list[str]) -> dict[str, str]:
-    """Import what the first run was seen to import; return what could not be, with its reason."""
+def import_all(modules: list[str], paths: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Import what the first run was seen to import.
+
+    Returns what could not be imported, with its reason, and the modules whose import started threads.
+    """
     sys.path.extend(path for path in paths if path not in sys.path)
-    failed = {}
+    failed, starters = {}, []
+    threads = len(_task_names())
     for name in modules:
         if name in sys.modules:
             continue
@@ -193,11 +197,17 @@ def import_all(modules: list[str], paths: list[str]) -> dict[str, str]:
             importlib.import_module(name)
         except BaseException as error:
             failed[name] = f"{type(error).__name__}: {error}"[:200]
-    return failed
+        before, threads = threads, len(_task_names())
+        if threads > before:
+            starters.append(name)
+    return failed, starters
 
 
-def unsafe(own_descriptors: set[int]) -> list[str]:
-    """Why this process must not be forked: threads, a device in use, or a connection that would be shared."""
+def unsafe(starters: list[str], own_descriptors: set[int]) -> list[str]:
+    """Why this process must not be forked: threads, a device in use, or a connection that would be shared.
+
+    ``starters`` are the modules whose import started threads, idle ones among them.
+    """
     reasons = []
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
@@ -205,7 +215,9 @@ def unsafe(own_descriptors: set[int]) -> list[str]:
     idle = _idle_pool_threads() + _idle_helpers()
     native = len(os.listdir("/proc/self/task")) - 1 - len(others) - idle
     if native > 0:
-        reasons.append(f"an import started {native} native threads")
+        names = ", ".join(sorted(set(_task_names().values())))
+        came = ", ".join(starters)
+        reasons.append(f"{native} native threads came with one of: {came} (all threads by name: {names})")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         reasons.append("an import initialized CUDA")
@@ -238,11 +250,15 @@ def _idle_helpers() -> int:
 
     jemalloc's purging thread, which pyarrow brings; NVML's event thread, from torch's NVML-based check.
     """
-    count = 0
+    return sum(bool(_IDLE_HELPER.fullmatch(name)) for name in _task_names().values())
+
+
+def _task_names() -> dict[str, str]:
+    names = {}
     for task in os.listdir("/proc/self/task"):
         with suppress(OSError), open(f"/proc/self/task/{task}/comm") as comm:
-            count += bool(_IDLE_HELPER.fullmatch(comm.read().strip()))
-    return count
+            names[task] = comm.read().strip()
+    return names
 
 
 def _driver_in_use() -> bool:

@@ -41,6 +41,8 @@ class Context:
     """Key path of the config to the option of the user's command that must move with it."""
     threads: int | None = None
     """Intra-op threads a rank has now."""
+    activation_checkpointing: bool | None = None
+    """Whether the script's model recomputes activations now; None where it has no switch."""
     cores: int | None = None
     """CPU cores of a host."""
     fp16_on_cpu: bool | None = None
@@ -65,6 +67,7 @@ class Context:
             torch_version=versions.get("torch") or self.torch_version,
             batch=observed_batch(header) or self.batch,
             threads=header.get("threads") or self.threads,
+            activation_checkpointing=header.get("activation_checkpointing"),
             parameters=header.get("parameters") or self.parameters,
             largest_parameter=header.get("largest_parameter") or self.largest_parameter,
         )

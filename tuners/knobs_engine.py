@@ -51,6 +51,17 @@ def _compile_pointless(situation: Situation) -> str | None:
     return "torch compiles from 2.1 on" if installed and installed < COMPILE_SINCE else None
 
 
+def write_checkpointing(draft: Draft, value: Value) -> None:
+    """Ask the probe to switch the model's activation checkpointing."""
+    draft.probe["activation_checkpointing"] = value
+
+
+def _checkpointing_pointless(situation: Situation) -> str | None:
+    if situation.context.activation_checkpointing is None:
+        return "the model has no switch for it (transformers' models do), or has not run yet"
+    return None
+
+
 def write_synchronized(draft: Draft, value: Value) -> None:
     """Write whether the throughput timer waits for the device."""
     draft.write(SYNCHRONIZED, value)
@@ -101,6 +112,23 @@ KNOBS: tuple[Knob, ...] = (
         weight=3.0,
         promising=lambda values: True,
         witness="graphs compiled, counted by the probe",
+    ),
+    Knob(
+        name="activation_checkpointing",
+        applied=Applied.PROBE,
+        path="activation_checkpointing",
+        summary="whether the model recomputes activations in the backward pass (transformers' models)",
+        reason="recomputing costs time and frees memory for larger micro batches; without need it only costs",
+        read=lambda situation: situation.context.activation_checkpointing,
+        values=lambda situation: (False, True),
+        apply=write_checkpointing,
+        accepts=one_of(False, True),
+        pointless=_checkpointing_pointless,
+        # A host's memory is seldom what stops a larger micro batch.
+        by_default=on_cuda,
+        ordered=False,
+        weight=2.0,
+        witness="layers that recompute, counted by the probe",
     ),
     Knob(
         name="fused_optimizer",

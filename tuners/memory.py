@@ -31,7 +31,7 @@ LIGHT = NEUTRAL | {
     "fused_optimizer",
 }
 """Knobs that touch the memory of a device little, though not certainly not at all."""
-SHRINKING = frozenset({"zero_stage"})
+SHRINKING = frozenset({"zero_stage", "activation_checkpointing"})
 """Knobs whose larger values mostly need less memory."""
 ADAM_STATE_BYTES = 8
 """Two moments in fp32 for each parameter."""

@@ -17,7 +17,15 @@ def _compressed(value: Mapping[str, Any]) -> bool:
     return bool(value.get("compressing")) and 0 < sent < dense
 
 
-JUDGES: Mapping[str, Judge] = {"compile": _compiled, "powersgd": _compressed}
+def _recomputed(value: Mapping[str, Any]) -> bool:
+    return float(value.get("layers") or 0) > 0
+
+
+JUDGES: Mapping[str, Judge] = {
+    "activation_checkpointing": _recomputed,
+    "compile": _compiled,
+    "powersgd": _compressed,
+}
 """Probe knob to what its witness must show."""
 
 

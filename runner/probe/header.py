@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from typing import Any
 
+from flyball.runner.probe.checkpointing import activation_checkpointing
 from flyball.runner.probe.process import process_started
 from flyball.runner.probe.watch import Probe
 
@@ -42,6 +43,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "zero_stage": int(engine.zero_optimization_stage()),
         "data_parallel_size": int(engine.dp_world_size),
         "threads": torch.get_num_threads(),
+        "activation_checkpointing": activation_checkpointing(engine.module),
         "module_paths": probe.module_paths,
         "versions": versions(),
         "started": process_started(),

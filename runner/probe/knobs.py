@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from flyball.runner.probe.checkpointing import checkpoint_activations
 from flyball.runner.probe.meter import Meter
 from flyball.runner.probe.watch import Probe
 
@@ -16,6 +17,8 @@ SETTLED_STEPS = 3
 def apply_knobs(probe: Probe, engine: Any, meter: Meter) -> None:
     """Apply ``settings.knobs`` to a new engine; what a knob itself raises is the configuration's failure."""
     knobs = probe.settings.knobs
+    if knobs.get("activation_checkpointing") is not None:
+        checkpoint_activations(probe, engine, meter, bool(knobs["activation_checkpointing"]))
     wanted = knobs.get("compile")
     if wanted:
         compile_engine(probe, engine, meter, wanted if isinstance(wanted, Mapping) else {})

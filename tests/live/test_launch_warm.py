@@ -118,6 +118,7 @@ def test_a_fork_fails_as_a_fresh_interpreter_does(study: Study, arguments: dict[
     ("module", "says"),
     [
         ("starts_a_thread", "an import started the thread background"),
+        ("starts_a_native_thread", "1 native threads came with one of: starts_a_native_thread"),
         ("opens_a_socket", "an import opened 2 sockets"),
     ],
 )

@@ -81,3 +81,14 @@ def test_every_bundled_space_reads_and_is_documented(name: str) -> None:
 def test_a_changed_global_batch_comes_with_the_learning_rate_rule() -> None:
     assert scaling_note(SITUATION, {"global_batch": 64}) is None
     assert "scale the learning rate" in str(scaling_note(SITUATION, {"global_batch": 128}))
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_activation_checkpointing_starts_from_what_the_script_does(on: bool) -> None:
+    context = Context(world_size=2, device="cuda").observed(
+        {"activation_checkpointing": on, "device": "cuda"}
+    )
+    assert BY_NAME["activation_checkpointing"].read(Situation(config={}, context=context)) is on
+    same = render({}, {"activation_checkpointing": on}, context)
+    other = render({}, {"activation_checkpointing": not on}, context)
+    assert (same.probe, other.probe) == ({}, {"activation_checkpointing": not on})

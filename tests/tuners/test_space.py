@@ -242,15 +242,15 @@ def test_declared_knobs_are_part_of_the_space(tmp_path: Path) -> None:
     text = """knobs:
   sub_group: {config: zero_optimization.sub_group_size, values: [1e8, 1e9]}
   nccl: {environment: NCCL_ALGO, values: [Ring, Tree]}
-  activation_checkpointing: {argument: --checkpoint-activations, flag: true, values: [false, true]}
+  recompute: {argument: --checkpoint-activations, flag: true, values: [false, true]}
 """
     space = of(text, tmp_path)
     assert space.baseline_assignment() == {
         "sub_group": "as given",
         "nccl": "as given",
-        "activation_checkpointing": False,
+        "recompute": False,
     }
-    chosen = space.render({"nccl": "Tree", "activation_checkpointing": True})
+    chosen = space.render({"nccl": "Tree", "recompute": True})
     assert chosen.environment == {"NCCL_ALGO": "Tree"}
     assert chosen.arguments == {"--checkpoint-activations": ""}
     assert space.render(space.baseline_assignment()).environment == {}
