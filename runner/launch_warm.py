@@ -173,8 +173,10 @@ class WarmLauncher:
         header = journals[0].header if 0 in journals else None
         if header is None:
             return ()  # nothing was learned: the next trial tries again
+        late = journals[0].last("modules")
+        names = list(late.get("names") or ()) if late else []
         try:
-            self._learned = learn(request, workers, header, startup_seconds)
+            self._learned = learn(request, workers, header, startup_seconds, late_modules=names)
             self._server(self._learned, request)  # it imports while the study thinks
         except UnforkableError as reason:
             self._reason = str(reason)
@@ -194,21 +196,34 @@ class WarmLauncher:
                 [learned.program.interpreter, *learned.program.options],
                 learned.import_environment(request),
                 Path(learned.workers[0].cwd),
-                modules=learned.modules,
+                modules=[*learned.modules, *learned.late_modules],
                 paths=learned.module_paths,
             )
         self._servers[key] = server  # the last one used stands last
         return server
 
-    def _fork(self, learned: Learned, request: TrialRequest) -> Supervision | _Proving:
-        called = self._clock.monotonic()
-        prepare(request)
+    def _ready_server(self, learned: Learned, request: TrialRequest) -> tuple[Learned, ForkServerClient]:
+        """Return a server that has imported, and what it stands for.
+
+        Raises:
+            UnforkableError: the imports leave a process that must not be forked, late ones left out.
+        """
         server = self._server(learned, request)
         try:
             server.wait_ready(_IMPORT_SECONDS)
         except UnforkableError as reason:
+            if learned.late_modules:
+                self.close()
+                self._learned = replace(learned, late_modules=())
+                return self._ready_server(self._learned, request)
             self.give_up(str(reason))
             raise
+        return learned, server
+
+    def _fork(self, learned: Learned, request: TrialRequest) -> Supervision | _Proving:
+        called = self._clock.monotonic()
+        prepare(request)
+        learned, server = self._ready_server(learned, request)
         waited = self._clock.monotonic() - called
         port, marker = free_port(), own_marker(next(_serial))
         ranks = learned.plan(request, port=port, marker=marker, cwd=self._command.cwd)

@@ -103,6 +103,8 @@ class Learned:
     request: TrialRequest
     workers: Mapping[int, Worker]
     modules: tuple[str, ...]
+    late_modules: tuple[str, ...]
+    """Imported by the first step only: worth as much, but the first to go where a fork would be unsafe."""
     module_paths: tuple[str, ...]
     startup_seconds: float | None
     program: Program
@@ -176,7 +178,12 @@ class Learned:
 
 
 def learn(
-    request: TrialRequest, workers: Mapping[int, Worker], header: Record, startup_seconds: float | None
+    request: TrialRequest,
+    workers: Mapping[int, Worker],
+    header: Record,
+    startup_seconds: float | None,
+    *,
+    late_modules: Sequence[str] = (),
 ) -> Learned:
     """Put together what the first trial showed; ``header`` is rank 0's.
 
@@ -202,6 +209,7 @@ def learn(
         request=request,
         workers=dict(workers),
         modules=_importable(modules, first, program),
+        late_modules=_importable(late_modules, first, program),
         module_paths=tuple(
             path for path in header.get("module_paths") or () if _is_shared(path, request, first)
         ),

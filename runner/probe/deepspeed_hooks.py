@@ -11,7 +11,7 @@ from typing import Any
 from flyball.runner.probe.batch import count_batch
 from flyball.runner.probe.checkpoints import watch_checkpoints
 from flyball.runner.probe.collectives import watch_backend
-from flyball.runner.probe.header import header_fields
+from flyball.runner.probe.header import header_fields, imported_modules
 from flyball.runner.probe.knobs import apply_knobs
 from flyball.runner.probe.meter import ATTRIBUTE, Meter
 from flyball.runner.probe.pipeline_hooks import watch_pipeline
@@ -78,7 +78,21 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     probe.engines += 1
     probe.meters.append(meter)
     engine.__dict__[ATTRIBUTE] = meter
+    if "modules" in fields and probe.trial:
+        meter.at_boundary.append(_late_modules(probe, meter, fields["modules"]))
     return meter
+
+
+def _late_modules(probe: Probe, meter: Meter, known: list[str]) -> Callable[[Any], None]:
+    """Report what the first step imported on top: optimizers and compilers load themselves then."""
+
+    def report(_: Any) -> None:
+        if meter.step == 1:
+            before = set(known)
+            late = [name for name in imported_modules() if name not in before]
+            probe.journal.record("modules", engine=meter.engine_number, names=late)
+
+    return report
 
 
 def _initialize(original: Callable[..., Any]) -> Callable[..., Any]:

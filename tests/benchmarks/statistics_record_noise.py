@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+import torch._dynamo  # an optimizer's first step imports it: before the fork it costs once
 
 WIDTH = 512
 BATCH = 64

@@ -138,6 +138,20 @@ def test_a_module_that_is_not_there_is_left_to_the_script(study: Study) -> None:
     assert any("no_such_module" in note for note in result.notes)
 
 
+def test_what_the_first_step_imported_is_there_before_the_fork(study: Study) -> None:
+    study.run()
+    assert study.run().launcher == "warm"
+    assert study.read("unequal.json")["imported"] == ["decimal", "fractions"]
+
+
+def test_late_imports_that_make_forking_unsafe_are_left_out(study: Study) -> None:
+    study.run({"--late-modules": "fractions,starts_a_thread"})
+    for _ in range(2):
+        result = study.run({"--late-modules": "fractions,starts_a_thread"})
+        assert result.launcher == "warm", result.notes
+        assert study.read("unequal.json")["imported"] == ["decimal"]
+
+
 def test_import_time_variables_get_a_server_of_their_own_and_few_are_kept(study: Study) -> None:
     study.run()
     for number in range(4):

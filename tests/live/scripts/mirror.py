@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("--modules", default="decimal")
+    parser.add_argument("--late-modules", default="fractions")
     parser.add_argument("--value", default="")
     parser.add_argument("--exit", type=int)
     parser.add_argument("--raise", dest="error", default="")
@@ -58,6 +59,7 @@ def main() -> None:
         "pid": os.getpid(),
         "session": os.getsid(0),
         "port": os.environ["MASTER_PORT"],
+        "imported": [name for name in ("decimal", "fractions", "starts_a_thread") if name in sys.modules],
     }
     (arguments.directory / "unequal.json").write_text(json.dumps(unequal))
     with (arguments.directory / "rank-0.jsonl").open("a") as file:
@@ -65,6 +67,8 @@ def main() -> None:
         header = {"kind": "header", "pid": os.getpid(), "engine": 0, "world_size": 1, "threads": 1, **now}
         file.write(json.dumps({**header, "modules": arguments.modules.split(",")}) + "\n")
         file.flush()
+        late = {"kind": "modules", "names": arguments.late_modules.split(","), **now}
+        file.write(json.dumps(late) + "\n")
         for step in range(1, 4):
             time.sleep(0.05)
             now = {"time": time.time(), "clock": time.monotonic()}
