@@ -66,6 +66,8 @@ class TrialResult:
     startup_seconds: float | None
     """Spawn to the end of the first step of the slowest rank; None where no step was made."""
     total_seconds: float
+    waited_seconds: float = 0.0
+    """Of ``total_seconds``: before the spawn, for the imports of a fork server."""
     notes: tuple[str, ...] = ()
     """For example why a warm launch fell back to a cold one."""
 

@@ -243,6 +243,7 @@ class WarmLauncher:
             self._clock,
             launcher=self.name,
             called=called,
+            waited_seconds=waited,
             notes=_notes(waited, server),
         )
         return supervision if self._proven else _Proving(self, request, supervision)

@@ -81,6 +81,7 @@ class Supervision:
         *,
         launcher: str,
         called: float,
+        waited_seconds: float = 0.0,
         notes: Iterable[str] = (),
         on_header: Callable[[int, Record], None] = lambda rank, header: None,
         on_end: Callable[
@@ -90,6 +91,7 @@ class Supervision:
         """Start watching; ``called`` is when the launch was asked for, on the clock's monotonic time."""
         self._request, self._processes, self._clock = request, processes, clock
         self._launcher, self._called, self._spawned = launcher, called, clock.monotonic()
+        self._waited_seconds = waited_seconds
         self._notes = list(notes)
         self._on_header, self._on_end = on_header, on_end
         self._journals = JournalFolder(request.directory)
@@ -191,6 +193,7 @@ class Supervision:
             launcher=self._launcher,
             startup_seconds=startup_seconds,
             total_seconds=self._clock.monotonic() - self._called,
+            waited_seconds=self._waited_seconds,
             notes=tuple(self._notes),
         )
 

@@ -94,6 +94,8 @@ class TrialReport:
     startup_seconds: float | None
     total_seconds: float
     notes: tuple[str, ...] = ()
+    waited_seconds: float = 0.0
+    """Of ``total_seconds``: before the run began, for the imports of a fork server."""
 
 
 class StudyObserver(Protocol):

@@ -8,7 +8,10 @@ from flyball.tuners.base import TrialReport
 from flyball.tuners.verification_plan import Rules, affordable_candidates
 
 FINALISTS = 2
-"""The most candidates that are verified: each costs as many runs as the baseline, and a stricter test."""
+"""The most candidates that are verified: each costs as many runs as the baseline, and a stricter test.
+
+The second is there for when the first changes numerics and the loss guard objects.
+"""
 CONFIRMATION_RUNS = 2
 """Cold runs after verification: the user's own and the recommended."""
 JSON_ALONE_ROUNDS = 4
@@ -18,6 +21,8 @@ PLAY_OFF_RUNS = 8
 RUNS_THAT_TEACH = 4
 """So many runs after the first one are made before the forecast decides anything: the first ones mislead."""
 RUNS_TO_LEARN = 3
+FORECAST_MARGIN = 1.15
+"""Runs of a verification that is planned to fit take so much longer than forecast, at worst on average."""
 ENDING_SHARE = 0.5
 """Of the budget: what play-off, verification and confirmation may take before they are cut down."""
 RECENT = 5
@@ -65,7 +70,8 @@ class Spending:
             startup = report.startup_seconds or 0.0
             self._first = report.total_seconds - startup * (1 - LATER_STARTUP_SHARE)
         else:
-            (self._cold if report.launcher == "cold" else self._warm).append(report.total_seconds)
+            seconds = report.total_seconds - report.waited_seconds
+            (self._cold if report.launcher == "cold" else self._warm).append(seconds)
 
     def run_seconds(self) -> float:
         """Expected length of the next run: the median of the recent ones, warm where there are any."""
@@ -89,11 +95,22 @@ class Spending:
             budget_seconds=left - CONFIRMATION_RUNS * self.cold_seconds(),
         )
 
+    def declare(self, candidates: int) -> Rules:
+        """Return the rule of a verification that ends within what is left, its confirmation included."""
+        left = self.left()
+        if left is None or not candidates:
+            return self.rules
+        after = self._json_alone_runs() * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
+        seconds_a_round = max(1e-9, (candidates + 1) * self.run_seconds() * FORECAST_MARGIN)
+        first = self.rules.aa_rounds * self.run_seconds()
+        return self.rules.within(int((left - after - first) // seconds_a_round), candidates)
+
+    def _json_alone_runs(self) -> int:
+        return 2 * JSON_ALONE_ROUNDS if self.json_alone else 0
+
     def verification_seconds(self, candidates: int) -> float:
         """What verifying and confirming ``candidates`` is expected to take."""
-        runs = self.rules.fewest_runs(candidates) if candidates else 0
-        if self.json_alone:
-            runs += 2 * JSON_ALONE_ROUNDS
+        runs = self._json_alone_runs() + (self.rules.fewest_runs(candidates) if candidates else 0)
         return runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
 
     def may_search(self) -> bool:
@@ -111,7 +128,9 @@ class Spending:
         endings = [
             PLAY_OFF_RUNS * self.run_seconds() + self.verification_seconds(FINALISTS),
             self.verification_seconds(FINALISTS),
+            PLAY_OFF_RUNS * self.run_seconds() + self.verification_seconds(1),
             self.verification_seconds(1),
+            self.verification_seconds(1) - self._json_alone_runs() * self.run_seconds() / 2,
         ]
         share = ENDING_SHARE * (self.budget_seconds or 0.0)
         return next((seconds for seconds in endings if seconds <= share), endings[-1])

@@ -1,6 +1,6 @@
 """The phases of a study, in the order they run: baseline, search, verification, conclusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
@@ -24,8 +24,10 @@ from flyball.tuners.stopping import Precision
 from flyball.tuners.summary import duration
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification import Decision, finalists
+from flyball.tuners.verification_declared import Declared, read_declared
 from flyball.tuners.verification_plan import Rules
 from flyball.tuners.verification_playoff import play_off
+from flyball.tuners.witness import idle_knobs
 
 DEFAULT_BUDGET_SECONDS = 1800.0
 """Where neither --budget nor --trials is given."""
@@ -254,7 +256,7 @@ class Study:
 
     def verify(self, baseline: TrialReport, reports: list[TrialReport]) -> Verdict:
         """Hold the search's best against the baseline on fresh runs."""
-        candidates = self._candidates(baseline, reports, self._precision(baseline))
+        candidates = self._declared(baseline, reports)
         numerics = any(changes_numerics(self.space, each) for each in candidates.values())
         batch = resolve_batch(self.job.config, self.job.context)
         enough = samples_to_judge(batch.global_batch) if numerics and batch else 0.0
@@ -284,6 +286,20 @@ class Study:
             return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
         return verdict
 
+    def _declared(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
+        """Return the candidates, after the plan for them is on disk; a resumed study keeps to its plan."""
+        declared = read_declared(self.ledger.output)
+        known = {report.configuration.digest: report.configuration for report in reports}
+        if declared is not None and set(declared.candidates.values()) <= known.keys():
+            self.spending.rules = declared.rules
+            return {key: known[digest] for key, digest in declared.candidates.items()}
+        candidates = self._candidates(baseline, reports, self._precision(baseline))
+        self.spending.rules = self.spending.declare(len(candidates))
+        if candidates:
+            digests = {key: each.digest for key, each in candidates.items()}
+            Declared(candidates=digests, rules=self.spending.rules).write(self.ledger.output)
+        return candidates
+
     def _final_run(
         self, phase: Phase, configuration: Configuration, label: str, *, cold: bool, precision: Precision
     ) -> TrialReport:
@@ -309,7 +325,7 @@ class Study:
     ) -> dict[str, Configuration]:
         """Return who goes into verification: the fastest of the search, those near the top run again."""
         best: dict[str, TrialReport] = {}
-        for report in sorted(reports, key=rate_of):
+        for report in sorted(filter(acted, reports), key=rate_of):
             if report.configuration.digest != baseline.configuration.digest:
                 best[report.configuration.digest] = report
         by_key = {f"trial {report.number}": report for report in best.values()}
@@ -326,17 +342,30 @@ class Study:
                 Phase.PLAY_OFF, by_key[key].configuration, label, cold=False, precision=precision
             ).measurement
 
-        keys = play_off(
+        ranked = play_off(
             rates,
             own.samples_per_second,
             run_once,
-            most=max(1, self.spending.affordable(FINALISTS)),
+            most=1,
             seed=self.ledger.seed,
             may_continue=lambda runs: (
                 not self.interruption.finish_requested and self.spending.may_play_off(runs)
             ),
         )
-        return {key: by_key[key].configuration for key in keys}
+        return {key: by_key[key].configuration for key in self._entered(ranked, by_key)}
+
+    def _entered(self, ranked: Sequence[str], by_key: Mapping[str, TrialReport]) -> Sequence[str]:
+        """The fastest alone; beside one that the loss guard may refuse, the fastest that it has no say in."""
+        if not ranked or not changes_numerics(self.space, by_key[ranked[0]].configuration):
+            return ranked[:1]
+        safe = [key for key in ranked if not changes_numerics(self.space, by_key[key].configuration)]
+        return [ranked[0], *safe[:1]][: max(1, self.spending.affordable(FINALISTS))]
 
     def _fastest(self, rates: Mapping[str, Interval], own: Measurement | None) -> tuple[str, ...]:
         return finalists(rates, own.samples_per_second, most=FINALISTS) if own else ()
+
+
+def acted(report: TrialReport) -> bool:
+    """Whether every knob that a run switched on was seen acting in it: what did nothing is no candidate."""
+    runs = [report.measurement] if report.measurement else []
+    return not idle_knobs(report.configuration, runs)

@@ -167,6 +167,7 @@ class TrialRunner:
             startup_seconds=result.startup_seconds,
             total_seconds=result.total_seconds,
             notes=result.notes,
+            waited_seconds=result.waited_seconds,
         )
 
 

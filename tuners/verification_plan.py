@@ -1,6 +1,6 @@
 """When verification looks, and how much of its error it may spend each time: fixed before the first run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flyball.tuners.statistics import attainable_level
 
@@ -28,7 +28,7 @@ class Rules:
 
     error_rate: float = 0.05
     """Chance of recommending anything when no candidate is faster: all looks and candidates together."""
-    max_rounds: int = 16
+    max_rounds: int = 36
     """Six at least; five more for each look after the first."""
     least_gain: float = 0.01
     """A smaller gain is not worth a change, however sure."""
@@ -65,6 +65,11 @@ class Rules:
                 planned.append(Look(pairs=pairs, level=usable))
                 left -= usable
         return tuple(planned)
+
+    def within(self, rounds: int, candidates: int) -> "Rules":
+        """Return the rule for a budget that holds ``rounds``: its last look is made before time is up."""
+        fewest = self.first_look(candidates)
+        return replace(self, max_rounds=max(fewest, min(self.max_rounds, rounds)))
 
     def most_runs(self, candidates: int) -> int:
         """Return how many runs a verification of ``candidates`` can take at most."""

@@ -8,30 +8,67 @@ nothing, so this costs runs and never honesty.
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 from flyball.tuners.base import Interval, Measurement
 
-WINDOW_RATIO = 0.15
-"""Trials within this of the best are its contenders: differences that noise between runs can make."""
-MOST_CONTENDERS = 8
-MOST_ROUNDS = 4
-CLEAR_ERRORS = 2.0
+MOST_CONTENDERS = 15
+MOST_ROUNDS = 8
+CLEAR_ERRORS = 3.0
 """Whoever lies this many standard errors of a difference behind the best is out."""
+UNSEEN_NOISE = 0.05
+"""Standard deviation of a run's log rate that is taken for granted until fresh runs have shown it."""
+UNSEEN_WEIGHT = 6
+"""So many residuals of fresh runs weigh as much as what was taken for granted."""
+KEPT_SHARE = 2 / 3
+"""Of a contender's runs, the fastest that its speed is taken from: a neighbour on the machine only slows."""
+NORMAL = 1.4826
+"""Standard deviation over the median absolute deviation, of a normal variable."""
 
 
-def contenders(rates: Mapping[str, Interval], baseline: Interval) -> tuple[str, ...]:
-    """Return the keys near the top of the search, fastest first.
+def speed(logs: Sequence[float]) -> float:
+    """Return where a contender's log rates lie: the mean of the faster two thirds."""
+    ordered = sorted(logs, reverse=True)
+    return fmean(ordered[: math.ceil(len(ordered) * KEPT_SHARE)])
+
+
+def run_noise(rows: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation of one run's log rate, from those who ran more than once.
+
+    By the median absolute deviation: one run beside a busy neighbour must not make everybody alike.
+    """
+    residuals = [
+        abs(value - median(row)) * math.sqrt(len(row) / (len(row) - 1))
+        for row in rows
+        if len(row) > 1
+        for value in row
+    ]
+    seen = NORMAL * median(residuals) if residuals else 0.0
+    weight = len(residuals)
+    return (seen * weight + UNSEEN_NOISE * UNSEEN_WEIGHT) / (weight + UNSEEN_WEIGHT)
+
+
+def contenders(logs: Mapping[str, Sequence[float]], baseline: float) -> tuple[str, ...]:
+    """Return who is not clearly behind the best, fastest first.
 
     Args:
-        rates: samples a second of the completed search trials, by key, the baseline's own left out.
-        baseline: the same of the baseline: what is slower than it by more than the window is out in any case.
+        logs: log rates by key, one or more of each.
+        baseline: log rate of the baseline: who is clearly behind it is out as well.
     """
-    ordered = sorted(rates, key=lambda key: -rates[key].point)
-    if not ordered:
+    if not logs:
         return ()
-    least = max(rates[ordered[0]].point, baseline.point) * (1 - WINDOW_RATIO)
-    return tuple(key for key in ordered if rates[key].point >= least)[:MOST_CONTENDERS]
+    noise = run_noise(list(logs.values()))
+    speeds = {key: speed(rows) for key, rows in logs.items()}
+    best = max(speeds, key=lambda key: speeds[key])
+
+    def stands(key: str) -> bool:
+        own = 1 / len(logs[key])
+        behind_best = CLEAR_ERRORS * noise * math.sqrt(own + 1 / len(logs[best]))
+        behind_baseline = CLEAR_ERRORS * noise * math.sqrt(own + 1)
+        return speeds[key] >= max(speeds[best] - behind_best, baseline - behind_baseline)
+
+    standing = filter(stands, logs)
+    return tuple(sorted(standing, key=lambda key: -speeds[key]))[:MOST_CONTENDERS]
 
 
 def play_off(
@@ -44,16 +81,21 @@ def play_off(
     seed: int = 0,
     may_continue: Callable[[int], bool] = lambda runs: True,
 ) -> tuple[str, ...]:
-    """Return at most ``most`` keys for verification, the fastest over search and fresh runs first.
+    """Return whoever is not clearly behind the best over search and fresh runs, the fastest first.
 
-    Nothing is run where the search has no more contenders than can be verified. A contender whose fresh run
-    fails is out. Rounds are numbered -1, -2, ...: verification counts its own from 0.
+    Nothing is run where the search leaves no more contenders than ``most``, and no further round once there
+    are so few. A contender whose fresh run fails is out. Where the budget does not hold a round of all of
+    them, the fastest that it holds meet. Rounds are numbered -1, -2, ...: verification counts its own from 0.
     """
-    logs = {key: [math.log(rates[key].point)] for key in contenders(rates, baseline)}
+    logs = {key: [math.log(rate.point)] for key, rate in rates.items()}
+    own = math.log(baseline.point)
     for number in range(-1, -rounds - 1, -1):
-        if len(logs) <= most or not may_continue(len(logs)):
+        standing = contenders(logs, own)
+        while len(standing) > most and not may_continue(len(standing)):
+            standing = standing[:-1]
+        if len(standing) <= most:
             break
-        order = sorted(logs)
+        order = sorted(standing)
         random.Random(f"{seed}:{number}").shuffle(order)
         for key in order:
             run = run_once(key, number)
@@ -61,30 +103,4 @@ def play_off(
                 del logs[key]
             else:
                 logs[key].append(math.log(run.samples_per_second.point))
-        logs = undecided(logs)
-    return tuple(sorted(logs, key=lambda key: -fmean(logs[key])))[:most]
-
-
-def undecided(logs: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    """Return the contenders that are not clearly behind the best, by their log rates of each round."""
-    if len(logs) < 2:
-        return dict(logs)
-    made = min(map(len, logs.values()))
-    margin = CLEAR_ERRORS * run_noise(list(logs.values())) * math.sqrt(2 / made)
-    best = max(fmean(each) for each in logs.values())
-    return {key: each for key, each in logs.items() if fmean(each) >= best - margin}
-
-
-def run_noise(rows: Sequence[Sequence[float]]) -> float:
-    """Return the standard deviation of a run's log rate: a row is a contender, a column a round.
-
-    What a contender has throughout and what a round has throughout is taken out; the rest is noise.
-    """
-    by_round = [fmean(column) for column in zip(*rows, strict=True)]
-    middle = fmean(by_round)
-    squares = [
-        (value - fmean(row) - of_round + middle) ** 2
-        for row in rows
-        for value, of_round in zip(row, by_round, strict=True)
-    ]
-    return math.sqrt(math.fsum(squares) / ((len(rows) - 1) * (len(by_round) - 1)))
+    return contenders(logs, own)

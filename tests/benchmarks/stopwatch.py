@@ -2,9 +2,10 @@
 
     python tests/benchmarks stopwatch RESULTS [--pairs 5] [--steps 60]
 
-RESULTS is the output folder of a study of the reference workload. Both commands are run in interleaved pairs;
-the stopwatch reads the wall clock when each of their printed lines arrives, and the rate is what was trained
-between the last line of the warm-up and the last of all.
+RESULTS is the output folder of a study of the reference workload. Both commands are run in interleaved pairs with
+the probe in front of them, as ``flyball probe install`` puts it there. The stopwatch reads the wall clock when each of
+their printed lines arrives; what the journal of the same run says of the same steps is held against it. What the
+study itself recorded, at another hour, is printed beside them.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +23,10 @@ from statistics import fmean
 
 from _runs import ROOT, reference_command, verdict, with_binaries
 
-WARMUP = 10
+from flyball.collectors.journal import read_folder
+from flyball.runner.probe_install import install
+from flyball.tuners.base import Measurement
+from flyball.tuners.measurement import measure
 
 
 def main() -> int:
@@ -32,35 +37,50 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=60)
     arguments = parser.parse_args()
     with_binaries()
+    folder = Path(tempfile.mkdtemp(prefix="flyball-stopwatch-"))
     found = json.loads((arguments.results / "recommendation.json").read_text())
     batch = found["baseline"]["ds_config"]["train_batch_size"]
     script = str(arguments.results / "cmd_optimal.txt")
     commands = {"baseline": list(reference_command()), "recommended": ["sh", script]}
-    rates: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(arguments.pairs):
+    outside: dict[str, list[float]] = {name: [] for name in commands}
+    recorded: dict[str, list[float]] = {name: [] for name in commands}
+    for pair in range(arguments.pairs):
         for name, command in commands.items():
-            rates[name].append(batch * stopwatch(command, arguments.steps))
-            print(f"{name:<12} {rates[name][-1]:8.1f} samples/s", flush=True)
-    ratio = math.exp(fmean(math.log(b / a) for a, b in zip(*rates.values(), strict=True)))
+            times, measured = run(command, arguments.steps, folder / f"{name}-{pair}")
+            first, last = measured.warmup_steps, max(times)
+            outside[name].append(batch * (last - first) / (times[last] - times[first]))
+            recorded[name].append(measured.samples_per_second.point)
+            print(
+                f"{name:<12} stopwatch {outside[name][-1]:8.1f}  journal {recorded[name][-1]:8.1f} samples/s",
+                flush=True,
+            )
+    ratio = math.exp(fmean(math.log(b / a) for a, b in zip(*outside.values(), strict=True)))
     speedup = found["speedup"]
     inside = speedup["low"] <= ratio <= speedup["high"]
     met = verdict(f"ratio in [{speedup['low']:.3f}, {speedup['high']:.3f}]", f"{ratio:.3f}", met=inside)
     for name in commands:
-        recorded = found[name]["samples_per_second"]["point"]
-        outside = fmean(rates[name])
+        apart = fmean(recorded[name]) / fmean(outside[name]) - 1
         met &= verdict(
-            f"{name}: recorded within 3% of the stopwatch's {outside:.1f}",
-            f"{recorded:.1f} ({recorded / outside - 1:+.1%})",
-            met=abs(recorded / outside - 1) <= 0.03,
+            f"{name}: recorded within 3% of the stopwatch's {fmean(outside[name]):.1f}",
+            f"{fmean(recorded[name]):.1f} ({apart:+.2%})",
+            met=abs(apart) <= 0.03,
+        )
+        earlier = found[name]["samples_per_second"]
+        print(
+            f"        {name}: the study recorded {earlier['point']:.1f} "
+            f"({earlier['low']:.1f} to {earlier['high']:.1f})"
         )
     return 0 if met else 1
 
 
-def stopwatch(command: Sequence[str], steps: int) -> float:
-    """Steps a second between two printed lines, as seen from outside."""
+def run(command: Sequence[str], steps: int, folder: Path) -> tuple[dict[int, float], Measurement]:
+    """Make some steps; return when each one's printed line arrived, and what the journals say of the run."""
+    journals = folder / "journals"
+    settings = {"purpose": "run", "directory": str(journals)}
     process = subprocess.Popen(
         command,
         cwd=ROOT,
+        env={**os.environ, **install(folder / "probe", settings)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -77,7 +97,10 @@ def stopwatch(command: Sequence[str], steps: int) -> float:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-    return (steps - WARMUP) / (times[steps] - times[WARMUP])
+    measured = measure(read_folder(journals))
+    if not isinstance(measured, Measurement):
+        raise SystemExit(f"{folder}: {measured.reason}")
+    return times, measured
 
 
 if __name__ == "__main__":

@@ -176,9 +176,9 @@ def test_finalists_are_the_fastest_that_beat_the_baseline():
 
 
 def test_contenders_that_search_cannot_tell_apart_play_off():
-    rates = {"lucky": interval(112), "b": interval(105), "true": interval(104), "far": interval(80)}
+    rates = {"lucky": interval(112), "b": interval(105), "true": interval(104), "far": interval(60)}
     bench = Bench(lucky=1.0, b=1.0, true=1.2, far=2.0, noise=0.03)
-    chosen = play_off(rates, interval(100), bench, most=2)
+    chosen = play_off(rates, interval(100), bench, most=1)
     assert chosen[0] == "true"
     assert {key for _, key in bench.made} == {"lucky", "b", "true"}
 
@@ -211,7 +211,7 @@ def test_a_play_off_ends_as_soon_as_the_noise_that_it_sees_allows():
 )
 def test_without_doubt_or_budget_nothing_is_played_off(rates, options, chosen):
     bench = Bench()
-    assert play_off(rates, interval(100), bench, most=2, **options) == chosen
+    assert play_off(rates, interval(100), bench, most=2, **options)[:2] == chosen
     assert bench.made == []
 
 

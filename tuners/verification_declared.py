@@ -1,0 +1,46 @@
+"""What a verification is going to do, on disk before its first run: a resumed study must not plan anew.
+
+A plan made after a look at the first pairs would be no plan: it would spend the error rate twice.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flyball.tuners.output import write_whole
+from flyball.tuners.verification_plan import Rules
+
+FILE = "verification_plan.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declared:
+    """The candidates and the rule."""
+
+    candidates: Mapping[str, str]
+    """Key to the digest of its configuration, the most promising first."""
+    rules: Rules
+
+    def write(self, folder: Path) -> None:
+        """Write the plan into the study's folder.
+
+        Raises:
+            StorageFailed: the disk is full or the folder cannot be written.
+        """
+        plan = {"candidates": dict(self.candidates), "rules": asdict(self.rules), "looks": self.looks()}
+        write_whole(folder / FILE, (json.dumps(plan, indent=2) + "\n").encode())
+
+    def looks(self) -> list[dict[str, float]]:
+        """Return the planned tests, for whoever reads the file."""
+        planned = self.rules.looks(len(self.candidates)) if self.candidates else ()
+        return [{"pairs": look.pairs, "level": look.level} for look in planned]
+
+
+def read_declared(folder: Path) -> Declared | None:
+    """Return the plan that an earlier part of the study declared, or None."""
+    try:
+        plan = json.loads((folder / FILE).read_text())
+        return Declared(candidates=plan["candidates"], rules=Rules(**plan["rules"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
