@@ -4,8 +4,8 @@ import statistics
 from dataclasses import dataclass, field
 
 from flyball.clock import Clock
-from flyball.tuners.base import TrialReport
-from flyball.tuners.verification_plan import Rules, affordable_candidates
+from flyball.tuners.base import Phase, TrialReport
+from flyball.tuners.verification_plan import Rules
 
 FINALISTS = 2
 """The most candidates that are verified: each costs as many runs as the baseline, and a stricter test.
@@ -23,6 +23,10 @@ RUNS_THAT_TEACH = 4
 RUNS_TO_LEARN = 3
 FORECAST_MARGIN = 1.15
 """Runs of a verification that is planned to fit take so much longer than forecast, at worst on average."""
+PLAY_OFF_SHARE = 1.0
+"""Of the time that the search took: the most that telling its best apart may take."""
+OVERDRAFT = 0.05
+"""Of the budget: what a verification under way may take beyond it rather than be thrown away."""
 ENDING_SHARE = 0.5
 """Of the budget: what play-off, verification and confirmation may take before they are cut down."""
 RECENT = 5
@@ -47,6 +51,11 @@ class Spending:
     json_alone: bool = False
     """Whether the space has knobs beside the JSON, so that its own share must be measured."""
     _began: float | None = None
+    _phases: dict[Phase, float] = field(default_factory=dict)
+    _own: str = ""
+    _own_stepping: float = 0.0
+    _own_warm: list[float] = field(default_factory=list)
+    _startups: list[float] = field(default_factory=list)
     _first: float | None = None
     _warm: list[float] = field(default_factory=list)
     _cold: list[float] = field(default_factory=list)
@@ -66,17 +75,36 @@ class Spending:
 
     def note(self, report: TrialReport) -> None:
         """Take in how long a run took."""
+        startup = report.startup_seconds or 0.0
+        self._phases[report.phase] = self._phases.get(report.phase, 0.0) + report.total_seconds
         if self._first is None:
-            startup = report.startup_seconds or 0.0
+            self._own, self._own_stepping = report.configuration.digest, report.total_seconds - startup
             self._first = report.total_seconds - startup * (1 - LATER_STARTUP_SHARE)
         else:
             seconds = report.total_seconds - report.waited_seconds
             (self._cold if report.launcher == "cold" else self._warm).append(seconds)
+            if report.launcher != "cold":
+                self._startups.append(startup)
+                if report.configuration.digest == self._own:
+                    self._own_warm.append(seconds)
 
     def run_seconds(self) -> float:
         """Expected length of the next run: the median of the recent ones, warm where there are any."""
         known = (self._warm or self._cold)[-RECENT:]
         return statistics.median_low(known) if known else self._first or 0.0
+
+    def own_seconds(self) -> float:
+        """Expected length of a run of the user's own configuration, which is mostly the slowest."""
+        if self._own_warm:
+            return statistics.median(self._own_warm[-RECENT:])
+        if self._startups:
+            return max(self.run_seconds(), statistics.median(self._startups) + self._own_stepping)
+        return self.run_seconds()
+
+    def rounds_seconds(self, rounds: int, candidates: int) -> float:
+        """Expected length of that many rounds of verification, A/A rounds included."""
+        aa_runs = min(self.rules.aa_rounds, rounds)
+        return (rounds + aa_runs) * self.own_seconds() + rounds * candidates * self.run_seconds()
 
     def cold_seconds(self) -> float:
         """Expected length of a cold run."""
@@ -88,11 +116,14 @@ class Spending:
         left = self.left()
         if left is None:
             return wanted
-        return affordable_candidates(
-            self.rules,
-            wanted=wanted,
-            seconds_per_run=self.run_seconds(),
-            budget_seconds=left - CONFIRMATION_RUNS * self.cold_seconds(),
+        return next(
+            (
+                candidates
+                for candidates in range(wanted, 0, -1)
+                if self.rounds_seconds(self.rules.first_look(candidates), candidates)
+                <= left - CONFIRMATION_RUNS * self.cold_seconds()
+            ),
+            0,
         )
 
     def declare(self, candidates: int) -> Rules:
@@ -100,18 +131,23 @@ class Spending:
         left = self.left()
         if left is None or not candidates:
             return self.rules
-        after = self._json_alone_runs() * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
-        seconds_a_round = max(1e-9, (candidates + 1) * self.run_seconds() * FORECAST_MARGIN)
-        first = self.rules.aa_rounds * self.run_seconds()
-        return self.rules.within(int((left - after - first) // seconds_a_round), candidates)
+        rounds = self.rules.max_rounds
+        while rounds and self._ending_seconds(rounds, candidates) * FORECAST_MARGIN > left:
+            rounds -= 1
+        return self.rules.within(rounds, candidates)
 
-    def _json_alone_runs(self) -> int:
-        return 2 * JSON_ALONE_ROUNDS if self.json_alone else 0
+    def _json_alone_seconds(self) -> float:
+        pair = self.own_seconds() + self.run_seconds()
+        return JSON_ALONE_ROUNDS * pair if self.json_alone else 0.0
+
+    def _ending_seconds(self, rounds: int, candidates: int) -> float:
+        after = self._json_alone_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
+        return self.rounds_seconds(rounds, candidates) + after
 
     def verification_seconds(self, candidates: int) -> float:
-        """What verifying and confirming ``candidates`` is expected to take."""
-        runs = self._json_alone_runs() + (self.rules.fewest_runs(candidates) if candidates else 0)
-        return runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
+        """What verifying ``candidates`` at the earliest look and confirming is expected to take."""
+        rounds = self.rules.first_look(candidates) if candidates else 0
+        return FORECAST_MARGIN * self._ending_seconds(rounds, candidates)
 
     def may_search(self) -> bool:
         """Whether another search trial leaves enough for verification."""
@@ -130,17 +166,23 @@ class Spending:
             self.verification_seconds(FINALISTS),
             PLAY_OFF_RUNS * self.run_seconds() + self.verification_seconds(1),
             self.verification_seconds(1),
-            self.verification_seconds(1) - self._json_alone_runs() * self.run_seconds() / 2,
+            self.verification_seconds(1) - self._json_alone_seconds() / 2,
         ]
         share = ENDING_SHARE * (self.budget_seconds or 0.0)
         return next((seconds for seconds in endings if seconds <= share), endings[-1])
 
     def may_play_off(self, runs: int) -> bool:
-        """Whether the budget holds that many runs beside the verification of one candidate."""
-        left = self.left()
+        """Whether that many more play-off runs are in proportion, and the budget holds them beside the ending."""
+        left, searched = self.left(), self._phases.get(Phase.SEARCH, 0.0)
+        made = self._phases.get(Phase.PLAY_OFF, 0.0)
+        if made + runs * self.run_seconds() > PLAY_OFF_SHARE * searched:
+            return False
         return left is None or left > runs * self.run_seconds() + self.verification_seconds(1)
 
     def may_continue(self, runs: int) -> bool:
         """Whether the budget holds that many more runs and the confirmation."""
         left = self.left()
-        return left is None or left > runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
+        if left is None or self.budget_seconds is None:
+            return True
+        needed = runs * self.run_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
+        return left + OVERDRAFT * self.budget_seconds > needed

@@ -78,11 +78,3 @@ class Rules:
     def fewest_runs(self, candidates: int) -> int:
         """Return how many runs it takes to recommend at the earliest look."""
         return self.first_look(candidates) * (candidates + 1) + self.aa_rounds
-
-
-def affordable_candidates(rules: Rules, *, wanted: int, seconds_per_run: float, budget_seconds: float) -> int:
-    """Return how many candidates (0 to ``wanted``) can reach their earliest look within a budget."""
-    for candidates in range(wanted, 0, -1):
-        if rules.fewest_runs(candidates) * seconds_per_run <= budget_seconds:
-            return candidates
-    return 0

@@ -2,10 +2,10 @@
 
     python tests/benchmarks stopwatch RESULTS [--pairs 5] [--steps 60]
 
-RESULTS is the output folder of a study of the reference workload. Both commands are run in interleaved pairs with
-the probe in front of them, as ``flyball probe install`` puts it there. The stopwatch reads the wall clock when each of
-their printed lines arrives; what the journal of the same run says of the same steps is held against it. What the
-study itself recorded, at another hour, is printed beside them.
+RESULTS is the output folder of a study of the reference workload. Both commands are run in interleaved
+pairs with the probe in front of them, as ``flyball probe install`` puts it there. The stopwatch reads the
+wall clock when each of their printed lines arrives; what the journal of the same run says of the same steps
+is held against it. What the study itself recorded, at another hour, is printed beside them.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from tests.tuners.statistics_fakes import interval, measurement
 
 from flyball.tuners.statistics import attainable_level
 from flyball.tuners.verification import Decision, finalists, measure_gain, verify
-from flyball.tuners.verification_plan import Rules, affordable_candidates
+from flyball.tuners.verification_plan import Rules
 from flyball.tuners.verification_playoff import play_off
 from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN
 
@@ -159,14 +159,6 @@ def test_a_gain_is_measured_without_a_decision():
     assert len(found.pairs) == 6
     assert found.speedup.low < 1.1 < found.speedup.high
     assert measure_gain("json", Bench(fails={("json", 0)})).speedup is None
-
-
-@pytest.mark.parametrize(
-    ("runs", "candidates"), [(100, 3), (29, 3), (28, 2), (19, 2), (18, 1), (13, 1), (12, 0)]
-)
-def test_fewer_candidates_where_launches_are_dear(runs, candidates):
-    found = affordable_candidates(Rules(), wanted=3, seconds_per_run=5.0, budget_seconds=runs * 5.0)
-    assert found == candidates
 
 
 def test_finalists_are_the_fastest_that_beat_the_baseline():

@@ -1,0 +1,81 @@
+"""What a study may still spend: the forecast decides how much is searched, played off and verified."""
+
+from dataclasses import replace
+
+import pytest
+from tests.tuners.fake_job import FakeClock
+from tests.tuners.statistics_fakes import configuration, trial
+
+from flyball.tuners.base import Phase, TrialReport
+from flyball.tuners.spending import Spending
+from flyball.tuners.verification_plan import Rules
+
+
+def ran(total: float, *, own: bool = False, launcher: str = "warm", **other: float) -> TrialReport:
+    config = configuration({"own": own})
+    return replace(trial(), configuration=config, total_seconds=total, launcher=launcher, **other)
+
+
+def spending(budget: float | None, *reports: TrialReport) -> tuple[Spending, FakeClock]:
+    clock = FakeClock()
+    made = Spending(clock=clock, budget_seconds=budget)
+    made.begin()
+    made.note(ran(20.0, own=True, launcher="cold", startup_seconds=16.0))
+    for report in reports:
+        made.note(report)
+    return made, clock
+
+
+def test_waiting_for_imports_is_no_part_of_a_run() -> None:
+    made, _ = spending(600.0, ran(12.0, waited_seconds=9.0), ran(3.0), ran(3.0))
+    assert made.run_seconds() == 3.0
+
+
+def test_the_users_own_runs_are_forecast_by_how_long_they_step() -> None:
+    made, _ = spending(600.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    assert made.own_seconds() == 2.0 + 4.0
+    made.note(ran(5.0, own=True, startup_seconds=2.0))
+    assert made.own_seconds() == 5.0
+
+
+def test_a_declared_verification_ends_within_the_budget() -> None:
+    runs = [ran(3.0, startup_seconds=2.0)] * 4
+    for budget in (150.0, 200.0, 300.0, 500.0):
+        made, _ = spending(budget, *runs)
+        rules = made.declare(1)
+        assert 6 <= rules.max_rounds <= Rules().max_rounds
+        left = made.left()
+        assert left is not None
+        if rules.max_rounds > 6:
+            assert made.rounds_seconds(rules.max_rounds, 1) + 2 * made.cold_seconds() < left
+    rounds = [spending(budget, *runs)[0].declare(1).max_rounds for budget in (150.0, 200.0, 300.0, 500.0)]
+    assert rounds == sorted(rounds)
+    assert spending(None, *runs)[0].declare(1) == Rules()
+
+
+def test_search_and_play_off_leave_what_verification_needs() -> None:
+    made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    while made.may_search():
+        clock.sleep(3.0)
+        made.note(ran(3.0, startup_seconds=2.0))
+    while made.may_play_off(2):
+        clock.sleep(6.0)
+    left = made.left()
+    assert left is not None
+    assert left > made.rounds_seconds(6, 1) + 2 * made.cold_seconds()
+    assert made.affordable(2) >= 1
+
+
+def test_a_play_off_takes_no_longer_than_the_search_did() -> None:
+    made, _ = spending(None, *[ran(3.0)] * 4)
+    assert made.may_play_off(4)
+    made.note(replace(ran(3.0), phase=Phase.PLAY_OFF))
+    assert made.may_play_off(3)
+    assert not made.may_play_off(4)
+
+
+@pytest.mark.parametrize(("late", "goes_on"), [(5.0, True), (30.0, False)])
+def test_a_verification_under_way_may_overdraw_a_little(late: float, goes_on: bool) -> None:
+    made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    clock.sleep(200.0 - 2 * 3.0 - 2 * made.cold_seconds() + late)
+    assert made.may_continue(2) is goes_on
