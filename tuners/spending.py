@@ -172,7 +172,7 @@ class Spending:
         return next((seconds for seconds in endings if seconds <= share), endings[-1])
 
     def may_play_off(self, runs: int) -> bool:
-        """Whether that many more play-off runs are in proportion, and the budget holds them beside the ending."""
+        """Whether so many more play-off runs are in proportion, and the budget holds them and the ending."""
         left, searched = self.left(), self._phases.get(Phase.SEARCH, 0.0)
         made = self._phases.get(Phase.PLAY_OFF, 0.0)
         if made + runs * self.run_seconds() > PLAY_OFF_SHARE * searched:

@@ -20,7 +20,8 @@ def spending(budget: float | None, *reports: TrialReport) -> tuple[Spending, Fak
     clock = FakeClock()
     made = Spending(clock=clock, budget_seconds=budget)
     made.begin()
-    made.note(ran(20.0, own=True, launcher="cold", startup_seconds=16.0))
+    first = ran(20.0, own=True, launcher="cold", startup_seconds=16.0)
+    made.note(replace(first, phase=Phase.BASELINE))
     for report in reports:
         made.note(report)
     return made, clock
