@@ -14,10 +14,12 @@ from flyball.tuners.base import Assignment, Configuration, Value
 from flyball.tuners.context import Context
 from flyball.tuners.finding import Finding
 from flyball.tuners.knobs import Knob, Situation
-from flyball.tuners.knobs_registry import KNOBS
+from flyball.tuners.knobs_registry import BY_NAME, KNOBS
 from flyball.tuners.legality import check, errors
 from flyball.tuners.render import UNTOUCHED, render
 from flyball.tuners.space_file import Wish, read_wishes
+
+GLOBAL_BATCH = "global_batch"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,8 +191,13 @@ class Space:
         return count(0, {})
 
 
-def load_space(path: Path | None, config: Mapping[str, Any], context: Context) -> Space:
+def load_space(
+    path: Path | None, config: Mapping[str, Any], context: Context, *, allow_global_batch: bool = False
+) -> Space:
     """Return the space that a file (None: the default one) means for this config in this context.
+
+    Args:
+        allow_global_batch: vary the global batch too, by the knob's own values where the file lists none.
 
     Raises:
         SpaceError: the file is malformed, with file, line and mend.
@@ -198,7 +205,12 @@ def load_space(path: Path | None, config: Mapping[str, Any], context: Context) -
     situation = Situation(config=config, context=context)
     entries: list[Entry] = []
     left_out: dict[str, str] = {}
-    for wish in read_wishes(path):
+    wishes = read_wishes(path)
+    if allow_global_batch and all(wish.knob.name != GLOBAL_BATCH for wish in wishes):
+        knob = BY_NAME[GLOBAL_BATCH]
+        asked = Wish(knob=knob, values=tuple(knob.values(situation)), source="--allow-global-batch")
+        wishes = (asked, *wishes)
+    for wish in wishes:
         entry = _entry(wish, situation, left_out)
         if entry is not None:
             entries.append(entry)

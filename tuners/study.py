@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from flyball.clock import Clock, SystemClock
 from flyball.collectors.fingerprint import Fingerprint, fingerprint
-from flyball.errors import OptionError
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.tuners.base import StudyObserver
@@ -13,8 +12,8 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
 from flyball.tuners.ledger import experiments_to_resume, open_history
 from flyball.tuners.options import StudyOptions, StudyResult
-from flyball.tuners.space import Space, load_space
-from flyball.tuners.study_phases import Launchers, Study, with_limits
+from flyball.tuners.space import Space
+from flyball.tuners.study_phases import Launchers, Study, space_of, with_limits
 from flyball.tuners.verification_plan import Rules
 
 
@@ -38,13 +37,7 @@ def run_study(
     if options.resume is not None:
         options = experiments_to_resume(options)
     job = read_job(options, machine)
-    space = load_space(options.space, job.config, job.context) if job.document else None
-    if options.allow_global_batch and space is not None and "global_batch" not in space.sources:
-        raise OptionError(
-            "the space has no global_batch",
-            where="--allow-global-batch",
-            mend="list its values under knobs: in a file and give that with --space",
-        )
+    space = space_of(options, job) if job.document else None
     if options.dry_run:
         return dry_run(options, job, space, machine)
     with open_history(options, job, machine) as ledger:

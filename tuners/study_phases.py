@@ -60,6 +60,16 @@ def with_limits(options: StudyOptions) -> StudyOptions:
     return options
 
 
+def space_of(options: StudyOptions, job: Job) -> Space:
+    """Return the space that the options mean for this job.
+
+    Raises:
+        SpaceError: the file is malformed.
+    """
+    allowed = options.allow_global_batch
+    return load_space(options.space, job.config, job.context, allow_global_batch=allowed)
+
+
 @dataclass(kw_only=True)
 class Study:
     """One study under way; its phases run in the order of its methods."""
@@ -155,7 +165,7 @@ class Study:
         self.observer.trial_finished(report, best=True)
         self.job = self.job.observed(self.runner.header or {})
         self.runner.substitute = self.job.command.config_place == "probe"
-        self.space = load_space(self.options.space, self.job.config, self.job.context)
+        self.space = space_of(self.options, self.job)
         self.spending.json_alone = any(
             entry.knob.applied is not Applied.CONFIG for entry in self.space.entries
         )

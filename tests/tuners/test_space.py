@@ -238,6 +238,15 @@ def test_a_batch_that_is_not_known_yet_is_not_varied() -> None:
     assert "micro_batch" in load_space(None, auto, CPU).left_out
 
 
+def test_the_global_batch_changes_only_where_that_is_allowed() -> None:
+    assert "global_batch" not in load_space(None, CONFIG, CPU).sources
+    allowed = load_space(None, CONFIG, CPU, allow_global_batch=True)
+    assert allowed.entry("global_batch").values == (32, 64, 128, 256)
+    assert allowed.baseline_assignment()["global_batch"] == 64
+    larger = allowed.render({**allowed.baseline_assignment(), "global_batch": 128}).ds_config
+    assert (larger["train_batch_size"], larger["train_micro_batch_size_per_gpu"]) == (128, 1)
+
+
 def test_declared_knobs_are_part_of_the_space(tmp_path: Path) -> None:
     text = """knobs:
   sub_group: {config: zero_optimization.sub_group_size, values: [1e8, 1e9]}
