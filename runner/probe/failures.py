@@ -29,6 +29,9 @@ REFUSALS = {
 }
 """What DeepSpeed raises, from its own code inside ``initialize``, about a config that it will not run."""
 
+LAUNCH_WORDS = ("local rank", "local_rank", "LOCAL_RANK")
+"""In an assertion of DeepSpeed's about how the process was started, which no config can mend."""
+
 
 def watch_exceptions() -> None:
     """Chain ``sys.excepthook``, once."""
@@ -100,7 +103,7 @@ def is_config_refusal(error: BaseException) -> bool:
     """Whether DeepSpeed, or transformers on its behalf, refused the config."""
     found = frames(error)
     files = [frame.filename.replace("\\", "/") for frame in found]
-    if not files or is_out_of_memory(error):
+    if not files or is_out_of_memory(error) or any(words in str(error) for words in LAUNCH_WORDS):
         return False
     if any("/deepspeed/runtime/" in file and file.rpartition("/")[2].startswith("config") for file in files):
         return True

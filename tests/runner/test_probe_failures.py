@@ -52,6 +52,11 @@ REFUSALS = [
     ("raise ValueError('x')", f"{LIBRARY}/transformers/integrations/deepspeed.py", True),
     ("def initialize(): raise OSError('x')\ninitialize()", f"{LIBRARY}/deepspeed/__init__.py", False),
     ("def initialize(): raise MemoryError\ninitialize()", f"{LIBRARY}/deepspeed/__init__.py", False),
+    (
+        "def initialize(): assert False, 'Mismatch in local rank setting'\ninitialize()",
+        f"{LIBRARY}/deepspeed/__init__.py",
+        False,
+    ),
     ("assert False", f"{LIBRARY}/deepspeed/runtime/engine.py", False),
     ("raise ValueError('x')", "/home/user/config.py", False),
 ]
