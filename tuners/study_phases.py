@@ -269,7 +269,10 @@ class Study:
         candidates = self._declared(baseline, reports)
         numerics = any(changes_numerics(self.space, each) for each in candidates.values())
         batch = resolve_batch(self.job.config, self.job.context)
-        enough = samples_to_judge(batch.global_batch) if numerics and batch else 0.0
+        largest = max(
+            (int(each.assignment.get("global_batch", 0)) for each in candidates.values()), default=0
+        )
+        enough = samples_to_judge(max(batch.global_batch, largest)) if numerics and batch else 0.0
         precision = self._precision(baseline, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:

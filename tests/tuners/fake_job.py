@@ -117,7 +117,7 @@ class FakeHandle:
                     "tokens": total // RANKS * 8,
                     "forwards": total // RANKS // micro,
                     "skipped": 0,
-                    "loss": 5.0 / step**0.1,
+                    "loss": 5.0 / (step * total) ** 0.1,
                 }
                 with journal.path.open("a") as file:
                     file.write(json.dumps(record) + "\n")

@@ -22,6 +22,7 @@ from flyball.tuners.options import LATEST, StudyOptions, StudyResult
 from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.study import run_study
 from flyball.tuners.study_phases import Launchers
+from flyball.tuners.verification_declared import FILE
 
 CONFIG = {
     "train_batch_size": 16,
@@ -239,8 +240,42 @@ def test_a_dry_run_launches_nothing_and_makes_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_a_global_batch_that_the_space_does_not_hold_is_not_silently_allowed(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, all_alike)
-    with pytest.raises(OptionError, match="the space has no global_batch"):
-        bench.run(replace(bench.options, allow_global_batch=True))
-    assert bench.made == []
+def test_the_global_batch_moves_only_where_it_may_and_its_rule_is_reported(tmp_path: Path) -> None:
+    def larger_batch_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+        return 100.0 * int(config["train_batch_size"]) ** 0.5
+
+    bench = Bench(tmp_path, larger_batch_is_faster)
+    assert bench.run().verdict == "keep"
+    allowed = replace(bench.options, allow_global_batch=True, output=tmp_path / "allowed", name="allowed")
+    result = bench.run(allowed)
+    sizes = {request.ds_config["train_batch_size"] for request in bench.made[-2].requests}
+    assert sizes > {16}
+    assert "arXiv 1706.02677" in result.summary + (tmp_path / "allowed" / "recommendation.json").read_text()
+
+
+def test_a_resumed_verification_keeps_to_the_plan_that_it_declared(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+
+    def stop_in_verification(handle: FakeHandle, step: int) -> None:
+        if (tmp_path / "out" / FILE).exists() and step == 3:
+            bench.interruption.request("test")
+            bench.interruption.request("test")
+            handle.kill("stopped by the user")
+
+    bench.on_step = stop_in_verification
+    with pytest.raises(Interrupted):
+        bench.run()
+    declared = (tmp_path / "out" / FILE).read_bytes()
+    bench.on_step, bench.interruption = None, Interruption()
+    # With so little time left a new plan would be another one.
+    options = replace(bench.options, command=(), resume=LATEST, output=None, budget_seconds=1.0)
+    assert bench.run(options).verdict in ("unverified", "recommended")
+    assert (tmp_path / "out" / FILE).read_bytes() == declared
+    (candidate,) = json.loads(declared)["candidates"]
+    labels = {
+        trial.label
+        for summary in bench.history().experiments()
+        for trial in bench.history().trials(summary.experiment.id)
+        if trial.phase == Phase.VERIFICATION and not trial.label.startswith("baseline")
+    }
+    assert all(label.startswith(candidate) for label in labels)
