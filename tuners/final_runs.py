@@ -17,7 +17,7 @@ from flyball.tuners.witness import idle_knobs
 JSON_ALONE = "json alone"
 CONFIRMATION = "confirmation"
 CONFIRMATION_PAIRS = 3
-"""Cold pairs at most: more than one only where the first does not agree with verification."""
+"""Cold pairs at most: more than one only where the first does not agree, and the budget holds them."""
 
 LabelledRun = Callable[[Phase, Configuration, str, bool], TrialReport]
 """Makes one recorded run, or answers from the record: phase, configuration, label, cold."""
@@ -140,7 +140,7 @@ class FinalRuns:
         """Run both from a cold start; say what speaks against the winner."""
         pairs: list[tuple[Interval, Interval]] = []
         while len(pairs) < CONFIRMATION_PAIRS:
-            if self.interruption.finish_requested:
+            if self.interruption.finish_requested or (pairs and not self.spending.may_confirm_again()):
                 break
             pair = self._cold_pair(winner, len(pairs) + 1)
             if pair is None:

@@ -179,6 +179,11 @@ class Spending:
             return False
         return left is None or left > runs * self.run_seconds() + self.verification_seconds(1)
 
+    def may_confirm_again(self) -> bool:
+        """Whether the budget holds another cold pair."""
+        left = self.left()
+        return left is None or left > CONFIRMATION_RUNS * self.cold_seconds()
+
     def may_continue(self, runs: int) -> bool:
         """Whether the budget holds that many more runs and the confirmation."""
         left = self.left()

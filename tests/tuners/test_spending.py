@@ -80,3 +80,11 @@ def test_a_verification_under_way_may_overdraw_a_little(late: float, goes_on: bo
     made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
     clock.sleep(200.0 - 2 * 3.0 - 2 * made.cold_seconds() + late)
     assert made.may_continue(2) is goes_on
+
+
+def test_another_cold_pair_is_made_only_where_the_budget_holds_it() -> None:
+    made, clock = spending(100.0)
+    clock.sleep(100.0 - 2 * made.cold_seconds() - 1.0)
+    assert made.may_confirm_again()
+    clock.sleep(2.0)
+    assert not made.may_confirm_again()
