@@ -57,6 +57,8 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
     candidates = {f"grid {rank + 1}": configuration for rank, (_, configuration) in enumerate(grid[:5])}
     best_file = folder / "ds_config_grid_best.json"
     best_file.write_text(json.dumps(grid[0][1].ds_config, indent=2) + "\n")
+    (folder / "grid_best_environment.json").write_text(json.dumps(dict(grid[0][1].environment)) + "\n")
+    print(f"best of the grid: {best_file}, environment {dict(grid[0][1].environment)}", flush=True)
     for seed in range(arguments.seeds):
         found = autotune(
             folder / f"seed-{seed}",

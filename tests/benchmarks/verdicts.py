@@ -1,11 +1,14 @@
 """Verdicts over seeds: from the naive default, and from a config that is already the best.
 
-    python tests/benchmarks verdicts [--seeds 5] [--budget 4m] [--best FILE]
+    python tests/benchmarks verdicts [--seeds 5] [--budget 4m] [--best FILE --space tests/benchmarks/grid.yaml]
 
-``FILE`` is the best of the grid, which ``grid`` leaves as ds_config_grid_best.json.
+``FILE`` is the best of the grid, which ``grid`` leaves as ds_config_grid_best.json; the environment that goes
+with it, grid_best_environment.json beside it, is set. It is the best of the grid's space: that is searched.
 """
 
 import argparse
+import json
+import os
 import sys
 import tempfile
 import time
@@ -31,6 +34,8 @@ def main() -> int:
         asked = f"recommended from the naive default in at least 4 of {arguments.seeds} seeds"
         met &= verdict(asked, str(naive), met=naive * 5 >= arguments.seeds * 4)
     if arguments.best:
+        beside = arguments.best.with_name("grid_best_environment.json")
+        os.environ.update(json.loads(beside.read_text()) if beside.exists() else {})
         keep = count("best", arguments.best, "keep", arguments, folder)
         asked = f"keep from the grid's best in {arguments.seeds} of {arguments.seeds} seeds"
         met &= verdict(asked, str(keep), met=keep == arguments.seeds)
