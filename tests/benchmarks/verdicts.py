@@ -1,6 +1,6 @@
 """Verdicts over seeds: from the naive default, and from a config that is already the best.
 
-    python tests/benchmarks verdicts [--seeds 5] [--budget 4m] [--best FILE --space tests/benchmarks/grid.yaml]
+    python tests/benchmarks verdicts [--seeds 5] [--budget 4m] [--best FILE --space grid.yaml]
 
 ``FILE`` is the best of the grid, which ``grid`` leaves as ds_config_grid_best.json; the environment that goes
 with it, grid_best_environment.json beside it, is set. It is the best of the grid's space: that is searched.
