@@ -25,6 +25,8 @@ from flyball.tuners.trial_runner import Run, TrialRunner
 ROOT = Path(__file__).parents[2]
 WORKLOAD = ROOT / "runner" / "workload"
 BINARIES = Path(sys.executable).parent
+LONGEST_RUN_SECONDS = 3.0
+"""As in a study of five minutes."""
 
 
 def reference_command(config: Path = WORKLOAD / "ds_config.json") -> tuple[str, ...]:
@@ -84,7 +86,7 @@ class Runs:
             number=self.made,
             phase=Phase.SEARCH,
             configuration=configuration,
-            precision=Precision(max_seconds=30.0),
+            precision=Precision(max_seconds=LONGEST_RUN_SECONDS),
             cold=cold,
         )
         self.made += 1

@@ -1,6 +1,6 @@
 """An exhaustive grid of the reference workload against whole studies with a quarter of its trials.
 
-    python tests/benchmarks grid [--seeds 5] [--rounds 4] [--folder DIR]
+    python tests/benchmarks grid [--seeds 5] [--rounds 4] [--budget 5m] [--folder DIR]
 
 Every point of ``grid.yaml`` is run once. Then one study a seed, with at most a quarter as many search trials;
 what they recommend is run again, interleaved with the top five of the grid.
@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--budget", default="5m", help="of each study")
     parser.add_argument("--most", type=int, default=None, help="points of the grid, for a quick look")
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
@@ -64,6 +65,7 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
             folder / f"seed-{seed}",
             reference_command(),
             *("--space", str(SPACE), "--trials", str(len(points) // 4), "--seed", str(seed)),
+            *("--budget", arguments.budget),
         )
         print(f"seed {seed}: {found['verdict']} {found['speedup']}", flush=True)
         candidates[f"seed {seed}"] = configuration_of(found["recommended"])
