@@ -13,11 +13,12 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from _runs import Runs, autotune, configuration_of, reference_command, verdict, with_binaries
 
-from flyball.tuners.base import Configuration
+from flyball.tuners.base import Assignment, Configuration
 
 SPACE = Path(__file__).parent / "grid.yaml"
 
@@ -40,6 +41,28 @@ def main() -> int:
         runs.launcher.close()
 
 
+class Measured:
+    """Points that were run before, in a file of one JSON line each: a grid that was cut off goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.known = {key(entry["point"]): entry["rate"] for entry in map(json.loads, lines)}
+
+    def rate(self, point: Assignment, run: Callable[[], float]) -> float:
+        """Samples a second of a point, run now unless it is known."""
+        if key(point) not in self.known:
+            self.known[key(point)] = run()
+            with self.path.open("a") as file:
+                file.write(json.dumps({"point": dict(point), "rate": self.known[key(point)]}) + "\n")
+        return self.known[key(point)]
+
+
+def key(point: Assignment) -> str:
+    """A point as text."""
+    return json.dumps(dict(point), sort_keys=True)
+
+
 def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
     """Make the grid, the studies, and the comparison."""
     space = runs.space(SPACE)
@@ -47,8 +70,9 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
     print(f"{len(points)} points", flush=True)
     began = time.monotonic()
     grid: list[tuple[float, Configuration]] = []
+    measured = Measured(folder / "grid.jsonl")
     for number, point in enumerate(points):
-        rate = runs.rate(space.render(point))
+        rate = measured.rate(point, lambda point=point: runs.rate(space.render(point)))
         grid.append((rate, space.render(point)))
         print(f"{number:>4} {rate:8.1f}  {json.dumps(point)}", flush=True)
     grid_seconds = time.monotonic() - began
