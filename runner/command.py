@@ -59,6 +59,11 @@ class Command:
         head, script = tokens[: self.invocation.script_index + 1], tokens[self.invocation.script_index + 1 :]
         return head + _redirected(_with_arguments(script, arguments), trial_dir / "output")
 
+    @property
+    def has_placeholders(self) -> bool:
+        """Whether the user left places for the config or for the trial's folder."""
+        return any(PLACEHOLDER in token or TRIAL_PLACEHOLDER in token for token in self.tokens)
+
     def render_optimal(self, config_path: Path, arguments: Mapping[str, str]) -> list[str]:
         """Return the tokens that the user runs with the recommended config: nothing is redirected."""
         tokens = self._placed(config_path, str(config_path.parent))

@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,8 @@ class ForkServerClient:
         paths: Sequence[str],
     ) -> None:
         """Start the server and have it import; ``argv`` is the interpreter with its options."""
-        self._printed = os.memfd_create("fork-server-output", os.MFD_CLOEXEC)
+        self._scratch = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
+        self._printed = self._scratch.fileno()
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._kept = KeptProcess(self._printed, self._printed, [theirs.fileno()])
@@ -103,7 +105,7 @@ class ForkServerClient:
         """End the server and everything below it."""
         self._channel.close()
         self._kept.close()
-        os.close(self._printed)
+        self._scratch.close()
 
     def _last_words(self) -> str:
         size = os.fstat(self._printed).st_size

@@ -17,6 +17,7 @@ from flyball.runner.base import StopRule, TrialRequest, TrialResult
 from flyball.runner.bounded_log import LogPump
 from flyball.runner.command import Command
 from flyball.runner.fork_client import ForkServerClient
+from flyball.runner.kept_process import LaunchError
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.learned import Learned, UnforkableError, Worker, learn, see_worker
 from flyball.runner.leftovers import Leftovers
@@ -76,20 +77,30 @@ class _Proving:
 
     def __init__(self, launcher: "WarmLauncher", request: TrialRequest, warm: Supervision) -> None:
         self._launcher, self._request, self._current = launcher, request, warm
-        self._killed = False
+        self._killed: str | None = None
 
     def kill(self, reason: str) -> None:
-        self._killed = True
+        self._killed = reason
         self._current.kill(reason)
+
+    def _hand_on_kill(self) -> None:
+        """End the cold trial too where the kill came between the two."""
+        if self._killed is not None:
+            self._current.kill(self._killed)
 
     def wait(self, stop: StopRule) -> TrialResult:
         warm = self._current.wait(stop)
-        if warm.startup_seconds is not None or warm.outcome.kind not in _SUSPICIOUS or self._killed:
+        if (
+            warm.startup_seconds is not None
+            or warm.outcome.kind not in _SUSPICIOUS
+            or self._killed is not None
+        ):
             self._launcher.note_proof(warm.startup_seconds is not None)
             return warm
         self._current = self._launcher.fallback.launch(
             self._request, notes=[f"cold: the forked trial made no step ({warm.outcome.reason})"]
         )
+        self._hand_on_kill()
         cold = self._current.wait(stop)
         if cold.startup_seconds is not None:
             self._launcher.give_up(f"a forked trial made no step where a cold one did: {warm.outcome.reason}")
@@ -178,7 +189,7 @@ class WarmLauncher:
         try:
             self._learned = learn(request, workers, header, startup_seconds, late_modules=names)
             self._server(self._learned, request)  # it imports while the study thinks
-        except UnforkableError as reason:
+        except (UnforkableError, LaunchError) as reason:
             self._reason = str(reason)
             return (f"later trials run cold: {reason}",)
         return ()
@@ -250,8 +261,8 @@ class WarmLauncher:
 
     def _proof_request(self, learned: Learned, request: TrialRequest) -> TrialRequest:
         known = learned.startup_seconds
-        if known is None:
-            return request
+        if known is None or request.probe.get("compile"):
+            return request  # a compilation may take longer than everything that was seen so far
         seconds = max(_PROOF_FLOOR_SECONDS, _PROOF_FACTOR * known)
         limits = replace(request.limits, startup_seconds=min(request.limits.startup_seconds, seconds))
         return replace(request, limits=limits)

@@ -61,7 +61,9 @@ def _late(journals: Mapping[int, RankJournal], stepping: list[int], limits: Limi
 
 def _stalled(rank: int, journal: RankJournal, limits: Limits, now: float) -> Overrun | None:
     paused = journal.last("pause")
-    if paused is not None and paused.get("edge") == "begin":
+    newest = journal.last("step")
+    stepped = float(newest["clock"]) if newest is not None else 0.0
+    if paused is not None and paused.get("edge") == "begin" and float(paused["clock"]) >= stepped:
         if now - paused["clock"] <= limits.pause_seconds:
             return None
         text = f"{paused.get('phase')} for more than {limits.pause_seconds:g} s"

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +121,14 @@ def send_signal(process: Process, number: int) -> None:
     """Signal exactly this process; one that is gone is no error."""
     try:
         descriptor = os.pidfd_open(process.pid)
-    except OSError:
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):
+        # Some builds of Python and kernels before 5.3 have no pidfd: look once more, then signal the id.
+        current = read_process(process.pid)
+        if current is not None and current.start_ticks == process.start_ticks:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
         return
     try:
         current = read_process(process.pid)

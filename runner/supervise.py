@@ -101,6 +101,12 @@ class Supervision:
         self._next_check = self._next_observation = 0.0
         self._kills_before = kernel_kills()
 
+    @property
+    def _ranks(self) -> int:
+        """Ranks to wait for: as many as the command starts, or as a job has whose script starts its own."""
+        worlds = (int(header.get("world_size") or 0) for header in self._headers.values())
+        return max(self._request.placement.ranks, 1, *worlds)
+
     def kill(self, reason: str) -> None:
         """End the trial now; safe in a signal handler and from another thread."""
         self._kill_reason = reason
@@ -111,7 +117,7 @@ class Supervision:
             verdict = self._watch(stop)
         finally:
             self._processes.end()
-        self._refresh()
+        self._refresh(final=True)
         evidence = Evidence(
             ended=verdict.ended,
             text=verdict.text,
@@ -137,12 +143,12 @@ class Supervision:
                 verdict = _Verdict(ended=Ended.ITSELF, status=status)
             if verdict is not None:
                 return verdict
-            started = len(self._headers) >= max(self._request.placement.ranks, 1)
+            started = len(self._headers) >= self._ranks
             self._clock.sleep(_STEPPING_POLL_SECONDS if started else _POLL_SECONDS)
 
-    def _refresh(self) -> int:
-        complete = len(self._headers) >= max(self._request.placement.ranks, 1)
-        fresh = self._journals.refresh(look_for_new=not complete)
+    def _refresh(self, *, final: bool = False) -> int:
+        complete = bool(self._headers) and len(self._headers) >= self._ranks
+        fresh = self._journals.refresh(look_for_new=final or not complete)
         if fresh:
             for rank, journal in self._journals.by_rank.items():
                 header = journal.header
@@ -167,7 +173,7 @@ class Supervision:
         if now < self._next_check:
             return None
         self._next_check = now + _CHECK_SECONDS
-        if now >= self._next_observation and len(self._headers) < max(self._request.placement.ranks, 1):
+        if now >= self._next_observation and len(self._headers) < self._ranks:
             self._next_observation = now + _OBSERVE_SECONDS
             self._processes.observe()
         if fault(self._journals.by_rank, final=False) is not None:
@@ -175,7 +181,7 @@ class Supervision:
         passed = overrun(
             self._journals.by_rank,
             self._request.limits,
-            ranks=self._request.placement.ranks,
+            ranks=self._ranks,
             started=self._spawned,
             now=now,
         )
@@ -202,6 +208,6 @@ class Supervision:
         firsts = [
             steps[0] for journal in self._journals.by_rank.values() if (steps := journal.of_kind("step"))
         ]
-        if len(firsts) < max(self._request.placement.ranks, 1):
+        if len(firsts) < self._ranks:
             return None
         return max(float(step["clock"]) for step in firsts) - self._spawned

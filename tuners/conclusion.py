@@ -149,13 +149,25 @@ def best_command(study: Conclusion, recommendation: Recommendation) -> ShellComm
     """Return the command that uses the result; on ``keep`` the user's own."""
     chosen = recommendation.recommended.configuration
     if recommendation.verdict is Decision.KEEP or not recommendation.changes:
-        return ShellCommand(tokens=study.options.command, cwd=study.options.cwd)
+        return own_command(study, chosen)
     tokens = study.job.command.render_optimal(study.output / CONFIG, chosen.arguments)
     return ShellCommand(
         tokens=tokens,
         cwd=study.options.cwd,
         environment=chosen.environment,
         prepended=carried_by_probe(study, chosen),
+    )
+
+
+def own_command(study: Conclusion, own: Configuration) -> ShellCommand:
+    """Return the user's command as it was measured: as typed, but for placeholders and another config."""
+    command, overridden = study.job.command, study.options.config is not None
+    if not overridden and not command.has_placeholders:
+        return ShellCommand(tokens=study.options.command, cwd=study.options.cwd)
+    return ShellCommand(
+        tokens=command.render_optimal(study.output / CONFIG, {}),
+        cwd=study.options.cwd,
+        prepended=carried_by_probe(study, own) if overridden else {},
     )
 
 

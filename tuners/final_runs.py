@@ -1,5 +1,6 @@
 """From the search's best to a verdict: verification, the JSON's own share, a cold confirmation."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,8 @@ class FinalRuns:
     spending: Spending
     interruption: Interruption
     memory_limit_ratio: float
+    recorded: Callable[[str, Configuration], bool] = lambda label, configuration: False
+    """Whether an earlier part of the study made a run: it is answered from the record and costs nothing."""
     mapped_options: frozenset[str] = frozenset()
     """Options of the command that carry a value of the JSON and must move with it."""
     losses: dict[str, LossVerdict] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class FinalRuns:
             tuple(self.candidates),
             self._run_once,
             rules=self.spending.rules,
-            may_continue=self._may_continue,
+            may_continue=self._in_budget(lambda number: (round_label(BASELINE, number), self.baseline)),
             veto=self._veto,
         )
         if result.decision is not Decision.RECOMMENDED or result.winner is None:
@@ -93,14 +96,22 @@ class FinalRuns:
         return json_alone(self.candidates[winner], self.baseline, self.mapped_options)
 
     def _run_once(self, key: str, round_number: int) -> Measurement | None:
-        label = f"{key}, round {round_number + 1}"
+        label = round_label(key, round_number)
         report = self.make_run(Phase.VERIFICATION, self.configuration(key), label, False)
         if report.measurement is not None:
             self.measured.setdefault(key, []).append(report.measurement)
         return report.measurement
 
-    def _may_continue(self, runs: int) -> bool:
-        return not self.interruption.finish_requested and self.spending.may_continue(runs)
+    def _in_budget(self, first_run: Callable[[int], tuple[str, Configuration]]) -> Callable[[int], bool]:
+        """Return what is asked before each round: rounds that were recorded are free."""
+        rounds = itertools.count()
+
+        def may_continue(runs: int) -> bool:
+            if self.recorded(*first_run(next(rounds))):
+                return True
+            return not self.interruption.finish_requested and self.spending.may_continue(runs)
+
+        return may_continue
 
     def _veto(self, key: str, baseline: Sequence[Measurement], own: Sequence[Measurement]) -> str | None:
         configuration = self.candidates[key]
@@ -129,11 +140,11 @@ class FinalRuns:
             self._run_json_alone,
             rounds=JSON_ALONE_ROUNDS,
             seed=self.spending.rules.seed,
-            may_continue=self._may_continue,
+            may_continue=self._in_budget(lambda number: (json_label(BASELINE, number), self.baseline)),
         )
 
     def _run_json_alone(self, key: str, round_number: int) -> Measurement | None:
-        label = f"{JSON_ALONE}: {key}, round {round_number + 1}"
+        label = json_label(key, round_number)
         return self.make_run(Phase.VERIFICATION, self.configuration(key), label, False).measurement
 
     def _confirm(self, winner: str, speedup: Interval | None) -> tuple[Confirmation | None, tuple[str, ...]]:
@@ -150,7 +161,9 @@ class FinalRuns:
                 break
         if not pairs:
             return None, ("not confirmed from a cold start: stopped by the user",)
-        last = Confirmation(baseline=pairs[-1][0], recommended=pairs[-1][1])
+        last = Confirmation(
+            baseline=over([own for own, _ in pairs]), recommended=over([best for _, best in pairs])
+        )
         if mean_log_ratio(pairs) <= 0:
             return last, (
                 f"cold runs do not confirm it: {math.exp(mean_log_ratio(pairs)):.3f}x, {len(pairs)} pairs",
@@ -166,6 +179,22 @@ class FinalRuns:
                 return None
             both.append(run.samples_per_second)
         return both[0], both[1]
+
+
+def round_label(key: str, number: int) -> str:
+    """Name a run of verification in the record."""
+    return f"{key}, round {number + 1}"
+
+
+def json_label(key: str, number: int) -> str:
+    """Name a run in the record that states what the JSON alone gains."""
+    return f"{JSON_ALONE}: {key}, round {number + 1}"
+
+
+def over(runs: Sequence[Interval]) -> Interval:
+    """Return several cold runs as one: the geometric mean, from the least to the largest that any allows."""
+    point = math.exp(sum(math.log(run.point) for run in runs) / len(runs))
+    return Interval(point=point, low=min(run.low for run in runs), high=max(run.high for run in runs))
 
 
 def mean_log_ratio(pairs: Sequence[tuple[Interval, Interval]]) -> float:

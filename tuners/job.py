@@ -54,6 +54,15 @@ class Job:
             )
         return replace(self, context=context, document=ConfigDocument(values=values))
 
+    def on_device(self, uuid: str | None, machine: Fingerprint) -> "Job":
+        """Return the job with the memory of the GPU that it was seen on, where that is known."""
+        memory = next((gpu.memory_bytes for gpu in machine.gpus if uuid and gpu.uuid == uuid), None)
+        return (
+            self
+            if memory is None
+            else replace(self, context=replace(self.context, device_memory_bytes=memory))
+        )
+
 
 def read_job(options: StudyOptions, machine: Fingerprint) -> Job:
     """Understand the command, load the config and hold it against the rules; nothing is launched.

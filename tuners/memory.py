@@ -9,7 +9,7 @@ from typing import Any
 from flyball.tuners.base import Assignment
 from flyball.tuners.config import known
 from flyball.tuners.context import Context, replicas_of
-from flyball.tuners.shape import MAX_STAGE, offloads, optimizer_type, precision, stage_of
+from flyball.tuners.shape import MAX_STAGE, offloads, optimizer_type, precision, precision_is_open, stage_of
 
 GROWING = frozenset(
     {
@@ -45,7 +45,7 @@ def least_bytes(config: Mapping[str, Any], context: Context) -> int | None:
     1910.02054, table 1). With an optimizer that is not known to be Adam no moments are counted; offloaded
     parts and models split over ranks are not counted at all.
     """
-    if context.parameters is None or context.model_parallel or context.pipeline:
+    if context.parameters is None or context.model_parallel or context.pipeline or precision_is_open(config):
         return None
     replicas, stage = replicas_of(config, context), stage_of(config)
     element = 4 if precision(config) == "fp32" else 2

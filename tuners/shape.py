@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flyball.tuners.config import known
+from flyball.tuners.config import known, read
 
 MAX_STAGE = 3
 BUCKET_ELEMENTS = 500_000_000
@@ -32,6 +32,11 @@ def precision(config: Mapping[str, Any]) -> str:
     if known(config, "bf16.enabled", False) is True or known(config, "bfloat16.enabled", False) is True:
         return "bf16"
     return "fp32"
+
+
+def precision_is_open(config: Mapping[str, Any]) -> bool:
+    """Whether the model's number format is left to the script ("auto")."""
+    return any(read(config, f"{section}.enabled") == "auto" for section in ("fp16", "bf16", "bfloat16"))
 
 
 def optimizer_type(config: Mapping[str, Any]) -> str | None:

@@ -1,9 +1,11 @@
 """What a study may still spend: wall-clock budget, seconds a run, what verification will want."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flyball.clock import Clock
+from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase, TrialReport
 from flyball.tuners.verification_plan import Rules
 
@@ -60,6 +62,18 @@ class Spending:
     _warm: list[float] = field(default_factory=list)
     _cold: list[float] = field(default_factory=list)
 
+    def resume(self, spent: float, reports: Sequence[TrialReport]) -> None:
+        """Take in what earlier parts of the study took; their play-off counts again once it is replayed."""
+        self.spent_before = spent
+        for report in reports:
+            if report.outcome.kind is not OutcomeKind.INTERRUPTED:
+                self.note(report)
+        self._phases.pop(Phase.PLAY_OFF, None)
+
+    def replayed(self, report: TrialReport) -> None:
+        """Take in a run that was answered from the record."""
+        self._count(report)
+
     def begin(self) -> None:
         """Start counting."""
         self._began = self.clock.monotonic()
@@ -76,7 +90,7 @@ class Spending:
     def note(self, report: TrialReport) -> None:
         """Take in how long a run took."""
         startup = report.startup_seconds or 0.0
-        self._phases[report.phase] = self._phases.get(report.phase, 0.0) + report.total_seconds
+        self._count(report)
         if self._first is None:
             self._own, self._own_stepping = report.configuration.digest, report.total_seconds - startup
             self._first = report.total_seconds - startup * (1 - LATER_STARTUP_SHARE)
@@ -87,6 +101,9 @@ class Spending:
                 self._startups.append(startup)
                 if report.configuration.digest == self._own:
                     self._own_warm.append(seconds)
+
+    def _count(self, report: TrialReport) -> None:
+        self._phases[report.phase] = self._phases.get(report.phase, 0.0) + report.total_seconds
 
     def run_seconds(self) -> float:
         """Expected length of the next run: the median of the recent ones, warm where there are any."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from flyball.clock import Clock
 from flyball.errors import BaselineFailed
 from flyball.runner.base import Launcher, Limits
+from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.conclusion import Conclusion, conclude
 from flyball.tuners.context import resolve_batch
@@ -86,6 +87,7 @@ class Study:
     space: Space = field(init=False)
     final: FinalRuns | None = field(init=False, default=None)
     _exhausted: bool = field(init=False, default=False)
+    _searched: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
@@ -104,15 +106,15 @@ class Study:
         self.spending = Spending(
             clock=self.clock,
             budget_seconds=self.options.budget_seconds,
-            spent_before=self.ledger.spent(),
             rules=Rules(seed=self.ledger.seed),
         )
 
     def run(self) -> StudyResult:
         """Run every phase and write the results."""
+        self.ledger.recover()
+        self.spending.resume(self.ledger.spent(), self.ledger.reports())
         self.spending.begin()
         self.observer.study_started(self.ledger.name, self.ledger.output, self.spending.budget_seconds)
-        self.ledger.recover()
         for finding in self.job.warnings:
             self.observer.note(f"{finding.key}: {finding.what}; {finding.mend}")
         baseline = self.baseline()
@@ -163,7 +165,9 @@ class Study:
                 mend="make it train for a few steps, then start again",
             )
         self.observer.trial_finished(report, best=True)
-        self.job = self.job.observed(self.runner.header or {})
+        header = self.runner.header or {}
+        self.job = self.job.observed(header).on_device(header.get("gpu_uuid"), self.ledger.machine)
+        self.runner.device_memory_bytes = self.job.context.device_memory_bytes
         self.runner.substitute = self.job.command.config_place == "probe"
         self.space = space_of(self.options, self.job)
         self.spending.json_alone = any(
@@ -204,7 +208,11 @@ class Study:
     def search(self, baseline: TrialReport) -> list[TrialReport]:
         """Search from the baseline; return every search run of this study, those before a resume included."""
         search = Search(self.ledger.study_name, self.ledger.optuna_storage(), self.ledger.seed, self.space)
-        past = self.ledger.reports(Phase.SEARCH)
+        past = [
+            report
+            for report in self.ledger.reports(Phase.SEARCH)
+            if report.outcome.kind is not OutcomeKind.INTERRUPTED
+        ]
         self.ledger.settle(search)
         search.recover()
         search.warm_start(self.ledger.observations_elsewhere())
@@ -221,7 +229,8 @@ class Study:
             memory_limit_ratio=self.options.memory_limit_ratio,
             reports=past,
         )
-        reason = loop.run()
+        reason = loop.run() if self._binding() is None else "verification had begun"
+        self._searched = bool(loop.reports)
         self._exhausted = reason == EXHAUSTED
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
@@ -231,9 +240,12 @@ class Study:
         """Make the user's own config Optuna's first trial, unless an earlier part of the study did."""
         own = self.space.baseline_assignment()
         search.enqueue(own)
-        proposal = search.ask_enqueued()
-        if proposal is not None:
-            search.tell_completed(proposal.trial, rate_of(baseline))
+        while (proposal := search.ask_enqueued()) is not None:
+            if proposal.assignment == own:
+                search.tell_completed(proposal.trial, rate_of(baseline))
+                return
+            # Left waiting by a process that was killed: it was never run, and may be proposed again.
+            search.tell_failed(proposal.trial)
 
     def _search_run(
         self,
@@ -286,6 +298,7 @@ class Study:
             spending=self.spending,
             interruption=self.interruption,
             memory_limit_ratio=self.options.memory_limit_ratio,
+            recorded=lambda label, own: self.ledger.recorded(label, own.digest) is not None,
             mapped_options=frozenset(self.job.command.maps.values()),
         )
         if candidates:
@@ -294,21 +307,26 @@ class Study:
             self.observer.note(f"verification: {names} against your own, about {duration(seconds)}")
         verdict = self.final.decide()
         self.ledger.stop_if_asked(self.interruption)
-        if not reports and not self._exhausted:
+        if not self._searched and not self._exhausted:
             reason = "no search run was made: the budget holds none beside verification"
             return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
         return verdict
 
+    def _binding(self) -> Declared | None:
+        """The plan of an earlier part of the study, once a run was made by it."""
+        begun = self.ledger.reports(Phase.VERIFICATION)
+        return read_declared(self.ledger.output) if begun else None
+
     def _declared(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
         """Return the candidates, after the plan for them is on disk; a resumed study keeps to its plan."""
-        declared = read_declared(self.ledger.output)
+        declared = self._binding()
         known = {report.configuration.digest: report.configuration for report in reports}
         if declared is not None and set(declared.candidates.values()) <= known.keys():
             self.spending.rules = declared.rules
             return {key: known[digest] for key, digest in declared.candidates.items()}
         candidates = self._candidates(baseline, reports, self._precision(baseline))
         self.spending.rules = self.spending.declare(len(candidates))
-        if candidates:
+        if candidates and not self.interruption.finish_requested:
             digests = {key: each.digest for key, each in candidates.items()}
             Declared(candidates=digests, rules=self.spending.rules).write(self.ledger.output)
         return candidates
@@ -319,6 +337,7 @@ class Study:
         """Make one run of verification, or answer from what an earlier part of the study recorded."""
         known = self.ledger.recorded(label, configuration.digest)
         if known is not None:
+            self.spending.replayed(known)
             return known
         wanted = Run(
             number=self.ledger.next_number(),

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
 
 TRIALS = "trials"
+CHECKPOINT_FOLDERS = ("checkpoint-*", "global_step*")
+"""As transformers' Trainer and DeepSpeed name them."""
+LARGEST_KEPT_BYTES = 16 << 20
+"""Of a trial's own output: what is larger is a model, not a log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +101,7 @@ class TrialRunner:
                 return handle.wait(self._watched(rule, wanted.number))
             finally:
                 forget()
-                # Nobody resumes from a trial, and a large model's checkpoints fill a disk in a few runs.
-                shutil.rmtree(folder / "output" / "checkpoints", ignore_errors=True)
+                remove_checkpoints(folder / "output")
 
     def request(self, wanted: Run) -> TrialRequest:
         """Return what the launcher is asked for; the user's own environment is no part of it."""
@@ -169,6 +173,18 @@ class TrialRunner:
             notes=result.notes,
             waited_seconds=result.waited_seconds,
         )
+
+
+def remove_checkpoints(output: Path) -> None:
+    """Remove a trial's checkpoints: nobody resumes from them, and those of a few runs fill a disk."""
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    for pattern in CHECKPOINT_FOLDERS:
+        for folder in list(output.rglob(pattern)):
+            shutil.rmtree(folder, ignore_errors=True)
+    for path in list(output.rglob("*")):
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size > LARGEST_KEPT_BYTES:
+                path.unlink()
 
 
 def with_notes(report: TrialReport, *notes: str) -> TrialReport:

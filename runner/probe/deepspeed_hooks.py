@@ -177,6 +177,8 @@ def _boundary(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def take_model_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
+        for work in getattr(self.__dict__.get(ATTRIBUTE), "at_step", ()):
+            work(self)
         probe = SLOT.probe
         if probe is not None and probe.watching:
             begun = perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,11 @@ def _guard_torch(torch: Any) -> None:
 
 
 def _guard_safetensors(safetensors: Any) -> None:
-    # safetensors.torch and .numpy take this name from here when they are imported.
-    safetensors.serialize_file = _checked(safetensors.serialize_file, 1, "filename", "safetensors")
+    # safetensors.torch and .numpy take this name from here when they are imported, before a fork for one.
+    checked = _checked(safetensors.serialize_file, 1, "filename", "safetensors")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "safetensors" and hasattr(module, "serialize_file"):
+            vars(module)["serialize_file"] = checked
 
 
 def _checked(original: Callable[..., Any], place: int, name: str, operation: str) -> Callable[..., Any]:

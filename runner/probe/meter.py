@@ -42,6 +42,8 @@ class Meter:
         self.trains_in_eval_mode = False
         self.at_boundary: list[Any] = []
         """Called with the engine after each boundary: the witnesses of the knobs."""
+        self.at_step: list[Any] = []
+        """The same, also once the probe has switched itself off: what a knob that is in place works by."""
 
     def fed(self, samples: int, tokens: int) -> None:
         """One training forward."""
@@ -54,6 +56,8 @@ class Meter:
         now = monotonic()
         if self.phases:
             # Whoever steps is not evaluating: the script trains a module that it left in eval mode.
+            for phase, begun in self.phases:
+                self._edge(phase, "end", seconds=now - begun)
             self.phases.clear()
         self.step_seconds = now - self.last - self.paused
         self.last, self.paused = now, 0.0

@@ -1,7 +1,7 @@
 """Counts what a PipelineEngine feeds: it never calls ``forward`` from outside, and only its ends load data.
 
-Every stage reports the samples that passed through it, so that all ranks of a pipeline say the same; whoever
-adds up takes one rank a pipeline.
+The first and the last stage report the samples that passed through them, and so say the same; whoever adds up
+takes one rank a pipeline.
 """
 
 from __future__ import annotations
@@ -49,15 +49,19 @@ def _micro_batch(original: Callable[..., Any], meter_of: MeterOf) -> Callable[..
 
 
 def count_buffers(engine: Any, buffer_id: int) -> tuple[int, int]:
-    """``(samples, tokens)`` of one micro batch: as loaded at the first stage, by its labels at the last, else
-    by its activations. Tokens come from the activations [B, S, H] where labels do not tell them.
+    """``(samples, tokens)`` of one micro batch: as loaded at the first stage, by its labels at the last.
+
+    Tokens come from the activations [B, S, H] where labels do not tell them. A stage in the middle says
+    nothing: which dimension of an activation counts samples, only the model knows.
     """
+    if not engine.is_first_stage() and not engine.is_last_stage():
+        return 0, 0
     inputs = first_tensor(engine.pipe_buffers["inputs"][buffer_id])
     labels = None
     if engine.is_last_stage() and not engine.is_first_stage():
         labels = first_tensor(engine.pipe_buffers["labels"][buffer_id])
     if labels is None:
-        return (0, 0) if inputs is None else count_tensor(inputs)
+        return count_tensor(inputs) if inputs is not None and engine.is_first_stage() else (0, 0)
     samples, tokens = count_tensor(labels)
     if not tokens and inputs is not None:
         tokens = count_tensor(inputs)[1]

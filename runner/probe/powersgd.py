@@ -29,6 +29,7 @@ def compress_gradients(probe: Probe, engine: Any, meter: Meter, options: Any) ->
         return
     compressor = Compressor(engine, options if isinstance(options, Mapping) else {})
     engine.allreduce_bucket = compressor.allreduce_bucket
+    meter.at_step.append(compressor.boundary)
     witness = Witness(probe, meter, compressor)
     meter.at_boundary.append(witness.boundary)
 
@@ -106,6 +107,8 @@ class Compressor:
         self.saved: dict[Any, Snapshot] = {}
         self.scale = loss_scale(engine)
         self.dense_bytes = 0
+        self.last_step = (0, 0)
+        """``(compressed, dense)`` bytes of the step that ended last."""
         self._module = powerSGD_hook
         self.counter = CountingDistributed(self.torch.distributed)
         # These modules serve DDP hooks alone, so nothing else sees the substitution.
@@ -164,6 +167,10 @@ class Compressor:
             self.scale = scale
         self.saved = {key: Snapshot(state) for key, state in self.states.items()}
 
+    def boundary(self, engine: Any) -> None:
+        """Close the step that the engine has just made."""
+        self.last_step = self.end_step(applied=bool(getattr(engine, "_step_applied", True)))
+
     def end_step(self, *, applied: bool) -> tuple[int, int]:
         """Close the step; return its ``(compressed, dense)`` bytes.
 
@@ -214,9 +221,8 @@ class Witness:
         self.reported: tuple[bool, int] | None = None
 
     def boundary(self, engine: Any) -> None:
-        """Close the compressor's step and write what it proves."""
-        applied = bool(getattr(engine, "_step_applied", True))
-        sent, dense = self.compressor.end_step(applied=applied)
+        """Write what the compressor's last step proves."""
+        sent, dense = self.compressor.last_step
         if not self.compressor.started or not dense:
             return
         compressing = sent < dense

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 from tests.runner.probe_fakes import read
 
+from flyball.runner.probe.guard_libraries import _guard_safetensors
 from flyball.runner.probe_install import install
 
 ATTEMPTS = {
@@ -110,3 +112,11 @@ def test_each_refusal_is_in_the_journal_of_the_rank(outcome: dict[str, Any]) -> 
         ("ckpt", "mkdir"), ("data.txt", "truncate"), ("link", "link"), ("model.pt", "torch.save"),
         ("data.txt", "safetensors"),
     } <= found  # fmt: skip
+
+
+def test_a_writer_that_was_imported_before_a_fork_is_guarded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (safetensors, safetensors.torch):
+        monkeypatch.setattr(module, "serialize_file", safetensors.serialize_file)
+    _guard_safetensors(safetensors)
+    assert safetensors.torch.serialize_file is safetensors.serialize_file
+    assert safetensors.torch.serialize_file._flyball

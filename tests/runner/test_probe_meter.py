@@ -143,3 +143,22 @@ def test_a_fault_of_the_probe_ends_the_watching_and_nothing_else(tmp_path: Path)
         one_step(engine)
         assert engine.steps == 2
     assert [record["kind"] for record in read(tmp_path).records] == ["probe_off"]
+
+
+def test_a_step_ends_an_evaluation_that_the_script_left_open(tmp_path: Path) -> None:
+    with watched(tmp_path) as (engine, _):
+        one_step(engine)
+        engine.eval()
+        engine._take_model_step()
+    edges = [record["edge"] for record in read(tmp_path).of_kind("pause")]
+    assert edges == ["begin", "end"]
+
+
+def test_what_a_knob_works_by_goes_on_when_the_probe_is_off(tmp_path: Path) -> None:
+    worked: list[int] = []
+    with watched(tmp_path) as (engine, probe):
+        engine.__dict__[ATTRIBUTE].at_step.append(lambda _: worked.append(engine.steps))
+        one_step(engine)
+        probe.off("its own cost")
+        one_step(engine)
+    assert worked == [1, 2]

@@ -183,3 +183,27 @@ def test_last_records_of_a_dead_process_are_read(trial: Trial) -> None:
 
     trial.at(5.3, die)
     assert "after 11 steps" in trial.wait().outcome.reason
+
+
+def test_ranks_that_the_script_starts_itself_are_waited_for_and_read(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    other = JournalWriter(tmp_path, trial.clock, 1)
+    trial.at(0.1, lambda: trial.journals[0].header(world_size=2))
+    trial.at(3.0, lambda: other.header(world_size=2))
+    for tick in range(4, 12):
+        trial.at(float(tick), trial.journals[0].step)
+        trial.at(float(tick), other.step)
+    trial.exits(13.0, 0)
+    result = trial.wait()
+    assert sorted(result.journals) == [0, 1]
+    assert result.startup_seconds is not None
+    assert result.startup_seconds >= 4.0
+
+
+def test_an_evaluation_that_never_ended_is_over_once_there_is_a_step(trial: Trial) -> None:
+    trial.trains(until=2.0)
+    trial.at(2.1, lambda: trial.journals[0].write("pause", phase="evaluating", edge="begin"))
+    for tick in range(3, 40):
+        trial.at(float(tick), trial.journals[0].step)
+    trial.exits(41.0, 0)
+    assert trial.wait().outcome.kind is OutcomeKind.COMPLETED

@@ -78,3 +78,7 @@ def test_a_point_is_heavier_only_where_nothing_speaks_against_it(
     point: Assignment, other: Assignment, heavier: bool
 ) -> None:
     assert at_least_as_heavy(point, other) is heavier
+
+
+def test_a_number_format_that_the_script_decides_is_not_guessed() -> None:
+    assert least_bytes({**BF16, "bf16": {"enabled": "auto"}}, GPUS) is None

@@ -279,3 +279,25 @@ def test_a_resumed_verification_keeps_to_the_plan_that_it_declared(tmp_path: Pat
         if trial.phase == Phase.VERIFICATION and not trial.label.startswith("baseline")
     }
     assert all(label.startswith(candidate) for label in labels)
+
+
+def test_after_one_interrupt_a_resumed_search_is_not_bound_by_the_earlier_leader(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    bench.on_step = lambda handle, step: (
+        bench.interruption.request("test") if handle.request.directory.name == "1" and step == 3 else None
+    )
+    assert bench.run().verdict == "unverified"
+    bench.on_step, bench.interruption = None, Interruption()
+    assert bench.run(replace(bench.options, command=(), resume=LATEST, output=None)).verdict == "recommended"
+    best = bench.recommendation()["recommended"]["ds_config"]
+    assert (best["train_micro_batch_size_per_gpu"], best["zero_optimization"]["stage"]) == (8, 0)
+
+
+def test_a_keep_hands_back_a_command_that_runs_as_it_stands(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    command = ("python", "train.py", "--config={ds_config}", "--out", "{trial_dir}/out")
+    options = replace(bench.options, command=command, config=tmp_path / "ds.json")
+    assert bench.run(options).verdict == "keep"
+    text = (tmp_path / "out/cmd_optimal.txt").read_text()
+    assert "{" not in text
+    assert str(tmp_path / "out/ds_config_optimal.json") in text
