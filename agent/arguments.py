@@ -73,4 +73,10 @@ def require_command(command: Sequence[str] | None, stray: Sequence[str]) -> tupl
         raise CommandError("autotune takes options only before the --", where=stray[0], mend=mend)
     if not command:
         raise CommandError("there is no command to tune", mend=f"write it after --, as in: {EXAMPLE}")
+    for token in command:
+        try:
+            token.encode()
+        except UnicodeEncodeError as error:
+            mend = "rename it, or set a UTF-8 locale"
+            raise CommandError(f"{token!r} is not UTF-8 text", where="command", mend=mend) from error
     return tuple(command)

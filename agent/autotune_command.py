@@ -13,10 +13,13 @@ from flyball.agent.study_options import (
     absolute,
     absolute_folder,
     check_name,
+    check_resumed,
     check_together,
+    current_folder,
     parse_maps,
     parse_memory_limit_ratio,
     parse_whole,
+    space_path,
 )
 from flyball.agent.wiring import Wiring
 from flyball.errors import StorageFailed
@@ -56,14 +59,24 @@ def autotune(
     wiring: Wiring = context.obj
     wiring.debug = wiring.debug or debug
     check_together(dry_run=dry_run, as_json=as_json, resume=resume, name=name)
-    cwd = Path.cwd()
+    given_again = {
+        "--config": config,
+        "--space": space,
+        "--map": maps,
+        "--allow-global-batch": allow_global_batch,
+        "--seed": seed,
+        "--output": output,
+    }
+    if resume is not None:
+        check_resumed(given_again)
+    cwd = current_folder()
     needs_command = resume is None or wiring.command is not None or bool(context.args)
     options = StudyOptions(
         command=require_command(wiring.command, context.args) if needs_command else (),
         cwd=cwd,
         database_url=db or history_url(),
-        config=absolute(config, cwd) if config else None,
-        space=absolute(space, cwd) if space else None,
+        config=absolute(config, cwd, where="--config") if config else None,
+        space=space_path(space, cwd) if space else None,
         trials=parse_whole(trials, where="--trials", least=1),
         budget_seconds=parse_duration(budget, where="--budget") if budget is not None else None,
         seed=parse_whole(seed, where="--seed", least=0, most=2**32 - 1),

@@ -5,6 +5,7 @@ import re
 from flyball.errors import OptionError
 
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_LONGEST_SECONDS = 366 * 86400
 _WRITTEN = re.compile(
     r"(?:(?P<d>\d+(?:\.\d+)?)d)?(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"
 )
@@ -21,6 +22,8 @@ def parse_duration(text: str, *, where: str) -> float:
     if match is None or not match.group():
         raise OptionError(f"'{text}' is not a duration", where=where, mend=mend)
     seconds = sum(float(part) * _UNIT_SECONDS[unit] for unit, part in match.groupdict().items() if part)
+    if seconds > _LONGEST_SECONDS:
+        raise OptionError(f"'{text[:20]}' is longer than a year", where=where, mend=mend)
     if seconds <= 0:
         raise OptionError(f"'{text}' is no time at all", where=where, mend=mend)
     return seconds

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flyball.agent.study_options import absolute_folder
+from flyball.agent.study_options import absolute_folder, current_folder
 from flyball.errors import OptionError
 from flyball.settings import state_folder
 
@@ -33,7 +33,7 @@ def install(
     """Copy the probe into DIR and print the environment to set, as shell commands."""
     from flyball.runner.probe_install import install as install_probe
 
-    cwd = Path.cwd()
+    cwd = current_folder()
     target = absolute_folder(directory, cwd, where="DIR")
     assert target is not None
     journals = absolute_folder(run_dir, cwd, where="--run-dir") or state_folder() / "runs" / target.name

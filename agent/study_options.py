@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flyball.errors import OptionError
@@ -74,18 +74,56 @@ def absolute_folder(path: Path | None, cwd: Path, *, where: str) -> Path | None:
     """Return ``path`` made absolute; what is there may be a folder or nothing yet, else OptionError."""
     if path is None:
         return None
-    whole = absolute(path, cwd)
-    blocking = next((part for part in (whole, *whole.parents) if part.exists()), whole)
-    if blocking.exists() and not blocking.is_dir():
+    whole = absolute(path, cwd, where=where)
+    try:
+        blocking = next((part for part in (whole, *whole.parents) if part.exists()), whole)
+        blocked = blocking.exists() and not blocking.is_dir()
+    except OSError as error:
+        mend = "name another folder"
+        raise OptionError(f"{whole} cannot be used: {error.strerror}", where=where, mend=mend) from error
+    if blocked:
         raise OptionError(
             f"{blocking} is not a folder", where=where, mend="name a folder, there or to be made"
         )
     return whole
 
 
-def absolute(path: Path, cwd: Path) -> Path:
-    """Return ``path`` with ``~`` expanded and seen from ``cwd``, links kept as they are."""
-    return cwd / path.expanduser()
+def absolute(path: Path, cwd: Path, *, where: str) -> Path:
+    """Return ``path`` with ``~`` expanded and seen from ``cwd``, links kept as they are.
+
+    Raises:
+        OptionError: its user does not exist; ``where`` is the option.
+    """
+    try:
+        return cwd / path.expanduser()
+    except RuntimeError as error:
+        raise OptionError(
+            f"{path}: there is no such user", where=where, mend="write the folder in full"
+        ) from error
+
+
+def current_folder() -> Path:
+    """Return the folder that the user is in; OptionError where it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise OptionError("the current folder is gone", where="cwd", mend="cd to one that exists") from error
+
+
+def space_path(path: Path, cwd: Path) -> Path:
+    """Return where a space lies; the bare name of a bundled one stays as it is where no such file is."""
+    from flyball.tuners.space_file import bundled
+
+    whole = absolute(path, cwd, where="--space")
+    return path if str(path) in bundled() and not whole.exists() else whole
+
+
+def check_resumed(given: Mapping[str, object]) -> None:
+    """Raise OptionError for what a resumed experiment keeps, by the option's name, where it was given."""
+    for option, value in given.items():
+        if value:
+            mend = f"leave out {option}, or start anew without --resume"
+            raise OptionError("a resumed experiment keeps what it was started with", where=option, mend=mend)
 
 
 def check_together(*, dry_run: bool, as_json: bool, resume: str | None, name: str | None) -> None:

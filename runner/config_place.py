@@ -52,6 +52,9 @@ def find_config(invocation: Invocation, *, config: Path | None, cwd: Path) -> Co
         CommandError: no place, or a place without a file to start from.
     """
     if any(PLACEHOLDER in token for token in invocation.tokens):
+        other = _argument(invocation, cwd)
+        if other is not None and PLACEHOLDER not in str(other.path):
+            raise _two_configs(PLACEHOLDER, str(other.path))
         if config is None:
             raise CommandError(
                 f"{PLACEHOLDER} stands in the command, and no config to start from",
@@ -81,24 +84,35 @@ def _argument(invocation: Invocation, cwd: Path) -> ConfigPlace | None:
         index = launcher_option.index + (0 if launcher_option.inline else 1)
         return _existing(index, launcher_option.value, launcher_option.inline, cwd)
     start = invocation.script_index + 1
+    found: dict[str, ConfigPlace] = {}
     for offset, token in enumerate(invocation.arguments):
         name, inline, value = token.partition("=")
-        if name.replace("-", "_").replace("__", "--", 1) not in _SCRIPT_OPTIONS:
+        option = name.replace("-", "_").replace("__", "--", 1)
+        if option not in _SCRIPT_OPTIONS:
             continue
-        if inline:
-            if _is_config(name, value, cwd):
-                return _existing(start + offset, value, True, cwd)
-        elif offset + 1 < len(invocation.arguments):
-            following = invocation.arguments[offset + 1]
-            if _is_config(name, following, cwd):
-                return _existing(start + offset + 1, following, False, cwd)
-    return None
+        following = "".join(invocation.arguments[offset + 1 : offset + 2])
+        given = value if inline else following
+        if _is_config(option, given, cwd):
+            # argparse takes the last of an option that stands twice
+            found[option] = _existing(start + offset + (not inline), given, bool(inline), cwd)
+        elif option != "--deepspeed" and not given.lstrip().startswith("{"):
+            raise CommandError(f"{name} names no file", where="command", mend=f"write {name} ds.json")
+    places = {place.path: place for place in found.values()}
+    if len(places) > 1:
+        raise _two_configs(*(str(path) for path in places))
+    return next(reversed(found.values()), None)
+
+
+def _two_configs(one: str, other: str, *more: str) -> CommandError:
+    return CommandError(
+        f"the command names two configs, {one} and {other}", where="command", mend="leave out one of them"
+    )
 
 
 def _is_config(name: str, value: str, cwd: Path) -> bool:
     """Whether ``value`` is the option's file; a bare ``--deepspeed`` is a flag in many scripts."""
-    if value.startswith("-") or not value:
-        return False
+    if value.startswith("-") or not value or value.lstrip().startswith("{"):
+        return PLACEHOLDER in value
     if name == "--deepspeed":
         return value.endswith(".json") or (cwd / value).is_file()
     return True
@@ -125,7 +139,7 @@ def script_path(invocation: Invocation, cwd: Path) -> Path:
 
 def _names(script: Path) -> set[str]:
     """Names imported or used in a script; of one that Python cannot parse, its words."""
-    source = script.read_text(errors="replace")
+    source = _source(script)
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -143,6 +157,14 @@ def _names(script: Path) -> set[str]:
     return names | _local_names(tree, script.parent)
 
 
+def _source(script: Path) -> str:
+    path = script / "__main__.py" if script.is_dir() else script
+    try:
+        return path.read_text(errors="replace")
+    except OSError as error:
+        raise CommandError(f"the script cannot be read: {error.strerror}", where=str(path)) from error
+
+
 def _local_names(tree: ast.Module, folder: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(tree):
@@ -150,19 +172,24 @@ def _local_names(tree: ast.Module, folder: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module]
         for module in modules:
-            path = folder / (module.replace(".", "/") + ".py")
-            if path.is_file() and "deepspeed" in path.read_text(errors="replace"):
+            place = folder / module.replace(".", "/")
+            parts = [place.with_name(place.name + ".py"), place / "__init__.py"]
+            if isinstance(node, ast.ImportFrom):
+                parts += [place / f"{alias.name}.py" for alias in node.names if alias.name != "*"]
+            if any(part.is_file() and "deepspeed" in part.read_text(errors="replace") for part in parts):
                 names.add("deepspeed")
     return names
 
 
 def trainer_maps(invocation: Invocation, path: Path | None, cwd: Path) -> Mapping[str, str]:
     """The options that must move with the config: transformers' Trainer with "auto" values in the config."""
-    if path is None or not path.is_file() or not _is_trainer(invocation, cwd):
+    if path is None or not _is_trainer(invocation, cwd):
         return {}
     try:
+        if not path.is_file():  # a pipe gives its text only once
+            return {}
         config = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError, OSError):
         return {}
     if not isinstance(config, dict):
         return {}

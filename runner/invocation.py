@@ -17,7 +17,7 @@ from flyball.errors import CommandError
 _FLAG_NAMES = {
     "deepspeed": "--help -h --module --no_python --no_local_rank --no_ssh --no_ssh_check --force_multi"
     " --save_pid --bind_cores_to_rank --quiet -q",
-    "torchrun": "--help -h --standalone --module -m --no_python --run_path --virtual_local_rank",
+    "torchrun": "--help -h --use_env --standalone --module -m --no_python --run_path --virtual_local_rank",
     "accelerate": "--help -h --quiet -q --cpu --multi_gpu --tpu --enable_cpu_affinity --dynamo_use_fullgraph"
     " --dynamo_use_dynamic --dynamo_use_regional_compilation --use_deepspeed --use_fsdp"
     " --use_parallelism_config --use_megatron_lm --same_network --module -m --no_python --tpu_cluster"
@@ -162,7 +162,11 @@ def _subcommand(tokens: Sequence[str], launcher: str, start: int) -> int:
         "accelerate.commands.accelerate_cli",
     ):
         if list(tokens[start : start + 1]) != ["launch"]:
-            raise CommandError("accelerate starts a training only by `accelerate launch`", where="command")
+            raise CommandError(
+                "accelerate starts a training only by `accelerate launch`",
+                where="command",
+                mend="write accelerate launch train.py",
+            )
         return start + 1
     return start
 
@@ -200,7 +204,13 @@ def _launched(tokens: Sequence[str], launcher: str, start: int, interpreter: str
         known = value if inline or takes_value else None
         options.append(Option(name=name, value=known, index=index, inline=bool(inline)))
         index += 2 if takes_value else 1
-    index += tokens[index : index + 1] == ["--"]
+    index += list(tokens[index : index + 1]) == ["--"]
+    if any(option.name == "--no_python" for option in options):
+        raise CommandError(
+            "a launcher that starts no Python is not supported",
+            where="--no_python",
+            mend="leave it out, and name the Python script behind the launcher",
+        )
     _need_script(tokens, index)
     module = any(option.name in _MODULE_FLAGS[launcher] for option in options)
     return _parts(tokens, launcher, start, tuple(options), index, module, interpreter)

@@ -21,7 +21,8 @@ def rank_count(invocation: Invocation, environment: Mapping[str, str]) -> int:
     counted = {"deepspeed": _deepspeed, "torchrun": _torchrun, "accelerate": _accelerate}
     count = counted.get(invocation.launcher, _plain)(invocation, environment)
     if count < 1:
-        raise CommandError("the command starts no rank at all", where="command")
+        mend = "name at least one process or device in the launcher's options"
+        raise CommandError("the command starts no rank at all", where="command", mend=mend)
     return count
 
 
@@ -31,13 +32,15 @@ def _deepspeed(invocation: Invocation, environment: Mapping[str, str]) -> int:
     asked = _number(invocation.option("--num_gpus", "--num_accelerators"), -1)
     if asked > 0:
         return asked
+    include = invocation.option("--include", "-i")
+    if include and include.value and "@" in include.value:
+        raise _many_hosts(include.name)
+    if include and include.value and ":" in include.value:
+        return len(set(include.value.partition(":")[2].split(",")))
     hostfile = invocation.option("--hostfile", "-H")
     slots = _slots(Path(hostfile.value if hostfile and hostfile.value else _HOSTFILE))
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-    include = invocation.option("--include", "-i")
     exclude = invocation.option("--exclude", "-e")
-    if include and include.value and ":" in include.value:
-        return len(set(include.value.partition(":")[2].split(",")))
     available = slots or device_count(environment, visible="" if exclude else visible)
     if exclude and exclude.value and ":" in exclude.value:
         return available - len(set(exclude.value.partition(":")[2].split(",")))
@@ -58,12 +61,18 @@ def _torchrun(invocation: Invocation, environment: Mapping[str, str]) -> int:
     nodes = invocation.option("--nnodes")
     if nodes and nodes.value and nodes.value.partition(":")[0] not in ("", "1"):
         raise _many_hosts("--nnodes")
+    if nodes is None and environment.get("PET_NNODES", "1").partition(":")[0] not in ("", "1"):
+        raise _many_hosts("PET_NNODES")
     option = invocation.option("--nproc_per_node")
     value = option.value if option else environment.get("PET_NPROC_PER_NODE", "1")
     if value == "cpu":
         return os.cpu_count() or 1
     if value in ("gpu", "auto", "xpu"):
         return device_count(environment, visible=environment.get("CUDA_VISIBLE_DEVICES", "")) or 1
+    if option is None and value and not value.isdigit():
+        raise CommandError(
+            f"{value!r} is not a number", where="PET_NPROC_PER_NODE", mend="write how many ranks to start"
+        )
     return _number(option, 1) if option else int(value or 1)
 
 
@@ -73,7 +82,10 @@ def _accelerate(invocation: Invocation, environment: Mapping[str, str]) -> int:
     option = invocation.option("--num_processes")
     if option:
         return _number(option, 1)
-    configured = _accelerate_file(invocation, environment).get("num_processes")
+    file = _accelerate_file(invocation, environment)
+    if file.get("num_machines", "1") not in ("", "0", "1"):
+        raise _many_hosts("num_machines in accelerate's config file")
+    configured = file.get("num_processes")
     if configured is not None and configured.isdigit():
         return int(configured)
     return device_count(environment, visible=environment.get("CUDA_VISIBLE_DEVICES", ""))
@@ -119,7 +131,9 @@ def _number(option: Option | None, default: int) -> int:
     try:
         return int(option.value or "")
     except ValueError:
-        raise CommandError(f"{option.value!r} is not a number", where=option.name) from None
+        raise CommandError(
+            f"{option.value!r} is not a number", where=option.name, mend="write a whole number"
+        ) from None
 
 
 def _many_hosts(where: str) -> CommandError:

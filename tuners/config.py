@@ -72,9 +72,13 @@ def load_config(path: Path) -> dict[str, Any]:
     return load_document(path).values
 
 
-def load_document(path: Path) -> ConfigDocument:
-    """Return the config at ``path`` with its positions; raises ConfigError as ``load_config`` does."""
-    text = _read(path)
+def load_document(path: Path, data: bytes | None = None) -> ConfigDocument:
+    """Return the config at ``path`` with its positions; raises ConfigError as ``load_config`` does.
+
+    Args:
+        data: what ``read_config`` returned for it, where the file has been read: a pipe gives it only once.
+    """
+    text = _text(path, read_config(path) if data is None else data)
     try:
         values, lines = parse(text)
     except JsonError as fault:
@@ -88,10 +92,11 @@ def load_document(path: Path) -> ConfigDocument:
     return document
 
 
-def _read(path: Path) -> str:
-    if path.is_dir():
-        raise ConfigError("is a folder", where=str(path), mend="give the config file itself")
+def read_config(path: Path) -> bytes:
+    """Return a config file byte for byte; raises ConfigError as ``load_config`` does."""
     try:
+        if path.is_dir():
+            raise ConfigError("is a folder", where=str(path), mend="give the config file itself")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
@@ -99,11 +104,16 @@ def _read(path: Path) -> str:
             "no such file", where=str(path), mend="give the path of a DeepSpeed config"
         ) from error
     except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        mend = "mend its rights, or give another file"
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), mend=mend) from error
     if len(data) > MAX_BYTES:
         raise ConfigError(
             f"is larger than {MAX_BYTES >> 20} MiB", where=str(path), mend="give a DeepSpeed config"
         )
+    return data
+
+
+def _text(path: Path, data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ import psutil
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.errors import ConfigError
 from flyball.runner.command import Command, parse_command
-from flyball.tuners.config import ConfigDocument, load_document
+from flyball.tuners.config import ConfigDocument, load_document, read_config
 from flyball.tuners.context import Context, has_fp16_instructions, installed_version, may_split_model
 from flyball.tuners.finding import Finding
 from flyball.tuners.legality import require_legal
@@ -75,12 +75,13 @@ def read_job(options: StudyOptions, machine: Fingerprint) -> Job:
     context = expected_context(command, machine)
     if command.config_path is None:
         return Job(command=command, document=None, user_config=None, context=context)
-    document = load_document(command.config_path)
+    user_config = read_config(command.config_path)
+    document = load_document(command.config_path, user_config)
     warnings = require_legal(document, context)
     return Job(
         command=command,
         document=document,
-        user_config=command.config_path.read_bytes(),
+        user_config=user_config,
         context=context,
         warnings=tuple(warnings),
     )

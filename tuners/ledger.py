@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -255,6 +256,7 @@ def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, mach
         raise OptionError(
             "holds results already", where=str(output), mend="choose another with --output, or --resume it"
         )
+    require_writable(output)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
     experiment_id = history.create_experiment(
         name=name,
@@ -281,6 +283,24 @@ def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, mach
         machine=machine,
         base_config=job.config,
     )
+
+
+def require_writable(output: Path) -> None:
+    """Make the output folder and write to it once.
+
+    Raises:
+        OptionError: it cannot be made or written; nothing is recorded yet.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise OptionError(
+            f"cannot be written: {error.strerror}",
+            where=str(output),
+            mend="name another folder with --output",
+        ) from error
 
 
 def _keep_originals(output: Path, options: StudyOptions, job: Job) -> None:
@@ -338,6 +358,12 @@ def _find(history: History, options: StudyOptions) -> ExperimentRecord:
 
 def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptions:
     stored, output = experiment.options, Path(experiment.output_directory)
+    if options.command and tuple(options.command) != tuple(experiment.command):
+        raise OptionError(
+            f"experiment {experiment.name!r} tunes another command",
+            where="--resume",
+            mend="leave the command out, or start anew without --resume",
+        )
     space = output / ORIGINAL_SPACE
     given_space = stored.get("space")
     return replace(

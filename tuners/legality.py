@@ -14,12 +14,14 @@ from flyball.tuners.legality_batch import RULES as BATCH_RULES
 from flyball.tuners.legality_communication import RULES as COMMUNICATION_RULES
 from flyball.tuners.legality_optimizer import RULES as OPTIMIZER_RULES
 from flyball.tuners.legality_precision import RULES as PRECISION_RULES
+from flyball.tuners.legality_shape import RULES as SHAPE_RULES
 from flyball.tuners.legality_versions import RULES as VERSION_RULES
 from flyball.tuners.legality_zero import RULES as ZERO_RULES
 
 __all__ = ["Batch", "Context", "Finding", "Severity", "check", "errors", "require_legal"]
 
 RULES: tuple[Rule, ...] = (
+    *SHAPE_RULES,
     *VERSION_RULES,
     *BATCH_RULES,
     *PRECISION_RULES,

@@ -124,7 +124,7 @@ def _inherited(document: Mapping[str, Any], name: str) -> tuple[Wish, ...]:
     base = document.get("extends")
     if base is None:
         return ()
-    if base not in bundled():
+    if not isinstance(base, str) or base not in bundled():
         where = _line(name, document, "extends")
         raise SpaceError(
             f"no bundled space {base!r}", where=where, mend=f"write one of {', '.join(sorted(bundled()))}"
@@ -253,4 +253,7 @@ def _declared(name: str, way: str, value: Mapping[str, Any], where: str) -> Wish
 
 def _line(name: str, mapping: Mapping[str, Any], key: Any) -> str:
     marks = getattr(mapping, "lc", None)
-    return f"{name}:{marks.key(key)[0] + 1}" if marks is not None else name
+    try:
+        return f"{name}:{marks.key(key)[0] + 1}" if marks is not None else name
+    except KeyError:  # a key that came by a merge has no line of its own
+        return name

@@ -138,6 +138,14 @@ def locked(path: Path) -> Callable[[], None]:
     return holder.close
 
 
+def being_written(path: Path) -> Callable[[], None]:
+    """By a program that keeps no write-ahead log, Optuna for one."""
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("CREATE TABLE other (x)")
+    holder.execute("BEGIN IMMEDIATE")
+    return holder.close
+
+
 def not_a_database(path: Path) -> Callable[[], None]:
     path.write_bytes(b"these are my notes, not a database\n" * 100)
     return lambda: None
@@ -159,7 +167,13 @@ def newer(path: Path) -> Callable[[], None]:
 
 @pytest.mark.parametrize(
     ("prepare", "says"),
-    [(not_a_database, "database"), (a_folder, "folder"), (newer, "newer"), (locked, "lock")],
+    [
+        (not_a_database, "database"),
+        (a_folder, "folder"),
+        (newer, "newer"),
+        (locked, "lock"),
+        (being_written, "lock"),
+    ],
 )
 def test_a_database_that_cannot_be_used(
     capsys: pytest.CaptureFixture[str], prepare: Callable[[Path], Callable[[], None]], says: str
@@ -171,3 +185,79 @@ def test_a_database_that_cannot_be_used(
         release()
     assert "history.db" in line
     assert says in line
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--output /proc/nowhere", "/proc/nowhere"),
+        ("--config ~nosuchuser/ds.json", "nosuchuser"),
+        ("--output ~nosuchuser/out", "nosuchuser"),
+        ("--config " + "x" * 300, "File name too long"),
+        ("--output " + "x" * 300, "File name too long"),
+        ("--budget " + "9" * 400 + "s", "longer than a year"),
+    ],
+    ids=["unwritable", "no such user", "no such user's folder", "long config", "long folder", "for ever"],
+)
+def test_paths_and_times_that_cannot_be(capsys: pytest.CaptureFixture[str], options: str, says: str) -> None:
+    assert says in refused(capsys, *options.split(), "--", *COMMAND)
+
+
+@pytest.mark.parametrize(
+    "option", ["--config ds.json", "--space quick", "--map a=--b", "--seed 3", "--output elsewhere"]
+)
+def test_a_resumed_experiment_keeps_what_it_was_started_with(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    line = refused(capsys, "--resume=name", *option.split())
+    assert option.split()[0] in line
+    assert "without --resume" in line
+
+
+@pytest.mark.parametrize("name", ["default", "quick", "compression", "memory"])
+def test_a_bundled_space_goes_by_its_name(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert run(["--dry-run", "--space", name, "--", *COMMAND], program="autotune") == 0
+    assert f"{name}.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("python train.py --deepspeed_config ds.json --deepspeed other.json", "two configs"),
+        ("python train.py --deepspeed_config={ds_config} --deepspeed other.json", "two configs"),
+        ("python train.py --deepspeed_config", "names no file"),
+        ("python train.py --deepspeed_config=", "names no file"),
+        ("deepspeed --no_python python train.py --deepspeed_config ds.json", "--no_python"),
+        ("deepspeed --include a:0@b:0 train.py --deepspeed_config ds.json", "several hosts"),
+    ],
+)
+def test_commands_that_say_two_things_or_none(
+    capsys: pytest.CaptureFixture[str], command: str, says: str
+) -> None:
+    Path("other.json").write_text(json.dumps(GOOD))
+    assert says in refused(capsys, "--config=ds.json", "--", *command.split())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"zero_optimization": 2},
+        {"optimizer": "Adam"},
+        {"optimizer": {"type": 5}},
+        {"fp16": True},
+        {"scheduler": "x"},
+        {"comms_logger": True},
+        {"fp16": {"enabled": "true"}},
+        {"zero_optimization": {"stage": 3, "offload_param": "cpu"}},
+    ],
+    ids=str,
+)
+def test_sections_of_the_wrong_shape(capsys: pytest.CaptureFixture[str], changes: dict[str, Any]) -> None:
+    Path("ds.json").write_text(config(**changes))
+    assert next(iter(changes)) in refused(capsys, "--", *COMMAND)
+
+
+@pytest.mark.parametrize("extends", ["[quick]", "{a: b}", "nothing"])
+def test_a_space_that_extends_no_space(capsys: pytest.CaptureFixture[str], extends: str) -> None:
+    Path("space.yaml").write_text(f"extends: {extends}\n")
+    assert "space.yaml:1" in refused(capsys, "--space", "space.yaml", "--", *COMMAND)

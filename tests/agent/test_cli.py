@@ -86,7 +86,7 @@ def test_the_users_command_is_taken_token_by_token() -> None:
     ("arguments", "resume", "command"),
     [
         (["--resume"], LATEST, ()),
-        (["--resume", "--seed", "1"], LATEST, ()),
+        (["--resume", "--trials", "1"], LATEST, ()),
         (["--resume", "name"], "name", ()),
         (["--resume=name"], "name", ()),
         (["--resume", "--", *COMMAND], LATEST, tuple(COMMAND)),

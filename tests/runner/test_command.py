@@ -23,6 +23,9 @@ def folder(tmp_path: Path) -> Path:
         json.dumps({"train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto"})
     )
     (tmp_path / "trainer.py").write_text("from transformers import Trainer\n")
+    (tmp_path / "hosts").write_text("a slots=2\nb slots=2\n")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__main__.py").write_text(SCRIPT)
     return tmp_path
 
 
@@ -60,6 +63,36 @@ def parse(line: str, folder: Path, **options: object) -> Command:
             "deepspeed",
             "train.py",
             2,
+            "argument",
+        ),
+        (
+            "torchrun --nproc_per_node 2 -- train.py --ds_config ds.json",
+            "torchrun",
+            "train.py",
+            2,
+            "argument",
+        ),
+        (
+            "python -m torch.distributed.launch --use-env --nproc_per_node 2 train.py --ds_config ds.json",
+            "torchrun",
+            "train.py",
+            2,
+            "argument",
+        ),
+        (
+            "deepspeed -H hosts --include a:0,1 train.py --ds_config ds.json",
+            "deepspeed",
+            "train.py",
+            2,
+            "argument",
+        ),
+        ("python package --ds_config ds.json", "python", "package", 1, "argument"),
+        ("python package", "python", "package", 1, "probe"),
+        (
+            "python train.py --ds_config auto.json --ds_config ds.json",
+            "python",
+            "train.py",
+            1,
             "argument",
         ),
         (
@@ -240,3 +273,24 @@ def test_the_shell_line_survives_any_quoting() -> None:
     tokens = ["python", "a b.py", "--text", "it's $HOME; `x`"]
     line = shell_line(tokens, {"OMP_NUM_THREADS": "2"})
     assert shlex.split(line) == ["env", "OMP_NUM_THREADS=2", *tokens]
+
+
+def test_the_last_of_a_config_given_twice_is_the_one_that_a_trial_replaces(folder: Path) -> None:
+    command = parse("python train.py --ds_config auto.json --ds_config ds.json", folder)
+    assert command.config_path == folder / "ds.json"
+    rendered = command.render(
+        trial_dir=folder / "t", config_path=folder / "t" / "ds_config.json", arguments={}
+    )
+    assert rendered[-1] == str(folder / "t" / "ds_config.json")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [("PET_NPROC_PER_NODE", "abc", "not a number"), ("PET_NNODES", "2", "several hosts")],
+)
+def test_what_torchrun_takes_from_the_environment_is_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(CommandError, match=says):
+        parse("torchrun train.py --ds_config ds.json", folder)

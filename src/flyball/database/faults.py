@@ -80,14 +80,18 @@ _PROGRAMMERS_ERRORS = (DataError, IntegrityError, ProgrammingError)
 def diagnose(error: DBAPIError) -> Fault:
     """Return what a driver's error means."""
     cause = error.orig
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None:
-        # The low byte is the primary code, the rest says more than a user needs.
-        return _SQLITE_FAULTS.get(code & 0xFF, Fault(_first_line(cause), None))
+    if getattr(cause, "sqlite_errorcode", None) is not None:
+        return _sqlite_fault(cause)
     state = getattr(cause, "sqlstate", None)
     if state in _POSTGRESQL_FAULTS:
         return _POSTGRESQL_FAULTS[state]
     return _diagnose_connection(error, state)
+
+
+def _sqlite_fault(cause: BaseException | None) -> Fault:
+    # The low byte is the primary code, the rest says more than a user needs.
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return _SQLITE_FAULTS.get(code, Fault(_first_line(cause), None))
 
 
 def _diagnose_connection(error: DBAPIError, state: str | None) -> Fault:
@@ -110,8 +114,9 @@ def opening(address: Address) -> Iterator[None]:
     """Turn whatever a driver raises while a database is opened into a DatabaseError."""
     try:
         yield
-    except DBAPIError as error:
-        fault = diagnose(error)
+    except (DBAPIError, sqlite3.Error) as error:
+        # The driver's own errors come from statements that SQLAlchemy has no part in.
+        fault = diagnose(error) if isinstance(error, DBAPIError) else _sqlite_fault(error)
         mend = fault.mend and fault.mend.replace(", then go on with --resume", "")
         raise DatabaseError(fault.what, where=address.place, mend=_with_place(mend, address)) from error
     except SQLAlchemyError as error:
