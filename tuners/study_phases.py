@@ -40,6 +40,8 @@ STEPS_IN_BASELINE = 12
 RUNS_IN_A_BUDGET = 100
 """A budget is cut into about so many runs: fewer long ones verify less than more short ones."""
 STARTUP_FACTOR = 5.0
+PATIENT_SECONDS = 300.0
+"""Silence after which even the user's own run hangs."""
 LEAST_STARTUP_SECONDS = 120.0
 PARTS_BETWEEN_LIMITS = 4.0
 
@@ -100,6 +102,7 @@ class Study:
             interruption=self.interruption,
             device_memory_bytes=self.job.context.device_memory_bytes,
             allowed_writes=self.options.allowed_writes,
+            limits=first_limits(self.options.budget_seconds),
             renew=self.ledger.renew,
             substitute=self.job.command.config_place == "probe" and self.job.document is not None,
         )
@@ -395,6 +398,21 @@ class Study:
 
     def _fastest(self, rates: Mapping[str, Interval], own: Measurement | None) -> tuple[str, ...]:
         return finalists(rates, own.samples_per_second, most=FINALISTS) if own else ()
+
+
+def first_limits(budget_seconds: float | None) -> Limits:
+    """Return the limits of the user's own run, of which nothing is known yet: it may load for long.
+
+    It is patient with silence too: a script may evaluate or save in a way that the probe does not see.
+    """
+    usual = Limits()
+    startup = max(usual.startup_seconds, budget_seconds or 0.0)
+    return replace(
+        usual,
+        startup_seconds=startup,
+        total_seconds=max(usual.total_seconds, 2 * startup),
+        hang_floor_seconds=PATIENT_SECONDS,
+    )
 
 
 def acted(report: TrialReport) -> bool:

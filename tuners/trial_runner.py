@@ -20,6 +20,7 @@ from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
 
 TRIALS = "trials"
+COMPILING_SECONDS = 300.0
 CHECKPOINT_FOLDERS = ("checkpoint-*", "global_step*")
 """As transformers' Trainer and DeepSpeed name them."""
 LARGEST_KEPT_BYTES = 16 << 20
@@ -121,8 +122,14 @@ class TrialRunner:
             probe=probe,
             run_id=f"{self.directory.name}-{wanted.number}",
             placement=Placement(ranks=self.command.ranks),
-            limits=self.limits,
+            limits=self._limits(own),
         )
+
+    def _limits(self, own: Configuration) -> Limits:
+        """A compiler may fall silent in the middle of a run, when a new shape makes it compile again."""
+        if not own.probe.get("compile"):
+            return self.limits
+        return replace(self.limits, hang_floor_seconds=max(self.limits.hang_floor_seconds, COMPILING_SECONDS))
 
     def _watched(self, rule: PrecisionRule, number: int) -> Callable[[Mapping[int, RankJournal]], str | None]:
         """Return the rule, telling the display whenever it has moved on."""
