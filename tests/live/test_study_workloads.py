@@ -22,7 +22,7 @@ def study(folder: Path, space: str, command: list[str]) -> dict[int, dict[str, A
     (folder / "job").mkdir()
     (folder / "space.yaml").write_text(space)
     results = folder / "results"
-    options = ["--space", "../space.yaml", "--trials", "2", "--budget", "60s", "--seed", "1"]
+    options = ["--space", "../space.yaml", "--trials", "2", "--budget", "240s", "--seed", "1"]
     environment = {
         **os.environ,
         "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}",
@@ -42,7 +42,7 @@ def study(folder: Path, space: str, command: list[str]) -> dict[int, dict[str, A
     trials = {}
     for path in results.glob("trials/*/metrics.json"):
         journal = path.parent / "rank-0.jsonl"
-        header = next(json.loads(line) for line in journal.open() if '"header"' in line)
+        header = next(json.loads(line) for line in journal.read_text().splitlines() if '"header"' in line)
         trials[int(path.parent.name)] = {**json.loads(path.read_text()), "header": header}
     return trials
 
