@@ -70,7 +70,9 @@ def start(folder: Path, *, resume: bool, trials: int) -> subprocess.Popen[bytes]
     if resume and finished_trials(folder) is not None and (folder / "out").is_dir():
         arguments = [*options, "--resume", str(folder / "out")]
     else:
-        arguments = [*options, "--output", str(folder / "out"), "--trials", str(trials), "--seed", "1", "--"]
+        arguments = [*options, "--output", str(folder / "out"), "--trials", str(trials), "--seed", "1"]
+        # Short runs, so that the kills fall into every phase and not all into the first run.
+        arguments += ["--budget", "5m", "--"]
         arguments += reference_command()
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
