@@ -83,10 +83,10 @@ def changes_text(changes: dict[str, Value]) -> str:
 def cost_lines(options: StudyOptions, space: Space, rules: Rules, seconds_a_run: float | None) -> list[str]:
     """Return the forecast: runs, and time where the length of a run is known."""
     finalists = min(FINALISTS, max(space.size() - 1, 0))
-    final = (rules.fewest_runs(finalists) if finalists else 0) + CONFIRMATION_RUNS
+    final = (rules.fewest_runs(1) if finalists else 0) + CONFIRMATION_RUNS
     most = rules.most_runs(max(finalists, 1)) + CONFIRMATION_RUNS
     limit = f"at most {options.trials} search runs" if options.trials else "search runs while they pay"
-    lines = [f"cost      1 baseline run, {limit}, {final} to {most} runs to verify {finalists} candidates"]
+    lines = [f"cost      1 baseline run, {limit}, {final} to {most} runs to verify the best"]
     if options.budget_seconds is not None:
         lines.append(f"budget    {duration(options.budget_seconds)}, verification included")
     if seconds_a_run is None:

@@ -198,7 +198,7 @@ class Study:
 
     def forecast(self, baseline: TrialReport) -> None:
         """Say what the study will cost, before it is spent."""
-        runs = self.spending.rules.fewest_runs(FINALISTS)
+        runs = self.spending.rules.fewest_runs(1)
         budget = self.spending.budget_seconds
         limit = f"{duration(budget)} in all" if budget is not None else f"{self.options.trials} search trials"
         self.observer.note(
