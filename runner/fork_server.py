@@ -44,7 +44,7 @@ Message = Dict[str, Any]  # noqa: UP006 (evaluated by the user's Python)
 _PR_SET_PDEATHSIG = 1
 _LENGTH = struct.Struct("!I")
 _CUDA_NOT_INITIALIZED = 3
-_IDLE_HELPER = re.compile(r"jemalloc_bg_thd|cuda\d+")
+_IDLE_HELPER = re.compile(r"jemalloc_bg_thd|cuda[0-9a-f]+")
 _POOL_SIZES = (
     "openblas_get_num_threads",
     "openblas_get_num_threads64_",
