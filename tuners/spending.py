@@ -21,8 +21,9 @@ JSON_ALONE_ROUNDS = 4
 PLAY_OFF_RUNS = 8
 """Set aside for telling the search's best apart, where the budget holds that."""
 RUNS_THAT_TEACH = 4
-"""So many runs after the first one are made before the forecast decides anything: the first ones mislead."""
+"""Fewer runs after the first one forecast badly: until then search goes on where the shortest would fit."""
 RUNS_TO_LEARN = 3
+"""The first run, which is cold, says little of later ones: where this many like it fit, one more is made."""
 FORECAST_MARGIN = 1.15
 """Runs of a verification that is planned to fit take so much longer than forecast, at worst on average."""
 PLAY_OFF_SHARE = 1.0
@@ -61,6 +62,7 @@ class Spending:
     _first: float | None = None
     _warm: list[float] = field(default_factory=list)
     _cold: list[float] = field(default_factory=list)
+    _searched: list[float] = field(default_factory=list)
 
     def resume(self, spent: float, reports: Sequence[TrialReport]) -> None:
         """Take in what earlier parts of the study took; their play-off counts again once it is replayed."""
@@ -97,6 +99,8 @@ class Spending:
         else:
             seconds = report.total_seconds - report.waited_seconds
             (self._cold if report.launcher == "cold" else self._warm).append(seconds)
+            if report.phase is Phase.SEARCH:
+                self._searched.append(seconds)
             if report.launcher != "cold":
                 self._startups.append(startup)
                 if report.configuration.digest == self._own:
@@ -115,13 +119,21 @@ class Spending:
         if self._own_warm:
             return statistics.median(self._own_warm[-RECENT:])
         if self._startups:
-            return max(self.run_seconds(), statistics.median(self._startups) + self._own_stepping)
+            # The shortest start: others may have compiled, which the user's own does not.
+            return max(min(self._warm), min(self._startups) + self._own_stepping)
         return self.run_seconds()
+
+    def search_seconds(self) -> float:
+        """Expected length of the next search run, which may compile where recent ones did not: the mean."""
+        return statistics.fmean(self._searched) if self._searched else self.run_seconds()
 
     def rounds_seconds(self, rounds: int, candidates: int) -> float:
         """Expected length of that many rounds of verification, A/A rounds included."""
+        return self._rounds_seconds(rounds, candidates, self.run_seconds())
+
+    def _rounds_seconds(self, rounds: int, candidates: int, run_seconds: float) -> float:
         aa_runs = min(self.rules.aa_rounds, rounds)
-        return (rounds + aa_runs) * self.own_seconds() + rounds * candidates * self.run_seconds()
+        return (rounds + aa_runs) * self.own_seconds() + rounds * candidates * run_seconds
 
     def cold_seconds(self) -> float:
         """Expected length of a cold run."""
@@ -171,10 +183,13 @@ class Spending:
         left = self.left()
         if left is None:
             return True
-        if len(self._warm) + len(self._cold) < RUNS_THAT_TEACH:
-            # The first warm run waits for imports: what later ones take is worth another run to learn.
+        known = self._warm or self._cold
+        if not known:
             return left > RUNS_TO_LEARN * self.run_seconds()
-        return left > self.run_seconds() + self._set_aside()
+        if len(known) < RUNS_THAT_TEACH:
+            rounds = self._rounds_seconds(self.rules.first_look(1), 1, min(known))
+            return left > self.search_seconds() + rounds + CONFIRMATION_RUNS * self.cold_seconds()
+        return left > self.search_seconds() + self._set_aside()
 
     def _set_aside(self) -> float:
         """Seconds that search must leave: for the richest ending that takes no more than its share."""

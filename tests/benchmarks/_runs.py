@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,11 +99,11 @@ class Runs:
         return measured.samples_per_second.point if measured else 0.0
 
     def interleaved(self, configurations: Mapping[str, Configuration], rounds: int) -> dict[str, float]:
-        """Geometric mean rate by key over interleaved rounds."""
+        """Geometric mean rate by key over interleaved rounds, each in an order of its own."""
         rates: dict[str, list[float]] = {key: [] for key in configurations}
-        for number in range(rounds):
-            order = list(configurations) if number % 2 == 0 else list(reversed(configurations))
-            for key in order:
+        shuffled = random.Random(rounds)
+        for _ in range(rounds):
+            for key in shuffled.sample(list(configurations), len(configurations)):
                 rates[key].append(self.rate(configurations[key]))
         return {
             key: math.exp(fmean(map(math.log, found))) if all(found) else 0.0 for key, found in rates.items()

@@ -1,11 +1,11 @@
 """An exhaustive grid of the reference workload against whole studies with a quarter of its trials.
 
-    python tests/benchmarks grid [--seeds 5] [--rounds 4] [--budget 5m] [--folder DIR]
+    python tests/benchmarks grid [--seeds 5] [--rounds 10] [--budget 5m] [--folder DIR]
 
-Every point of ``grid.yaml`` is run once, and its best quarter again, interleaved: on a noisy machine the best of a
-hundred single runs is a lucky one. Then one study a seed, with at most a quarter as many search trials; what they
-recommend is run once more, interleaved with the top five of the grid. A folder that holds runs or studies of
-an earlier call is gone on with.
+Every point of ``grid.yaml`` is run once, and its best quarter again, interleaved: on a noisy machine the
+best of a hundred single runs is a lucky one. Then one study a seed, with at most a quarter as many search
+trials; what they recommend is run once more, interleaved with the top five of the grid; a configuration that
+several of them are is one candidate. A folder that holds runs or studies of an earlier call is gone on with.
 """
 
 import argparse
@@ -23,13 +23,14 @@ from _runs import Runs, autotune, configuration_of, reference_command, verdict, 
 from flyball.tuners.base import Assignment, Configuration
 
 SPACE = Path(__file__).parent / "grid.yaml"
+RANKING_ROUNDS = 3
 
 
 def main() -> int:
     """Run it; the exit status says whether the figure was met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--budget", default="5m", help="of each study")
     parser.add_argument("--most", type=int, default=None, help="points of the grid, for a quick look")
     parser.add_argument("--folder", type=Path, default=None)
@@ -78,7 +79,7 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
         grid.append((rate, space.render(point)))
         print(f"{number:>4} {rate:8.1f}  {json.dumps(point)}", flush=True)
     grid_seconds = time.monotonic() - began
-    grid = ranked_again(runs, sorted(grid, key=lambda entry: -entry[0])[: len(points) // 4], arguments.rounds)
+    grid = ranked_again(runs, sorted(grid, key=lambda entry: -entry[0])[: len(points) // 4])
     own = runs.rate(space.render(space.baseline_assignment()))
     print(f"grid: {grid_seconds:.0f} s; best {grid[0][0]:.1f}, yours {own:.1f} samples/s", flush=True)
     candidates = {f"grid {rank + 1}": configuration for rank, (_, configuration) in enumerate(grid[:5])}
@@ -100,9 +101,11 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
         )
         print(f"seed {seed}: {found['verdict']} {found['speedup']}", flush=True)
         candidates[f"seed {seed}"] = configuration_of(found["recommended"])
-    rates = runs.interleaved(candidates, arguments.rounds)
+    distinct = {configuration.digest: configuration for configuration in candidates.values()}
+    by_digest = runs.interleaved(distinct, arguments.rounds)
+    rates = {key: by_digest[configuration.digest] for key, configuration in candidates.items()}
     for key, rate in rates.items():
-        print(f"{key:<8} {rate:8.1f} samples/s", flush=True)
+        print(f"{key:<8} {rate:8.1f} samples/s  {candidates[key].digest[:8]}", flush=True)
     best = max(rate for key, rate in rates.items() if key.startswith("grid"))
     ratios = [rate / best for key, rate in rates.items() if key.startswith("seed")]
     middle = statistics.median(ratios) if ratios else 0.0
@@ -111,11 +114,9 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
     return 0 if verdict(asked, text, met=middle >= 0.97 and len(points) >= 96) else 1
 
 
-def ranked_again(
-    runs: Runs, entries: list[tuple[float, Configuration]], rounds: int
-) -> list[tuple[float, Configuration]]:
+def ranked_again(runs: Runs, entries: list[tuple[float, Configuration]]) -> list[tuple[float, Configuration]]:
     """Rank by new, interleaved runs, best first: the runs that chose the entries flatter them."""
-    again = runs.interleaved({str(rank): entry[1] for rank, entry in enumerate(entries)}, rounds)
+    again = runs.interleaved({str(rank): entry[1] for rank, entry in enumerate(entries)}, RANKING_ROUNDS)
     for rank, (before, configuration) in enumerate(entries):
         print(
             f"{rank + 1:>4} {before:8.1f} -> {again[str(rank)]:8.1f}  {configuration.ds_config}", flush=True

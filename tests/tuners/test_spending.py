@@ -67,6 +67,28 @@ def test_search_and_play_off_leave_what_verification_needs() -> None:
     assert made.affordable(2) >= 1
 
 
+def test_search_ends_early_where_runs_are_long() -> None:
+    """As seen on a GPU: a cold run of a minute, compiled runs of 80 s, plain ones of 19 s."""
+    clock = FakeClock()
+    made = Spending(clock=clock, budget_seconds=530.0)
+    made.begin()
+
+    def note(total: float, startup: float, **other: object) -> None:
+        clock.sleep(total)
+        made.note(replace(ran(total, startup_seconds=startup), **other))  # type: ignore[arg-type]
+
+    own = ran(60.0, own=True).configuration
+    note(60.0, 44.0, configuration=own, launcher="cold", phase=Phase.BASELINE)
+    note(39.0, 3.5, phase=Phase.SEARCH, waited_seconds=20.0)
+    assert made.may_search()
+    note(82.0, 79.0, phase=Phase.SEARCH)
+    assert not made.may_search()
+    left = made.left()
+    assert left is not None
+    assert left > 13 * 20.0 + 2 * made.cold_seconds()
+    assert made.own_seconds() == pytest.approx(19.5)
+
+
 def test_a_play_off_takes_no_longer_than_the_search_did() -> None:
     made, _ = spending(None, *[ran(3.0)] * 4)
     assert made.may_play_off(4)
