@@ -15,6 +15,7 @@ RARE_OPTIONS: Final = frozenset(
         "--detailed-exitcode",
         "--dry-run",
         "--memory-limit-ratio",
+        "--samples-from",
         "--space",
         "--trials",
     }

@@ -12,6 +12,7 @@ from flyball.agent.durations import parse_duration
 from flyball.agent.study_options import (
     absolute,
     absolute_folder,
+    check_choice,
     check_name,
     check_resumed,
     check_together,
@@ -36,6 +37,7 @@ def autotune(
     space: given.Space = None,
     maps: given.Maps = None,
     allow_global_batch: given.AllowGlobalBatch = False,
+    samples_from: given.SamplesFrom = "batch",
     trials: given.Trials = None,
     budget: given.Budget = None,
     seed: given.Seed = None,
@@ -64,6 +66,7 @@ def autotune(
         "--space": space,
         "--map": maps,
         "--allow-global-batch": allow_global_batch,
+        "--samples-from": samples_from != "batch",
         "--seed": seed,
         "--output": output,
     }
@@ -89,6 +92,7 @@ def autotune(
         allowed_writes=_folders(allow_writes or [], cwd),
         memory_limit_ratio=parse_memory_limit_ratio(memory_limit_ratio),
         allow_global_batch=allow_global_batch,
+        samples_from=check_choice(samples_from, ("batch", "config"), where="--samples-from"),
     )
     result = _run(wiring, options, progress=wiring.err if as_json else wiring.out)
     _print_result(wiring.out, result, as_json=as_json)

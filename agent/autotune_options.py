@@ -39,6 +39,16 @@ Maps = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+SamplesFrom = Annotated[
+    str,
+    typer.Option(
+        "--samples-from",
+        metavar="SOURCE",
+        help="What counts as a sample: a row of the 'batch' that enters forward, or, where rows are packed "
+        "or paired, the micro batch of the 'config'.",
+        rich_help_panel=_WHAT,
+    ),
+]
 AllowGlobalBatch = Annotated[
     bool,
     typer.Option(

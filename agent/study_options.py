@@ -19,6 +19,13 @@ def check_name(name: str | None) -> str | None:
     raise OptionError(f"'{name}' cannot name an experiment", where="--name", mend=mend)
 
 
+def check_choice(text: str, choices: Sequence[str], *, where: str) -> str:
+    """Return ``text`` when it is one of ``choices``, else raise OptionError; ``where`` is the option."""
+    if text in choices:
+        return text
+    raise OptionError(f"'{text}' does not fit", where=where, mend=f"write one of: {', '.join(choices)}")
+
+
 def parse_memory_limit_ratio(text: str) -> float:
     """Return the share of the device's memory that ``text`` stands for: above 0, at most 1.
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flyball.errors import CommandError
+from flyball.runner.accelerate_file import with_config_option
 from flyball.runner.config_place import (
     PLACEHOLDER,
     ConfigPlace,
     find_config,
+    names_config,
     script_path,
     trainer_maps,
 )
@@ -24,6 +26,8 @@ _OUTPUT_NAMES = (
     " checkpoint_dir ckpt_dir results_dir tensorboard_dir"
 )
 _OUTPUT_OPTIONS = frozenset(f"--{name}" for name in _OUTPUT_NAMES.split())
+_NO_FOLDER = re.compile(r"[+-]?\d+(\.\d*)?|true|false|yes|no|none", re.IGNORECASE)
+"""What such an option holds where it is an interval or a switch."""
 _RESUME_OPTIONS = frozenset(("--resume_from_checkpoint",))
 
 
@@ -100,6 +104,8 @@ def parse_command(
         CommandError: an executable or script that does not exist, or no place for a config.
     """
     invocation = dissect(tokens, cwd=cwd)
+    named = None if names_config(invocation, cwd) else with_config_option(invocation, os.environ)
+    invocation = dissect(named, cwd=cwd) if named else invocation
     _check_script(invocation, cwd)
     absolute = (cwd / config).absolute() if config is not None else None
     place = find_config(invocation, config=absolute, cwd=cwd)
@@ -177,7 +183,7 @@ def _redirected(tokens: list[str], output: Path) -> list[str]:
         option = _underscored(name)
         if option in _RESUME_OPTIONS:
             continue
-        if option not in _OUTPUT_OPTIONS or not (inline or skip):
+        if option not in _OUTPUT_OPTIONS or not (inline or skip) or _NO_FOLDER.fullmatch(following):
             result.append(token)
             skip = False
             continue

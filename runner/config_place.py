@@ -74,6 +74,11 @@ def find_config(invocation: Invocation, *, config: Path | None, cwd: Path) -> Co
     )
 
 
+def names_config(invocation: Invocation, cwd: Path) -> bool:
+    """Whether the command itself has a place for the config."""
+    return any(PLACEHOLDER in token for token in invocation.tokens) or _argument(invocation, cwd) is not None
+
+
 def _with_path(place: ConfigPlace, config: Path) -> ConfigPlace:
     return ConfigPlace(kind=place.kind, path=config, token=place.token, inline=place.inline)
 

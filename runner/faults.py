@@ -53,6 +53,8 @@ def _wrong_batch(rank: int, journal: RankJournal, final: bool) -> Outcome | None
         for step in journal.steps(header.get("engine", 0) if header else 0)
         if step.get("samples") and step.get("forwards")
     ]
+    if header and header.get("samples_from") == "config":
+        return None
     if not isinstance(micro_batch, int) or len(fed) < (1 if final else _LEAST_STEPS):
         return None
     median = statistics.median(fed)
@@ -60,7 +62,8 @@ def _wrong_batch(rank: int, journal: RankJournal, final: bool) -> Outcome | None
         return None
     reason = (
         f"the script feeds {median:g} samples a forward where its config says {micro_batch}; read the batch "
-        "size from the config, or name its option: --map train_micro_batch_size_per_gpu=--its-option"
+        "size from the config, or name its option: --map train_micro_batch_size_per_gpu=--its-option; "
+        "where rows are packed or paired on purpose: --samples-from config"
     )
     return Outcome(kind=OutcomeKind.INVALID_CONFIG, reason=reason, rank=rank)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flyball.errors import CommandError
+from flyball.runner.accelerate_file import accelerate_file
 from flyball.runner.invocation import Invocation, Option
 
 _HOSTFILE = "/job/hostfile"
@@ -82,24 +83,13 @@ def _accelerate(invocation: Invocation, environment: Mapping[str, str]) -> int:
     option = invocation.option("--num_processes")
     if option:
         return _number(option, 1)
-    file = _accelerate_file(invocation, environment)
+    file = accelerate_file(invocation, environment)
     if file.get("num_machines", "1") not in ("", "0", "1"):
         raise _many_hosts("num_machines in accelerate's config file")
     configured = file.get("num_processes")
     if configured is not None and configured.isdigit():
         return int(configured)
     return device_count(environment, visible=environment.get("CUDA_VISIBLE_DEVICES", ""))
-
-
-def _accelerate_file(invocation: Invocation, environment: Mapping[str, str]) -> dict[str, str]:
-    """The flat ``key: value`` lines of accelerate's own config file."""
-    option = invocation.option("--config_file")
-    home = environment.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
-    path = Path(option.value) if option and option.value else Path(home) / "accelerate/default_config.yaml"
-    if not path.is_file():
-        return {}
-    pairs = re.findall(r"^\s*(\w+):\s*['\"]?([^'\"\n#]*?)['\"]?\s*$", path.read_text(errors="replace"), re.M)
-    return dict(pairs)
 
 
 def _plain(invocation: Invocation, environment: Mapping[str, str]) -> int:

@@ -76,7 +76,7 @@ class Measurement:
     """(samples seen by all replicas, loss), every step with a known loss, warm-up included."""
     step_seconds_median: float = 0.0
     fed_batch: float | None = None
-    """Median samples a forward on one replica, as seen entering it."""
+    """Median rows a forward on one replica, as seen entering it."""
     startup_seconds: float | None = None
     witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -383,6 +383,7 @@ def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptio
         allowed_writes=(*options.allowed_writes, *(Path(each) for each in stored.get("allowed_writes", ()))),
         memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
         allow_global_batch=bool(stored.get("allow_global_batch")),
+        samples_from=stored.get("samples_from", options.samples_from),
     )
 
 
@@ -408,6 +409,7 @@ def options_json(options: StudyOptions) -> dict[str, Any]:
         "allowed_writes": [str(path) for path in options.allowed_writes],
         "memory_limit_ratio": options.memory_limit_ratio,
         "allow_global_batch": options.allow_global_batch,
+        "samples_from": options.samples_from,
     }
 
 

@@ -23,6 +23,7 @@ from flyball.tuners.measurement_series import (
     losses,
     number,
     replicas_of,
+    samples_a_forward,
 )
 from flyball.tuners.measurement_warmup import compile_passes, warmup
 
@@ -75,7 +76,12 @@ class Reading:
         engine = busiest_engine(journals.values())
         known = {rank: header_of(journal, engine) for rank, journal in journals.items()}
         self.headers = {rank: header for rank, header in known.items() if header is not None}
-        self.series = {rank: RankSeries(journal=journals[rank], engine=engine) for rank in self.headers}
+        self.series = {
+            rank: RankSeries(
+                journal=journals[rank], engine=engine, samples_a_forward=samples_a_forward(header)
+            )
+            for rank, header in self.headers.items()
+        }
         # Which engine trains is seen from its steps: look again until every rank has made two.
         self._settled = all(len(journals[rank].steps(engine)) >= 2 for rank in self.headers)
 
@@ -96,25 +102,29 @@ class Reading:
         return None
 
     def fed_batch(self) -> float | None:
-        """Return the median samples a forward over all ranks' steps, or None where none was seen."""
+        """Return the median rows a forward over all ranks' steps, or None where none was seen."""
         fed = [
-            samples / forwards
+            rows / forwards
             for one in self.series.values()
-            for samples, forwards in zip(one.samples, one.forwards, strict=True)
-            if forwards > 0 and samples > 0
+            for rows, forwards in zip(one.rows, one.forwards, strict=True)
+            if forwards > 0 and rows > 0
         ]
         return statistics.median(fed) if fed else None
 
     def wrong_batch(self) -> Invalid | None:
         """Say so when what was fed is not the micro batch that the engine was told."""
         fed = self.fed_batch()
-        told = number(self.headers[min(self.headers)].get("micro_batch"))
-        if fed is None or told <= 0 or math.isclose(fed, told, rel_tol=1e-9):
+        first = self.headers[min(self.headers)]
+        told = number(first.get("micro_batch"))
+        if samples_a_forward(first) is not None or fed is None or told <= 0:
+            return None
+        if math.isclose(fed, told, rel_tol=1e-9):
             return None
         reason = (
             f"the script feeds {fed:g} samples a forward while train_micro_batch_size_per_gpu is {told:g}: "
             "let the script read its batch size from the config, or name its option with "
-            "--map train_micro_batch_size_per_gpu=--your-batch-size-option"
+            "--map train_micro_batch_size_per_gpu=--your-batch-size-option; "
+            "where rows are packed or paired on purpose: --samples-from config"
         )
         return Invalid(fault=Fault.FED_BATCH, reason=reason)
 
@@ -175,6 +185,43 @@ def measure(
         witnesses=witnesses(reading.series[min(reading.series)].witnesses),
         fed_batch=reading.fed_batch(),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSize:
+    """What a sample amounts to in a run whose samples are taken from the config."""
+
+    micro_batch: float
+    work: float
+    """Tokens a sample; rows a sample where tokens are not known."""
+
+    @classmethod
+    def of(cls, header: Record, measured: Measurement) -> "SampleSize | None":
+        """Return it for a finished run; None where rows are the samples."""
+        told = samples_a_forward(header)
+        if not told:
+            return None
+        tokens = measured.tokens_per_second / measured.samples_per_second.point
+        return cls(micro_batch=told, work=tokens or (measured.fed_batch or 0.0) / told)
+
+    def unlike(self, own: "SampleSize") -> Invalid | None:
+        """Say so when this run's batch did not follow its config as the user's ``own`` run tells it should.
+
+        Padding makes the tokens of a sample vary; a batch that stayed as it was varies them as much as the
+        micro batch was changed, the other way round. Whichever is nearer is believed.
+        """
+        if self.micro_batch == own.micro_batch or not self.work or not own.work:
+            return None
+        change = math.log(self.micro_batch / own.micro_batch)
+        if abs(math.log(self.work / own.work)) <= abs(change) / 2:
+            return None
+        reason = (
+            f"a sample became {self.work / own.work:.3g} times as large when train_micro_batch_size_per_gpu "
+            f"went from {own.micro_batch:g} to {self.micro_batch:g}: the script's batch does not follow it; "
+            "let it read its batch size from the config, or name its option with "
+            "--map train_micro_batch_size_per_gpu=--your-batch-size-option"
+        )
+        return Invalid(fault=Fault.FED_BATCH, reason=reason)
 
 
 def diverged(seen: list[tuple[float, float]]) -> Invalid | None:

@@ -24,9 +24,13 @@ class RankSeries:
 
     journal: RankJournal
     engine: int
+    samples_a_forward: float | None = None
+    """Counts each forward as so many samples; None counts the rows that were seen entering it."""
     boundary: list[float] = field(default_factory=list)
     """Number of the step boundary at which each record ends."""
     seconds: list[float] = field(default_factory=list)
+    rows: list[float] = field(default_factory=list)
+    """First dimension of what entered forward, added up."""
     samples: list[float] = field(default_factory=list)
     counted: list[float] = field(default_factory=list)
     """Samples without those whose step the optimizer skipped."""
@@ -56,10 +60,12 @@ class RankSeries:
         kept = (count - skipped) / count
         self.boundary.append(max(last + count, number(record.get("step"))))
         self.seconds.append(max(0.0, number(record.get("seconds"))))
-        self.samples.append(number(record.get("samples")))
+        rows, forwards = number(record.get("samples")), number(record.get("forwards"))
+        self.rows.append(rows)
+        self.samples.append(rows if self.samples_a_forward is None else forwards * self.samples_a_forward)
         self.counted.append(self.samples[-1] * kept)
         self.tokens.append(number(record.get("tokens")) * kept)
-        self.forwards.append(number(record.get("forwards")))
+        self.forwards.append(forwards)
         self.skipped.append(skipped)
         self.clock.append(number(record.get("clock")))
         self.records.append(record)
@@ -90,6 +96,11 @@ def header_of(journal: RankJournal, engine: int) -> Record | None:
     """Return the header of one engine, else the journal's first."""
     headers = journal.of_kind("header")
     return next((header for header in headers if header.get("engine", 0) == engine), journal.header)
+
+
+def samples_a_forward(header: Record) -> float | None:
+    """Return the micro batch where the user said that rows are no samples, else None."""
+    return number(header.get("micro_batch")) if header.get("samples_from") == "config" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,6 +48,10 @@ class StudyOptions:
     """Folders outside the trial's that the script may write to."""
     memory_limit_ratio: float = 0.90
     """Nothing that reserves more than this share of the device's memory is recommended."""
+    samples_from: str = "batch"
+    """``batch``: a row of the tensor that enters forward is a sample. ``config``: rows are packed or paired,
+    a forward counts as train_micro_batch_size_per_gpu samples, and what a sample amounts to is held against
+    the user's own run."""
     allow_global_batch: bool = False
     """Whether the global batch may change, which changes what the optimizer sees."""
 

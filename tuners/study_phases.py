@@ -42,6 +42,8 @@ RUNS_IN_A_BUDGET = 100
 STARTUP_FACTOR = 5.0
 PATIENT_SECONDS = 300.0
 """Silence after which even the user's own run hangs."""
+PATIENT_SHARE = 1 / 20
+"""Of the budget: what a trial that hangs may cost before it is taken for one."""
 LEAST_STARTUP_SECONDS = 120.0
 PARTS_BETWEEN_LIMITS = 4.0
 
@@ -102,6 +104,7 @@ class Study:
             interruption=self.interruption,
             device_memory_bytes=self.job.context.device_memory_bytes,
             allowed_writes=self.options.allowed_writes,
+            samples_from=self.options.samples_from,
             limits=first_limits(self.options.budget_seconds),
             renew=self.ledger.renew,
             substitute=self.job.command.config_place == "probe" and self.job.document is not None,
@@ -183,7 +186,18 @@ class Study:
     def _limits(self, baseline: TrialReport) -> Limits:
         startup = max(LEAST_STARTUP_SECONDS, STARTUP_FACTOR * (baseline.startup_seconds or 0.0))
         measured = self._precision(baseline).max_seconds
-        return Limits(startup_seconds=startup, total_seconds=startup + PARTS_BETWEEN_LIMITS * measured)
+        return Limits(
+            startup_seconds=startup,
+            total_seconds=startup + PARTS_BETWEEN_LIMITS * measured + self._patience(),
+            hang_floor_seconds=self._patience(),
+        )
+
+    def _patience(self) -> float:
+        """Seconds of silence after which a trial hangs: it may evaluate unseen, by its bare module."""
+        usual, budget = Limits().hang_floor_seconds, self.spending.budget_seconds
+        if budget is None:
+            return PATIENT_SECONDS
+        return min(PATIENT_SECONDS, max(usual, budget * PATIENT_SHARE))
 
     def _precision(self, baseline: TrialReport, *, min_samples: float = 0.0) -> Precision:
         step = baseline.measurement.step_seconds_median if baseline.measurement else 0.0

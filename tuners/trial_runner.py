@@ -14,7 +14,7 @@ from flyball.runner.command import Command
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.measurement import Invalid, measure
+from flyball.tuners.measurement import Invalid, SampleSize, measure
 from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
@@ -68,8 +68,11 @@ class TrialRunner:
     """Called while a run is watched: the study still lives."""
     substitute: bool = False
     """Whether the probe gives the script each run's config; off while the script's own is not known yet."""
+    samples_from: str = "batch"
+    """``config`` where rows that enter forward are no samples; see ``StudyOptions``."""
     header: Mapping[str, Any] | None = None
     """Rank 0's header of the newest run that had one: what the job turned out to be."""
+    _own_sample: SampleSize | None = None
 
     def run(self, wanted: Run) -> TrialReport:
         """Make one run and return its report; ``metrics.json`` stands in its folder.
@@ -110,6 +113,7 @@ class TrialRunner:
         probe = {
             **own.probe,
             "substitute_config": self.substitute,
+            "samples_from": self.samples_from,
             "allowed_writes": [str(folder), *(str(path) for path in self.allowed_writes)],
         }
         return TrialRequest(
@@ -157,6 +161,13 @@ class TrialRunner:
                     f"or allow it with --allow-writes {Path(str(path)).parent}",
                 )
 
+    def _sized(self, wanted: Run, measured: Measurement) -> Measurement | Invalid:
+        """Return the measurement, unless a sample is not what it is in the user's own run."""
+        size = SampleSize.of(self.header or {}, measured)
+        if wanted.phase is Phase.BASELINE:
+            self._own_sample = size
+        return (size.unlike(self._own_sample) if size and self._own_sample else None) or measured
+
     def _report(self, wanted: Run, result: TrialResult) -> TrialReport:
         measured: Measurement | Invalid | None = None
         outcome = result.outcome
@@ -166,6 +177,8 @@ class TrialRunner:
                 startup_seconds=result.startup_seconds,
                 device_memory_bytes=self.device_memory_bytes,
             )
+            if isinstance(measured, Measurement):
+                measured = self._sized(wanted, measured)
             if isinstance(measured, Invalid):
                 outcome = Outcome(kind=measured.outcome, reason=measured.reason)
         return TrialReport(

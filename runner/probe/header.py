@@ -37,6 +37,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "gpu_uuid": gpu_uuid(torch, engine.device),
         "config": effective_config(engine),
         "config_source": probe.config_source,
+        "samples_from": probe.settings.samples_from,
         "micro_batch": engine.train_micro_batch_size_per_gpu(),
         "accumulation": engine.gradient_accumulation_steps(),
         "train_batch": engine.train_batch_size(),

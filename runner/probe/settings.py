@@ -27,6 +27,8 @@ class Settings:
     """Trial only: where ``save_checkpoint`` is sent."""
     allowed_writes: Sequence[str] = ()
     guard_writes: bool = False
+    samples_from: str = "batch"
+    """``batch``: samples are what enters forward; ``config``: readers take the micro batch instead."""
     memory: bool = True
     """Whether step records carry the allocator's state."""
     max_records_per_second: float = 50.0

@@ -56,7 +56,8 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
     given = (
         "--config ds.json --space space.yaml --trials 7 --budget 1h30m --seed 3 --output out "
         "--db sqlite:///x.db --map a.b=--ab --map c=-c --name my.run-1 --cold "
-        "--allow-writes cache --allow-writes /var/tmp --memory-limit-ratio 0.8 --allow-global-batch"
+        "--allow-writes cache --allow-writes /var/tmp --memory-limit-ratio 0.8 --allow-global-batch "
+        "--samples-from config"
     )
     assert options_of(*given.split()) == StudyOptions(
         command=tuple(COMMAND),
@@ -74,6 +75,7 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         allowed_writes=(tmp_path / "cache", Path("/var/tmp")),
         memory_limit_ratio=0.8,
         allow_global_batch=True,
+        samples_from="config",
     )
 
 

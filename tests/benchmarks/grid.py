@@ -79,7 +79,8 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
         grid.append((rate, space.render(point)))
         print(f"{number:>4} {rate:8.1f}  {json.dumps(point)}", flush=True)
     grid_seconds = time.monotonic() - began
-    grid = ranked_again(runs, sorted(grid, key=lambda entry: -entry[0])[: len(points) // 4])
+    best_quarter = sorted(grid, key=lambda entry: -entry[0])[: len(points) // 4]
+    grid = ranked_again(runs, best_quarter, folder / "ranking.json")
     own = runs.rate(space.render(space.baseline_assignment()))
     print(f"grid: {grid_seconds:.0f} s; best {grid[0][0]:.1f}, yours {own:.1f} samples/s", flush=True)
     candidates = {f"grid {rank + 1}": configuration for rank, (_, configuration) in enumerate(grid[:5])}
@@ -114,15 +115,20 @@ def compare(runs: Runs, arguments: argparse.Namespace, folder: Path) -> int:
     return 0 if verdict(asked, text, met=middle >= 0.97 and len(points) >= 96) else 1
 
 
-def ranked_again(runs: Runs, entries: list[tuple[float, Configuration]]) -> list[tuple[float, Configuration]]:
+def ranked_again(
+    runs: Runs, entries: list[tuple[float, Configuration]], known: Path
+) -> list[tuple[float, Configuration]]:
     """Rank by new, interleaved runs, best first: the runs that chose the entries flatter them."""
-    again = runs.interleaved({str(rank): entry[1] for rank, entry in enumerate(entries)}, RANKING_ROUNDS)
-    for rank, (before, configuration) in enumerate(entries):
-        print(
-            f"{rank + 1:>4} {before:8.1f} -> {again[str(rank)]:8.1f}  {configuration.ds_config}", flush=True
-        )
-    best = sorted(again, key=lambda rank: -again[rank])
-    return [(again[rank], entries[int(rank)][1]) for rank in best]
+    if known.exists():
+        again = json.loads(known.read_text())
+    else:
+        again = runs.interleaved({entry[1].digest: entry[1] for entry in entries}, RANKING_ROUNDS)
+        known.write_text(json.dumps(again))
+    for before, configuration in entries:
+        print(f"{before:8.1f} -> {again[configuration.digest]:8.1f}  {configuration.ds_config}", flush=True)
+    by_digest = {configuration.digest: configuration for _, configuration in entries}
+    best = sorted(by_digest, key=lambda digest: -again[digest])
+    return [(again[digest], by_digest[digest]) for digest in best]
 
 
 if __name__ == "__main__":

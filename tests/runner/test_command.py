@@ -149,6 +149,27 @@ def test_finds_the_parts_of_a_command(
     assert Path(command.interpreter).is_file()
 
 
+def test_the_config_that_accelerates_own_file_names_is_found(folder: Path) -> None:
+    (folder / "acc.yaml").write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\nnum_processes: 2\n"
+        "deepspeed_config:\n  deepspeed_config_file: ds.json\n  zero3_init_flag: false\n"
+    )
+    line = f"accelerate launch --config_file {folder / 'acc.yaml'} train.py"
+    command = parse(line, folder)
+    assert (command.config_place, command.config_path, command.ranks) == ("argument", folder / "ds.json", 2)
+    rendered = " ".join(command.render(trial_dir=Path("T"), config_path=Path("T/ds.json"), arguments={}))
+    assert rendered.startswith("accelerate launch --deepspeed_config_file T/ds.json --config_file")
+    # What the script is told itself wins there too.
+    (folder / "other.json").write_text("{}")
+    assert parse(f"{line} --deepspeed other.json", folder).config_path == folder / "other.json"
+
+
+def test_an_interval_is_no_folder(folder: Path) -> None:
+    command = parse("python train.py --ds_config ds.json --save 500 --output false --save_dir out", folder)
+    rendered = " ".join(command.render(trial_dir=Path("T"), config_path=Path("c"), arguments={}))
+    assert rendered.endswith("--save 500 --output false --save_dir T/output")
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -9,7 +9,7 @@ from tests.tuners.statistics_fakes import header, job, journal, steps
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Measurement
-from flyball.tuners.measurement import Fault, Invalid, measure
+from flyball.tuners.measurement import Fault, Invalid, SampleSize, measure
 from flyball.tuners.measurement_interval import rate
 
 STEADY = [0.1] * 20
@@ -130,6 +130,32 @@ def test_a_smaller_last_batch_is_no_wrong_batch():
     records = steps([0.1] * 20)
     records[9] = {**records[9], "samples": 1}
     assert measured(job(records)).fed_batch == 4
+
+
+@pytest.mark.parametrize(
+    ("case", "micro_batch", "rows", "tokens", "follows"),
+    [
+        ("packed into one row", 8, 1, 800, True),
+        ("two rows a sample", 8, 16, 800, True),
+        ("padded to a longer batch", 8, 1, 1100, True),
+        ("hard-coded", 8, 1, 400, False),
+        ("hard-coded, tokens unknown", 8, 4, 0, False),
+        ("smaller", 2, 1, 200, True),
+        ("smaller, hard-coded", 2, 1, 400, False),
+    ],
+)
+def test_packed_rows_count_by_the_config_and_must_follow_it(case, micro_batch, rows, tokens, follows):
+    def run(micro_batch, rows, tokens):
+        fields = {"micro_batch": micro_batch, "samples_from": "config"}
+        made = measured(job(steps(STEADY, samples=rows, tokens=tokens), **fields))
+        assert made.samples_per_second.point == pytest.approx(micro_batch * 10)
+        return SampleSize.of(header(**fields), made)
+
+    own = run(4, 4 if not tokens else 1, 400 if tokens else 0)
+    assert own is not None
+    found = run(micro_batch, rows, tokens).unlike(own)
+    assert (found is None) is follows
+    assert own.unlike(own) is None
 
 
 def test_an_infinite_loss_in_a_skipped_step_is_no_divergence():

@@ -299,7 +299,14 @@ def test_the_users_own_run_may_load_as_long_as_the_budget(tmp_path: Path) -> Non
     first, second = (request.limits for request in bench.made[0].requests[:2])
     assert (first.startup_seconds, first.hang_floor_seconds) == (7200.0, 300.0)
     assert second.startup_seconds < first.startup_seconds
-    assert second.hang_floor_seconds == 30.0
+    assert second.hang_floor_seconds == 300.0
+
+
+def test_a_trial_may_be_silent_for_a_share_of_the_budget(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    bench.run(replace(bench.options, budget_seconds=240.0, trials=2))
+    first, second = (request.limits for request in bench.made[0].requests[:2])
+    assert (first.hang_floor_seconds, second.hang_floor_seconds) == (300.0, 30.0)
 
 
 def test_a_keep_hands_back_a_command_that_runs_as_it_stands(tmp_path: Path) -> None:
