@@ -68,6 +68,7 @@ class FinalRuns:
             self._run_once,
             rules=self.spending.rules,
             may_continue=self._in_budget(lambda number: (round_label(BASELINE, number), self.baseline)),
+            stopped=self._stopped,
             veto=self._veto,
         )
         if result.decision is not Decision.RECOMMENDED or result.winner is None:
@@ -109,9 +110,12 @@ class FinalRuns:
         def may_continue(runs: int) -> bool:
             if self.recorded(*first_run(next(rounds))):
                 return True
-            return not self.interruption.finish_requested and self.spending.may_continue(runs)
+            return not self._stopped() and self.spending.may_continue(runs)
 
         return may_continue
+
+    def _stopped(self) -> bool:
+        return self.interruption.finish_requested
 
     def _veto(self, key: str, baseline: Sequence[Measurement], own: Sequence[Measurement]) -> str | None:
         configuration = self.candidates[key]
@@ -141,6 +145,7 @@ class FinalRuns:
             rounds=JSON_ALONE_ROUNDS,
             seed=self.spending.rules.seed,
             may_continue=self._in_budget(lambda number: (json_label(BASELINE, number), self.baseline)),
+            stopped=self._stopped,
         )
 
     def _run_json_alone(self, key: str, round_number: int) -> Measurement | None:
@@ -151,9 +156,11 @@ class FinalRuns:
         """Run both from a cold start; say what speaks against the winner."""
         pairs: list[tuple[Interval, Interval]] = []
         while len(pairs) < CONFIRMATION_PAIRS:
-            if self.interruption.finish_requested or (pairs and not self.spending.may_confirm_again()):
+            if self._stopped() or (pairs and not self.spending.may_confirm_again()):
                 break
             pair = self._cold_pair(winner, len(pairs) + 1)
+            if pair is None and self._stopped():
+                break
             if pair is None:
                 return None, ("the recommended command did not complete from a cold start",)
             pairs.append(pair)
@@ -174,6 +181,8 @@ class FinalRuns:
         both = []
         for name, own in (("baseline", self.baseline), (winner, self.candidates[winner])):
             label = f"{CONFIRMATION} {number}: {name}"
+            if both and self._stopped():
+                return None
             run = self.make_run(Phase.CONFIRMATION, own, label, True).measurement
             if run is None:
                 return None

@@ -76,6 +76,7 @@ def verify(
     *,
     rules: Rules | None = None,
     may_continue: MayContinue = lambda runs: True,
+    stopped: Callable[[], bool] = lambda: False,
     veto: Veto = lambda key, baseline, own: None,
 ) -> VerificationResult:
     """Run the candidates and the baseline in rounds until the declared rule decides.
@@ -88,6 +89,7 @@ def verify(
         run_once: makes one run; what it raises passes through.
         rules: the sequential rule.
         may_continue: asked before each round; False ends the verification where it stands.
+        stopped: asked before each run; True ends it there, and the round that was begun does not count.
         veto: asked before a candidate is recommended (loss guard, memory limit, witness).
     """
     rules = rules or Rules()
@@ -100,9 +102,11 @@ def verify(
     number, failures = 0, 0
     while len(tally.baseline) < looks[-1].pairs:
         if not may_continue(1 + len(tally.active) + int(number < rules.aa_rounds)):
-            return _out_of_budget(tally, looks)
-        if not _round(tally, number, run_once):
-            failures += 1
+            return _cut_short(tally, looks, "stopped by the user" if stopped() else "the budget ended")
+        complete = _round(tally, number, run_once, stopped)
+        if complete is None:
+            return _cut_short(tally, looks, "stopped by the user")
+        failures += not complete
         number += 1
         if failures >= BASELINE_FAILURES:
             reason = "the baseline itself failed in verification"
@@ -127,24 +131,28 @@ def measure_gain(
     rounds: int = 6,
     seed: int = 0,
     may_continue: MayContinue = lambda runs: True,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> CandidateResult:
     """Return the gain of one configuration without a decision, for example of the winner's JSON alone."""
     tally = Tally(keys=(key,), rules=Rules(aa_rounds=0, seed=seed))
     for number in range(rounds):
-        if tally.dropped or not may_continue(2):
+        if tally.dropped or not may_continue(2) or _round(tally, number, run_once, stopped) is None:
             break
-        _round(tally, number, run_once)
     return tally.result(key)
 
 
-def _round(tally: Tally, number: int, run_once: RunOnce) -> bool:
-    """Make one round; False when the baseline failed, which voids the round."""
+def _round(tally: Tally, number: int, run_once: RunOnce, stopped: Callable[[], bool]) -> bool | None:
+    """Make one round; False when the baseline failed, which voids it, None when it was broken off."""
     again = [BASELINE_AGAIN] if number < tally.rules.aa_rounds else []
     # Sorted, so that the order drawn does not hang on who leads: a resumed study draws the same.
     entrants = [BASELINE, *again, *sorted(tally.active)]
     random.Random(f"{tally.rules.seed}:{number}").shuffle(entrants)
-    made = {key: run_once(key, number) for key in entrants}
-    tally.runs += len(made)
+    made: dict[str, Measurement | None] = {}
+    for key in entrants:
+        made[key] = run_once(key, number)
+        tally.runs += 1
+        if stopped() and len(made) < len(entrants):
+            return None
     for key, run in made.items():
         if run is None and key not in (BASELINE, BASELINE_AGAIN):
             tally.dropped[key] = f"a fresh run of it failed in round {number + 1}"
@@ -209,16 +217,14 @@ def _winner(tally: Tally, look: Look, veto: Veto, *, last: bool) -> str | None:
     return None
 
 
-def _out_of_budget(tally: Tally, looks: tuple[Look, ...]) -> VerificationResult:
+def _cut_short(tally: Tally, looks: tuple[Look, ...], why: str) -> VerificationResult:
     leader = tally.active[0] if tally.active else None
     if leader and tally.pairs.get(leader) and not tally.worth_it(leader):
-        reason = "the budget ended; no candidate had shown a gain worth a change"
+        reason = f"{why}; no candidate had shown a gain worth a change"
         return _result(tally, looks, Decision.KEEP, None, reason)
-    reason = (
-        f"the budget ended after {len(tally.baseline)} of at least {looks[0].pairs} rounds of verification"
-    )
+    reason = f"{why} after {len(tally.baseline)} of at least {looks[0].pairs} rounds of verification"
     if len(tally.baseline) >= looks[0].pairs:
-        reason = f"the budget ended before the gain was certain, after {len(tally.baseline)} rounds"
+        reason = f"{why} before the gain was certain, after {len(tally.baseline)} rounds"
     return _result(tally, looks, Decision.UNVERIFIED, leader, reason)
 
 

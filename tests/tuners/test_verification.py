@@ -108,6 +108,21 @@ def test_a_budget_that_ends_too_early_leaves_it_unverified(runs, speed, decision
     assert (result.decision, result.winner) == (decision, winner)
 
 
+@pytest.mark.parametrize("runs", [1, 4, 6, 7])
+def test_a_stop_lets_the_running_run_finish_and_starts_no_other(runs):
+    bench = Bench(one=1.2, noise=0.002)
+    result = verify(
+        ["one"],
+        bench,
+        stopped=lambda: len(bench.made) >= runs,
+        may_continue=lambda more: len(bench.made) < runs,
+    )
+    assert len(bench.made) == result.runs == runs
+    assert (result.decision, result.winner) == (Decision.UNVERIFIED, "one")
+    assert result.rounds == (runs - 1) // 2
+    assert result.reasons[0].startswith(f"stopped by the user after {result.rounds} of at least 6 rounds")
+
+
 def test_without_candidates_nothing_is_run():
     bench = Bench()
     assert verify([], bench).decision is Decision.KEEP
