@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 from flyball.agent.history_records import PastExperiment, PastTrial
 from flyball.agent.redact import redact_command
-from flyball.database import open_database
+from flyball.database import open_database, parse_address
 from flyball.history import History
 from flyball.history.records import RUNNING, ExperimentSummary, TrialRecord
+from flyball.settings import history_url
 
 
 class HistoryReader:
@@ -50,18 +51,31 @@ class HistoryReader:
         )
 
 
+class NoHistory:
+    """The history before the first study."""
+
+    def experiments(self) -> list[PastExperiment]:
+        """Return no experiment."""
+        return []
+
+    def trials(self, experiment: PastExperiment) -> list[PastTrial]:
+        """Return no trial."""
+        return []
+
+
 @contextmanager
-def open_history(url: str) -> Iterator[HistoryReader]:
-    """Yield a reader of the history at ``url``.
+def open_history(url: str) -> Iterator[HistoryReader | NoHistory]:
+    """Yield a reader of the history at ``url``; nothing is made, also where the default is not there yet.
 
     Raises:
         DatabaseError: it cannot be used.
     """
-    database = open_database(url)
-    try:
+    path = parse_address(url).path
+    if url == history_url() and path is not None and not path.exists():
+        yield NoHistory()
+        return
+    with open_database(url, for_reading=True) as database:
         yield HistoryReader(History(database))
-    finally:
-        database.close()
 
 
 def _trial(record: TrialRecord) -> PastTrial:

@@ -133,6 +133,26 @@ def check_keys(document: ConfigDocument) -> None:
         raise ConfigError("DeepSpeed knows no such key", where=document.place(key), mend=_mend(key, allowed))
 
 
+def check_path(path: str, *, where: str) -> None:
+    """Refuse a dotted key path that no supported DeepSpeed reads.
+
+    Raises:
+        ConfigError: at ``where``, with the nearest key that exists.
+    """
+    keys, parts = known_keys(), path.split(".")
+    sections = {"": keys.top_level, **keys.loose_sections, **keys.strict_sections}
+    for depth, name in enumerate(parts):
+        section = ".".join(parts[:depth])
+        if name not in sections.get(section, (name,)):
+            close = nearest(name, sections[section])
+            meant = f"{section}.{close}".lstrip(".")
+            raise ConfigError(
+                f"DeepSpeed knows no key {'.'.join(parts[: depth + 1])}",
+                where=where,
+                mend=f"did you mean {meant!r}?" if close else "see DeepSpeed's documentation",
+            )
+
+
 def _mend(key: str, allowed: frozenset[str]) -> str:
     section, _, name = key.rpartition(".")
     if close := nearest(name, allowed):

@@ -178,7 +178,7 @@ class FinalRuns:
         return last, ()
 
     def _cold_pair(self, winner: str, number: int) -> tuple[Interval, Interval] | None:
-        both = []
+        both: list[Interval] = []
         for name, own in (("baseline", self.baseline), (winner, self.candidates[winner])):
             label = f"{CONFIRMATION} {number}: {name}"
             if both and self._stopped():

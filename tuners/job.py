@@ -12,7 +12,7 @@ import psutil
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.errors import ConfigError
 from flyball.runner.command import Command, parse_command
-from flyball.tuners.config import ConfigDocument, load_document, read_config
+from flyball.tuners.config import ConfigDocument, check_path, load_document, read_config
 from flyball.tuners.context import Context, has_fp16_instructions, installed_version, may_split_model
 from flyball.tuners.finding import Finding
 from flyball.tuners.legality import require_legal
@@ -71,6 +71,8 @@ def read_job(options: StudyOptions, machine: Fingerprint) -> Job:
         CommandError: the command does not exist or has no place for a config.
         ConfigError: the config is missing, malformed, or something DeepSpeed would refuse.
     """
+    for key in options.maps:
+        check_path(key, where="--map")
     command = parse_command(options.command, config=options.config, maps=options.maps, cwd=options.cwd)
     context = expected_context(command, machine)
     if command.config_path is None:

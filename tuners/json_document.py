@@ -1,12 +1,15 @@
 """Reads JSON and remembers the line of every key: json.loads forgets where a value stood."""
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 MAX_DEPTH = 64
+MAX_DIGITS = 64
+"""Of a whole number, and of the text of any other; Python itself reads up to 4,300."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _WORDS = {"true": True, "false": False, "null": None}
@@ -44,7 +47,7 @@ class _Scanner:
     def value(self, at: int, path: str, depth: int) -> tuple[Any, int]:
         at = self.skip(at)
         if depth > MAX_DEPTH:
-            raise self.fault(f"nested deeper than {MAX_DEPTH} levels", at)
+            raise self.fault(f"nested deeper than {MAX_DEPTH} levels", at, "write a flatter config")
         opening = self.text[at : at + 1]
         if opening == "{":
             return self.mapping(at, path, depth)
@@ -56,14 +59,18 @@ class _Scanner:
         try:
             text, end = scanstring(self.text, at + 1, True)
         except json.JSONDecodeError as error:
-            raise self.fault(error.msg.lower(), error.pos) from error
+            mend = 'close it with ", and write \\n for a line break in it'
+            raise self.fault(error.msg.lower(), error.pos, mend) from error
         return str(text), int(end)
 
     def scalar(self, at: int) -> tuple[Any, int]:
         number = _NUMBER.match(self.text, at)
         if number and not re.match(r"[\w.]", self.text[number.end() : number.end() + 1]):
             token = number.group()
-            return (int(token) if token.lstrip("-").isdigit() else float(token)), number.end()
+            found = int(token[:MAX_DIGITS]) if token.lstrip("-").isdigit() else float(token)
+            if len(token) > MAX_DIGITS or math.isinf(found):
+                raise self.fault(f"{token[:20]}... is too large", at, "write a number of fewer digits")
+            return found, number.end()
         word = re.compile(r"[-\w.+']*").match(self.text, at)
         token = word.group() if word else ""
         if token in _WORDS:
@@ -79,7 +86,12 @@ class _Scanner:
             return "a string in single quotes", at, "write it in double quotes"
         if at >= len(self.text):
             return "the file ends too early", at, "close what was opened, or write the missing value"
-        return f"expected a value, found {token or self.text[at]!r}", at, None
+        found = token or self.text[at]
+        return (
+            f"expected a value, found {found!r}",
+            at,
+            "write a text in double quotes, a number, true or null",
+        )
 
     def mapping(self, at: int, path: str, depth: int) -> tuple[dict[str, Any], int]:
         found: dict[str, Any] = {}
@@ -94,7 +106,7 @@ class _Scanner:
 
     def entry(self, at: int, path: str, depth: int, found: dict[str, Any]) -> int:
         if not self.text.startswith('"', at):
-            raise self.fault("expected a key in double quotes", at)
+            raise self.fault("expected a key in double quotes", at, 'write {"key": value, ...}')
         key, end = self.string(at)
         place = f"{path}.{key}" if path else key
         if key in found:
@@ -104,7 +116,9 @@ class _Scanner:
         self.lines[place] = self.text.count("\n", 0, at) + 1
         end = self.skip(end)
         if not self.text.startswith(":", end):
-            raise self.fault(f"expected ':' after the key {key!r}", end)
+            raise self.fault(
+                f"expected ':' after the key {key!r}", end, f"write {json.dumps(key)}: and its value"
+            )
         found[key], end = self.value(end + 1, place, depth + 1)
         return end
 
@@ -125,7 +139,7 @@ class _Scanner:
         if self.text.startswith(closing, at):
             return True, at + 1
         if not self.text.startswith(",", at):
-            raise self.fault(f"expected ',' or '{closing}'", at)
+            raise self.fault(f"expected ',' or '{closing}'", at, "write a comma between two entries")
         following = self.skip(at + 1)
         if self.text.startswith(closing, following):
             raise self.fault("a comma after the last entry", at, "remove the comma")

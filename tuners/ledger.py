@@ -1,6 +1,7 @@
 """One study's record in the history: its experiment, its runs, and what of them a resume goes on from."""
 
 import contextlib
+import itertools
 import secrets
 import tempfile
 import time
@@ -250,7 +251,7 @@ def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Itera
 
 
 def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, machine: Fingerprint) -> Ledger:
-    name = options.name or default_name(job)
+    name = options.name or free_name(default_name(job), history, options.cwd / RESULTS)
     output = options.output or options.cwd / RESULTS / name
     if output.exists() and any(output.iterdir()):
         raise OptionError(
@@ -416,6 +417,13 @@ def options_json(options: StudyOptions) -> dict[str, Any]:
 def job_digest(options: StudyOptions, config: Mapping[str, Any]) -> str:
     """Return what makes two studies the same job: the command, where it runs, the user's own config."""
     return command_digest(options.command, str(options.cwd), config)
+
+
+def free_name(name: str, history: History, results: Path) -> str:
+    """Return ``name``, with a number behind it where another study of the same second has it."""
+    taken = {summary.experiment.name for summary in history.experiments()}
+    candidates = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(each for each in candidates if each not in taken and not (results / each).exists())
 
 
 def default_name(job: Job) -> str:

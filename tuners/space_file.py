@@ -14,15 +14,17 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from flyball.errors import SpaceError
+from flyball.errors import ConfigError, SpaceError
 from flyball.tuners.base import Value
-from flyball.tuners.config import nearest
+from flyball.tuners.config import check_path, nearest
 from flyball.tuners.knobs import Applied, Knob, written
 from flyball.tuners.knobs_declared import declared
 from flyball.tuners.knobs_registry import BY_NAME, KNOBS
 from flyball.tuners.space_range import RangeError, expand
 
 MAX_BYTES = 2**20
+LARGEST = 2**63
+"""No count, size or rate of a config reaches it."""
 WAYS = {"config": Applied.CONFIG, "argument": Applied.ARGUMENT, "environment": Applied.ENVIRONMENT}
 TOP_LEVEL = frozenset({"knobs", "extends"})
 RANGE_KEYS = frozenset({"low", "high", "steps", "log"})
@@ -187,6 +189,9 @@ def _values(value: Any, where: str, name: str) -> tuple[Value, ...]:
 
 
 def _plain(item: Any, where: str, name: str) -> Value:
+    if isinstance(item, int | float) and not abs(item) < LARGEST:
+        what = f"{name}: {str(item)[:20]}... is too large"
+        raise SpaceError(what, where=where, mend="write a value below 2**63")
     if isinstance(item, bool):
         return item
     if isinstance(item, int):
@@ -227,6 +232,8 @@ def _declared(name: str, way: str, value: Mapping[str, Any], where: str) -> Wish
     path = value[way]
     if not isinstance(path, str) or not path or (way == "argument" and not path.startswith("-")):
         raise SpaceError(f"{name}: {way} {path!r} cannot be set", where=where, mend=EXAMPLES[way])
+    if way == "config":
+        _check_declared_key(name, path, where)
     if "values" not in value:
         raise SpaceError(f"{name}: has no values", where=where, mend="write for example values: [1, 2, 4]")
     values = _values(value["values"], where, name)
@@ -249,6 +256,18 @@ def _declared(name: str, way: str, value: Mapping[str, Any], where: str) -> Wish
         reason=str(value.get("reason", "")),
     )
     return Wish(knob=knob, values=values, source=where)
+
+
+def _check_declared_key(name: str, path: str, where: str) -> None:
+    """Refuse a key that DeepSpeed does not read, or that a knob of flyball's own moves by rules."""
+    try:
+        check_path(path, where=where)
+    except ConfigError as error:
+        raise SpaceError(f"{name}: {error.what}", where=where, mend=error.mend) from error
+    own = next((knob.name for knob in KNOBS if knob.applied is Applied.CONFIG and knob.path == path), None)
+    if own is not None:
+        mend = f"write {own}: and its values"
+        raise SpaceError(f"{name}: {path} is what the knob {own} moves", where=where, mend=mend)
 
 
 def _line(name: str, mapping: Mapping[str, Any], key: Any) -> str:

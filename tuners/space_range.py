@@ -8,6 +8,8 @@ from flyball.tuners.base import Value
 
 DEFAULT_STEPS = 5
 MOST_STEPS = 64
+LARGEST = 2**63
+"""No count, size or rate of a config reaches it."""
 
 
 class RangeError(ValueError):
@@ -52,8 +54,10 @@ def _number(given: Mapping[str, Any], key: str) -> float:
     value = given.get(key)
     if value is None:
         raise RangeError(f"the range has no {key}", "write low and high")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise RangeError(f"{key} {value!r} is not a number", "write a number")
+    if abs(value) >= LARGEST:
+        raise RangeError(f"{key} {str(value)[:20]}... is too large", "write a bound below 2**63")
     return float(value)
 
 

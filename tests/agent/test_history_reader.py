@@ -10,6 +10,7 @@ import pytest
 from flyball.agent.cli import run
 from flyball.database import open_database
 from flyball.history import History, Owner
+from flyball.settings import history_url
 
 
 @dataclass
@@ -88,9 +89,17 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(captured.out)
 
 
-def test_an_empty_history_is_one_friendly_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["history", "experiments", "--db", url]) == 0
+@pytest.mark.parametrize("there", [True, False])
+def test_an_empty_history_is_one_friendly_line(
+    there: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLYBALL_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("FLYBALL_DB", raising=False)
+    if there:
+        open_database(history_url()).close()
+    assert run(["history", "experiments"]) == 0
     assert capsys.readouterr().out == "no experiments yet; make one with autotune -- COMMAND...\n"
+    assert (tmp_path / "state").exists() is there
 
 
 @pytest.mark.usefixtures("written")
@@ -118,13 +127,20 @@ def test_what_was_written_is_shown(
         ("mysql://u:s3cret@h/d", "databases are not supported"),
         ("history.db", "write sqlite:///"),
         ("sqlite:////proc/nothing/history.db", "/proc/nothing"),
+        ("sqlite:///histroy.db", "histroy.db: there is no such database; check the path after --db"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_line(
-    database: str, message: str, capsys: pytest.CaptureFixture[str]
+    database: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert run(["history", "experiments", "--db", database]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert "s3cret" not in captured.err
+    assert list(tmp_path.iterdir()) == []

@@ -26,11 +26,11 @@ FAULTS = {
         ":2:24: a comma after the last entry",
         "remove the comma",
     ),
-    "no_comma": ('{\n  "train_batch_size": 8\n  "bf16": {}\n}', ":3:3: expected ',' or '}'", ""),
+    "no_comma": ('{\n  "train_batch_size": 8\n  "bf16": {}\n}', ":3:3: expected ',' or '}'", "a comma"),
     "cut_short": ('{"train_batch_size": ', "the file ends too early", "close what was opened"),
-    "open_string": ('{"train_batch_size', ":1:2: unterminated string", ""),
+    "open_string": ('{"train_batch_size', ":1:2: unterminated string", 'close it with "'),
     "single_quotes": ("{\"optimizer\": 'AdamW'}", "single quotes", "double quotes"),
-    "bare_key": ("{train_batch_size: 8}", ":1:2: expected a key in double quotes", ""),
+    "bare_key": ("{train_batch_size: 8}", ":1:2: expected a key in double quotes", '{"key"'),
     "python_true": ('{"bf16": {"enabled": True}}', "True is not JSON", "write true"),
     "not_a_number": ('{"gradient_clipping": NaN}', "NaN is not a number in JSON", "finite"),
     "infinity": ('{"gradient_clipping": -Infinity}', "-Infinity is not a number", "finite"),
@@ -52,7 +52,9 @@ FAULTS = {
         "'overlap_comm'",
     ),
     "far_from_any": ('{"train_batch_size": 8, "qqqqqq": 1}', "qqqqqq", "start its name with '_'"),
-    "too_deep": ('{"a":' * 100, "nested deeper", ""),
+    "too_deep": ('{"a":' * 100, "nested deeper", "flatter"),
+    "too_many_digits": ('{"train_batch_size": ' + "9" * 400 + "}", "99... is too large", "fewer digits"),
+    "too_large": ('{"gradient_clipping": 1e400}', "1e400... is too large", "fewer digits"),
 }
 
 

@@ -112,6 +112,24 @@ FAULTS = {
         "unknown key 'vals'",
         "'values'",
     ),
+    "unknown_config_key": (
+        "knobs:\n  a: {config: zero_optimization.overlap_com, values: [true]}\n",
+        ":2: a: DeepSpeed knows no key zero_optimization.overlap_com",
+        "'zero_optimization.overlap_comm'",
+    ),
+    "unknown_section": (
+        "knobs:\n  a: {config: zero_optimisation.stage, values: [1]}\n",
+        "DeepSpeed knows no key zero_optimisation",
+        "'zero_optimization'",
+    ),
+    "key_of_a_knob": (
+        "knobs:\n  a: {config: train_batch_size, values: [16, 32]}\n",
+        ":2: a: train_batch_size is what the knob global_batch moves",
+        "write global_batch",
+    ),
+    "huge_value": ("knobs:\n  micro_batch: [1" + "0" * 400 + "]\n", "is too large", "2**63"),
+    "huge_bound": ("knobs:\n  micro_batch: {low: 1, high: 1" + "0" * 400 + "}\n", "is too large", "2**63"),
+    "infinite_bound": ("knobs:\n  micro_batch: {low: 1, high: .inf}\n", "is too large", "2**63"),
     "nested_value": ("knobs:\n  micro_batch: [[1]]\n", "is not a value", "a number"),
 }
 

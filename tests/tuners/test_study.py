@@ -12,7 +12,7 @@ import pytest
 from tests.tuners.fake_job import FakeClock, FakeHandle, FakeLauncher, RecordingObserver, Speed
 
 from flyball.database import open_database
-from flyball.errors import BaselineFailed, Interrupted, OptionError, StorageFailed
+from flyball.errors import BaselineFailed, ConfigError, Interrupted, OptionError, StorageFailed
 from flyball.history import History
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase, TrialReport
@@ -300,6 +300,15 @@ def test_the_users_own_run_may_load_as_long_as_the_budget(tmp_path: Path) -> Non
     assert (first.startup_seconds, first.hang_floor_seconds) == (7200.0, 300.0)
     assert second.startup_seconds < first.startup_seconds
     assert second.hang_floor_seconds == 300.0
+
+
+def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    with pytest.raises(ConfigError, match="no key train_micro_batch") as caught:
+        bench.run(replace(bench.options, maps={"train_micro_batch": "--batch"}))
+    assert caught.value.where == "--map"
+    assert "'train_micro_batch_size_per_gpu'" in str(caught.value)
+    assert bench.made == []
 
 
 def test_a_trial_may_be_silent_for_a_share_of_the_budget(tmp_path: Path) -> None:

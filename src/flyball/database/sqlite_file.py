@@ -1,7 +1,9 @@
 """Opening a SQLite file: local, writable, with a write-ahead log."""
 
+import os
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -25,7 +27,7 @@ def sqlite_engine(path: Path, *, busy_timeout_seconds: float, for_reading: bool,
     """
     _require_local(path, mounts)
     _require_place(path, for_reading=for_reading)
-    engine = create_engine(URL.create(SQLITE, database=str(path)))
+    engine = create_engine(_url(path, for_reading=for_reading))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -39,6 +41,20 @@ def sqlite_engine(path: Path, *, busy_timeout_seconds: float, for_reading: bool,
 
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _url(path: Path, *, for_reading: bool) -> URL:
+    """Return the URL of a file; one that nobody here can write is read as it is, without locks or a log.
+
+    SQLite cannot open a file in WAL mode where it may not make the log's index beside it, except as
+    ``immutable``: https://www.sqlite.org/wal.html#read_only_databases.
+    """
+    log = path.with_name(path.name + "-wal")
+    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    if not for_reading or writable or (log.exists() and log.stat().st_size):
+        return URL.create(SQLITE, database=str(path))
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create(SQLITE, database=f"file:{quote(str(path))}", query=query)
 
 
 def prepare_for_writing(engine: Engine, place: str, *, busy_timeout_seconds: float, clock: Clock) -> None:
