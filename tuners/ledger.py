@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,19 @@ from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
 from flyball.errors import Interrupted, OptionError
 from flyball.history import History, Owner, command_digest
-from flyball.history.records import FINISHED, INTERRUPTED, RUNNING, ExperimentRecord, TrialRecord
+from flyball.history.records import FINISHED, INTERRUPTED, RUNNING, TrialRecord
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Phase, TrialReport
 from flyball.tuners.conclusion import Concluded
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
-from flyball.tuners.options import LATEST, StudyOptions
+from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import measurement_from_json, measurement_json, write_whole
+from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable, options_json
 from flyball.tuners.sampler import Search
 from flyball.tuners.surrogate import Observation
 from flyball.tuners.trial_runner import TRIALS, Run
 
-ORIGINAL_CONFIG = "ds_config_original.json"
-ORIGINAL_SPACE = "space.yaml"
 RESULTS = "flyball_results"
 BUSY_SECONDS = 60
 
@@ -313,7 +312,7 @@ def _keep_originals(output: Path, options: StudyOptions, job: Job) -> None:
 
 
 def _resumed(history: History, owner: Owner, options: StudyOptions, machine: Fingerprint) -> Ledger:
-    experiment = _find(history, options)
+    experiment = find_resumable(history, options)
     history.claim(experiment.id, owner)
     return Ledger(
         history=history,
@@ -326,92 +325,6 @@ def _resumed(history: History, owner: Owner, options: StudyOptions, machine: Fin
         machine=machine,
         base_config=experiment.base_config,
     )
-
-
-def experiments_to_resume(options: StudyOptions) -> StudyOptions:
-    """Return the options of the experiment that ``--resume`` means, with what was given anew on top.
-
-    Raises:
-        OptionError: there is no such experiment, or it is finished.
-        DatabaseError: the database cannot be used.
-    """
-    with open_database(options.database_url) as database:
-        experiment = _find(History(database), options)
-    if experiment.status == FINISHED:
-        raise OptionError(
-            f"experiment {experiment.name!r} is finished",
-            where="--resume",
-            mend="start a new one without --resume",
-        )
-    return _restored(options, experiment)
-
-
-def _find(history: History, options: StudyOptions) -> ExperimentRecord:
-    if options.resume != LATEST:
-        return history.find_experiment(options.resume or "")
-    found = history.latest_resumable()
-    if found is None:
-        raise OptionError(
-            "there is no experiment to resume", where="--resume", mend="see: flyball history experiments"
-        )
-    return found
-
-
-def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptions:
-    stored, output = experiment.options, Path(experiment.output_directory)
-    if options.command and tuple(options.command) != tuple(experiment.command):
-        raise OptionError(
-            f"experiment {experiment.name!r} tunes another command",
-            where="--resume",
-            mend="leave the command out, or start anew without --resume",
-        )
-    space = output / ORIGINAL_SPACE
-    given_space = stored.get("space")
-    return replace(
-        options,
-        command=experiment.command,
-        cwd=Path(stored["cwd"]),
-        config=_original_config(stored, output),
-        space=space if space.is_file() else (Path(given_space) if given_space else None),
-        trials=options.trials if options.trials is not None else stored.get("trials"),
-        budget_seconds=_first(options.budget_seconds, stored.get("budget_seconds")),
-        seed=experiment.seed,
-        output=output,
-        resume=experiment.name,
-        maps=stored.get("maps") or {},
-        name=None,
-        warm=options.warm and bool(stored.get("warm", True)),
-        allowed_writes=(*options.allowed_writes, *(Path(each) for each in stored.get("allowed_writes", ()))),
-        memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
-        allow_global_batch=bool(stored.get("allow_global_batch")),
-        samples_from=stored.get("samples_from", options.samples_from),
-    )
-
-
-def _original_config(stored: Mapping[str, Any], output: Path) -> Path | None:
-    kept = output / ORIGINAL_CONFIG
-    return kept if kept.is_file() else (Path(stored["config"]) if stored.get("config") else None)
-
-
-def _first(given: float | None, stored: Any) -> float | None:
-    return given if given is not None else stored
-
-
-def options_json(options: StudyOptions) -> dict[str, Any]:
-    """Return the options as the history keeps them; the database's URL is not among them."""
-    return {
-        "cwd": str(options.cwd),
-        "config": str(options.config) if options.config else None,
-        "space": str(options.space) if options.space else None,
-        "trials": options.trials,
-        "budget_seconds": options.budget_seconds,
-        "maps": dict(options.maps),
-        "warm": options.warm,
-        "allowed_writes": [str(path) for path in options.allowed_writes],
-        "memory_limit_ratio": options.memory_limit_ratio,
-        "allow_global_batch": options.allow_global_batch,
-        "samples_from": options.samples_from,
-    }
 
 
 def job_digest(options: StudyOptions, config: Mapping[str, Any]) -> str:

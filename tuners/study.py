@@ -10,8 +10,9 @@ from flyball.tuners.base import StudyObserver
 from flyball.tuners.dry_run import describe
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
-from flyball.tuners.ledger import experiments_to_resume, open_history
+from flyball.tuners.ledger import open_history
 from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
 from flyball.tuners.study_phases import Launchers, Study, space_of, with_limits
 from flyball.tuners.verification_plan import Rules

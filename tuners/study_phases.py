@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
 from flyball.errors import BaselineFailed
-from flyball.runner.base import Launcher, Limits
+from flyball.runner.base import Launcher
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.conclusion import Conclusion, conclude
@@ -17,6 +17,7 @@ from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.loss_guard import samples_to_judge
 from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
 from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rate_of
 from flyball.tuners.space import Space, load_space
@@ -32,20 +33,6 @@ from flyball.tuners.witness import idle_knobs
 
 DEFAULT_BUDGET_SECONDS = 1800.0
 """Where neither --budget nor --trials is given."""
-STEPS_IN_A_RUN = 25
-"""A run is measured for at most this many steps where steps are long."""
-LONGEST_RUN_SECONDS = 30.0
-SHORTEST_RUN_SECONDS = 2.5
-STEPS_IN_BASELINE = 12
-RUNS_IN_A_BUDGET = 100
-"""A budget is cut into about so many runs: fewer long ones verify less than more short ones."""
-STARTUP_FACTOR = 5.0
-PATIENT_SECONDS = 300.0
-"""Silence after which even the user's own run hangs."""
-PATIENT_SHARE = 1 / 20
-"""Of the budget: what a trial that hangs may cost before it is taken for one."""
-LEAST_STARTUP_SECONDS = 120.0
-PARTS_BETWEEN_LIMITS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +75,7 @@ class Study:
     clock: Clock
     runner: TrialRunner = field(init=False)
     spending: Spending = field(init=False)
+    length: RunLength = field(init=False)
     space: Space = field(init=False)
     final: FinalRuns | None = field(init=False, default=None)
     _exhausted: bool = field(init=False, default=False)
@@ -95,6 +83,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
+        self.length = RunLength(budget_seconds=self.options.budget_seconds)
         self.runner = TrialRunner(
             command=self.job.command,
             launcher=self.launchers.usual,
@@ -105,7 +94,7 @@ class Study:
             device_memory_bytes=self.job.context.device_memory_bytes,
             allowed_writes=self.options.allowed_writes,
             samples_from=self.options.samples_from,
-            limits=first_limits(self.options.budget_seconds),
+            limits=self.length.own_limits(),
             renew=self.ledger.renew,
             substitute=self.job.command.config_place == "probe" and self.job.document is not None,
         )
@@ -159,7 +148,7 @@ class Study:
                 number=self.ledger.next_number(),
                 phase=Phase.BASELINE,
                 configuration=configuration,
-                precision=Precision(max_seconds=self._longest(), min_steps=STEPS_IN_BASELINE),
+                precision=self.length.own_precision(),
             )
         )
         if report.measurement is None:
@@ -179,36 +168,9 @@ class Study:
         self.spending.json_alone = any(
             entry.knob.applied is not Applied.CONFIG for entry in self.space.entries
         )
-        self.runner.limits = self._limits(report)
+        self.runner.limits = self.length.limits(report)
         own = self.space.render(self.space.baseline_assignment())
         return replace(report, configuration=own)
-
-    def _limits(self, baseline: TrialReport) -> Limits:
-        startup = max(LEAST_STARTUP_SECONDS, STARTUP_FACTOR * (baseline.startup_seconds or 0.0))
-        measured = self._precision(baseline).max_seconds
-        return Limits(
-            startup_seconds=startup,
-            total_seconds=startup + PARTS_BETWEEN_LIMITS * measured + self._patience(),
-            hang_floor_seconds=self._patience(),
-        )
-
-    def _patience(self) -> float:
-        """Seconds of silence after which a trial hangs: it may evaluate unseen, by its bare module."""
-        usual, budget = Limits().hang_floor_seconds, self.spending.budget_seconds
-        if budget is None:
-            return PATIENT_SECONDS
-        return min(PATIENT_SECONDS, max(usual, budget * PATIENT_SHARE))
-
-    def _precision(self, baseline: TrialReport, *, min_samples: float = 0.0) -> Precision:
-        step = baseline.measurement.step_seconds_median if baseline.measurement else 0.0
-        return Precision(max_seconds=max(self._longest(), STEPS_IN_A_RUN * step), min_samples=min_samples)
-
-    def _longest(self) -> float:
-        """Seconds that a run is measured for at most, where steps are short."""
-        budget = self.spending.budget_seconds
-        if budget is None:
-            return LONGEST_RUN_SECONDS
-        return min(LONGEST_RUN_SECONDS, max(SHORTEST_RUN_SECONDS, budget / RUNS_IN_A_BUDGET))
 
     def forecast(self, baseline: TrialReport) -> None:
         """Say what the study will cost, before it is spent."""
@@ -278,7 +240,7 @@ class Study:
             phase=phase,
             configuration=configuration,
             changes=changes,
-            precision=self._precision(first),
+            precision=self.length.precision(first),
             incumbent_low=incumbent_low,
         )
         return self._run(wanted, optuna_number=optuna_number)
@@ -302,7 +264,7 @@ class Study:
             (int(each.assignment.get("global_batch", 0)) for each in candidates.values()), default=0
         )
         enough = samples_to_judge(max(batch.global_batch, largest)) if numerics and batch else 0.0
-        precision = self._precision(baseline, min_samples=enough)
+        precision = self.length.precision(baseline, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:
             return self._final_run(phase, configuration, label, cold=cold, precision=precision)
@@ -341,7 +303,7 @@ class Study:
         if declared is not None and set(declared.candidates.values()) <= known.keys():
             self.spending.rules = declared.rules
             return {key: known[digest] for key, digest in declared.candidates.items()}
-        candidates = self._candidates(baseline, reports, self._precision(baseline))
+        candidates = self._candidates(baseline, reports, self.length.precision(baseline))
         self.spending.rules = self.spending.declare(len(candidates))
         if candidates and not self.interruption.finish_requested:
             digests = {key: each.digest for key, each in candidates.items()}
@@ -412,21 +374,6 @@ class Study:
 
     def _fastest(self, rates: Mapping[str, Interval], own: Measurement | None) -> tuple[str, ...]:
         return finalists(rates, own.samples_per_second, most=FINALISTS) if own else ()
-
-
-def first_limits(budget_seconds: float | None) -> Limits:
-    """Return the limits of the user's own run, of which nothing is known yet: it may load for long.
-
-    It is patient with silence too: a script may evaluate or save in a way that the probe does not see.
-    """
-    usual = Limits()
-    startup = max(usual.startup_seconds, budget_seconds or 0.0)
-    return replace(
-        usual,
-        startup_seconds=startup,
-        total_seconds=max(usual.total_seconds, 2 * startup),
-        hang_floor_seconds=PATIENT_SECONDS,
-    )
 
 
 def acted(report: TrialReport) -> bool:
