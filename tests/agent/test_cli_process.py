@@ -10,6 +10,8 @@ import pytest
 
 HEAVY = ("torch", "deepspeed", "transformers", "optuna", "sqlalchemy", "scipy", "numpy", "pydantic")
 
+FINDS_TESTS = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
 # Runs autotune on a fake study that says "ready" and then waits for the signals of its parent.
 STUDY = """
 import os, sys, threading
@@ -69,7 +71,7 @@ def test_a_reader_that_has_gone_gets_no_traceback() -> None:
     assert done.stderr == ""
 
 
-def test_a_terminal_without_unicode_still_gets_its_lines() -> None:
+def test_a_terminal_without_unicode_still_gets_its_lines(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from flyball.agent.cli import run\n"
@@ -78,22 +80,23 @@ def test_a_terminal_without_unicode_still_gets_its_lines() -> None:
         "study = FakeStudy(script=lambda observer, interruption: observer.note('模型'), summary='1.3x …')\n"
         "sys.exit(run(['--', 'x'], program='autotune', wiring=Wiring(run_study=study)))\n"
     )
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
-    )
+    environment = FINDS_TESTS | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True)
     assert r"note     \u6a21\u578b" in done.stdout
     assert done.stdout.endswith("1.3x \\u2026\n")
 
 
 @pytest.fixture
-def study() -> subprocess.Popen[str]:
+def study(tmp_path: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", STUDY],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=FINDS_TESTS,
+        cwd=tmp_path,
     )
     assert process.stdout is not None
     assert process.stdout.readline().endswith("ready\n")
