@@ -105,7 +105,7 @@ def recommend(study: Conclusion) -> Recommendation:
         confirmation=verdict.confirmation,
         trials=Counter(report.outcome.kind.value for report in study.reports),
         seconds=seconds_by_phase(study),
-        notes=(*([scaling] if scaling else []), *notes(study.reports)),
+        notes=(*([scaling] if scaling else []), *verdict.remarks, *notes(study.reports)),
     )
 
 

@@ -35,6 +35,9 @@ class Verdict:
     loss: LossVerdict | None = None
     confirmation: Confirmation | None = None
     notes: tuple[str, ...] = ()
+    """Why the decision is what it is, beyond the verification's own reasons."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know beside the decision."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,6 +58,11 @@ class FinalRuns:
     memory_limit_ratio: float
     recorded: Callable[[str, Configuration], bool] = lambda label, configuration: False
     """Whether an earlier part of the study made a run: it is answered from the record and costs nothing."""
+    give_up: Callable[[int], bool] = lambda rounds: False
+    """Asked before every round, with the number of those made: whether to leave off here."""
+    gave_up: bool = False
+    series: int = 0
+    """Counts the fields of candidates of one study: each has runs of its own, the user's own included."""
     mapped_options: frozenset[str] = frozenset()
     """Options of the command that carry a value of the JSON and must move with it."""
     losses: dict[str, LossVerdict] = field(default_factory=dict)
@@ -67,7 +75,9 @@ class FinalRuns:
             tuple(self.candidates),
             self._run_once,
             rules=self.spending.rules,
-            may_continue=self._in_budget(lambda number: (round_label(BASELINE, number), self.baseline)),
+            may_continue=self._in_budget(
+                lambda number: (round_label(BASELINE, number, self.series), self.baseline), self.give_up
+            ),
             stopped=self._stopped,
             veto=self._veto,
         )
@@ -97,20 +107,28 @@ class FinalRuns:
         return json_alone(self.candidates[winner], self.baseline, self.mapped_options)
 
     def _run_once(self, key: str, round_number: int) -> Measurement | None:
-        label = round_label(key, round_number)
+        label = round_label(key, round_number, self.series)
         report = self.make_run(Phase.VERIFICATION, self.configuration(key), label, False)
         if report.measurement is not None:
             self.measured.setdefault(key, []).append(report.measurement)
         return report.measurement
 
-    def _in_budget(self, first_run: Callable[[int], tuple[str, Configuration]]) -> Callable[[int], bool]:
+    def _in_budget(
+        self,
+        first_run: Callable[[int], tuple[str, Configuration]],
+        give_up: Callable[[int], bool] = lambda rounds: False,
+    ) -> Callable[[int], bool]:
         """Return what is asked before each round: rounds that were recorded are free."""
         rounds = itertools.count()
 
         def may_continue(runs: int) -> bool:
-            if self.recorded(*first_run(next(rounds))):
-                return True
-            return not self._stopped() and self.spending.may_continue(runs)
+            number = next(rounds)
+            if self._stopped():
+                return False
+            self.gave_up = give_up(number)
+            if self.gave_up:
+                return False
+            return self.recorded(*first_run(number)) or self.spending.may_continue(runs)
 
         return may_continue
 
@@ -190,9 +208,9 @@ class FinalRuns:
         return both[0], both[1]
 
 
-def round_label(key: str, number: int) -> str:
+def round_label(key: str, number: int, series: int = 0) -> str:
     """Name a run of verification in the record."""
-    return f"{key}, round {number + 1}"
+    return f"{key}, round {number + 1}" + (f", series {series + 1}" if series else "")
 
 
 def json_label(key: str, number: int) -> str:

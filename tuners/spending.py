@@ -63,6 +63,8 @@ class Spending:
     _warm: list[float] = field(default_factory=list)
     _cold: list[float] = field(default_factory=list)
     _searched: list[float] = field(default_factory=list)
+    _runs_of: dict[str, list[float]] = field(default_factory=dict)
+    """Digest to the lengths of its warm runs."""
 
     def resume(self, spent: float, reports: Sequence[TrialReport]) -> None:
         """Take in what earlier parts of the study took; their play-off counts again once it is replayed."""
@@ -103,6 +105,7 @@ class Spending:
                 self._searched.append(seconds)
             if report.launcher != "cold":
                 self._startups.append(startup)
+                self._runs_of.setdefault(report.configuration.digest, []).append(seconds)
                 if report.configuration.digest == self._own:
                     self._own_warm.append(seconds)
 
@@ -126,6 +129,29 @@ class Spending:
     def search_seconds(self) -> float:
         """Expected length of the next search run, which may compile where recent ones did not: the mean."""
         return statistics.fmean(self._searched) if self._searched else self.run_seconds()
+
+    def seconds_of(self, digest: str) -> float:
+        """Expected length of a run of one configuration: its shortest so far, which compiled least."""
+        return min(self._runs_of.get(digest, [self.run_seconds()]))
+
+    def knows(self, digests: Sequence[str]) -> bool:
+        """Whether the length of their runs is known: the first run of each may have compiled for the next."""
+        return all(len(self._runs_of.get(digest, ())) > 1 for digest in digests)
+
+    def holds_verification(self, digests: Sequence[str], *, rounds_made: int) -> bool:
+        """Whether what is left holds the rounds up to the first look, by the lengths of these candidates.
+
+        Args:
+            digests: of the candidates' configurations.
+            rounds_made: rounds that they have behind them.
+        """
+        left = self.left()
+        if left is None or self.budget_seconds is None:
+            return True
+        rounds = max(0, self.rules.first_look(max(1, len(digests))) - rounds_made)
+        a_round = self.own_seconds() + sum(map(self.seconds_of, digests))
+        needed = rounds * a_round + CONFIRMATION_RUNS * self.cold_seconds()
+        return left + OVERDRAFT * self.budget_seconds > needed
 
     def rounds_seconds(self, rounds: int, candidates: int) -> float:
         """Expected length of that many rounds of verification, A/A rounds included."""
@@ -203,13 +229,18 @@ class Spending:
         share = ENDING_SHARE * (self.budget_seconds or 0.0)
         return next((seconds for seconds in endings if seconds <= share), endings[-1])
 
-    def may_play_off(self, runs: int) -> bool:
-        """Whether so many more play-off runs are in proportion, and the budget holds them and the ending."""
+    def may_play_off(self, digests: Sequence[str]) -> bool:
+        """Whether a run of each is in proportion, and the budget holds them and the ending.
+
+        Args:
+            digests: of the configurations that would meet once more.
+        """
+        seconds = sum(map(self.seconds_of, digests))
         left, searched = self.left(), self._phases.get(Phase.SEARCH, 0.0)
         made = self._phases.get(Phase.PLAY_OFF, 0.0)
-        if made + runs * self.run_seconds() > PLAY_OFF_SHARE * searched:
+        if made + seconds > PLAY_OFF_SHARE * searched:
             return False
-        return left is None or left > runs * self.run_seconds() + self.verification_seconds(1)
+        return left is None or left > seconds + self.verification_seconds(1)
 
     def may_confirm_again(self) -> bool:
         """Whether the budget holds another cold pair."""

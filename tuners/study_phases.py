@@ -17,6 +17,7 @@ from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.loss_guard import samples_to_judge
 from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
 from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rate_of
@@ -80,6 +81,7 @@ class Study:
     final: FinalRuns | None = field(init=False, default=None)
     _exhausted: bool = field(init=False, default=False)
     _searched: bool = field(init=False, default=False)
+    _series: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
@@ -258,6 +260,35 @@ class Study:
     def verify(self, baseline: TrialReport, reports: list[TrialReport]) -> Verdict:
         """Hold the search's best against the baseline on fresh runs."""
         candidates = self._declared(baseline, reports)
+        given_up: dict[str, Configuration] = {}
+        remarks: list[str] = []
+        while True:
+            verdict, gave_up = self._decide(baseline, reports, candidates, given_up)
+            reserves = self._reserve(baseline, reports, candidates, given_up) if gave_up else {}
+            if not reserves:
+                break
+            key, own = next(iter(candidates.items()))
+            remarks.append(remark(key, self.spending.seconds_of(own.digest), self.spending.left() or 0.0))
+            self.observer.note(remarks[-1])
+            given_up |= candidates
+            candidates = reserves
+            self._series += 1
+            self._declare(candidates)
+        self.ledger.stop_if_asked(self.interruption)
+        verdict = replace(verdict, remarks=tuple(remarks))
+        if not self._searched and not self._exhausted:
+            reason = "no search run was made: the budget holds none beside verification"
+            return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
+        return verdict
+
+    def _decide(
+        self,
+        baseline: TrialReport,
+        reports: list[TrialReport],
+        candidates: dict[str, Configuration],
+        given_up: Mapping[str, Configuration],
+    ) -> tuple[Verdict, bool]:
+        """Make the final runs; whether they were left off because the candidates' are too long."""
         numerics = any(changes_numerics(self.space, each) for each in candidates.values())
         batch = resolve_batch(self.job.config, self.job.context)
         largest = max(
@@ -277,6 +308,11 @@ class Study:
             spending=self.spending,
             interruption=self.interruption,
             memory_limit_ratio=self.options.memory_limit_ratio,
+            series=self._series,
+            give_up=lambda rounds: (
+                not self._holds(candidates, rounds)
+                and bool(self._reserve(baseline, reports, candidates, given_up))
+            ),
             recorded=lambda label, own: self.ledger.recorded(label, own.digest) is not None,
             mapped_options=frozenset(self.job.command.maps.values()),
         )
@@ -284,12 +320,24 @@ class Study:
             seconds = self.spending.verification_seconds(len(candidates))
             names = ", ".join(candidates)
             self.observer.note(f"verification: {names} against your own, about {duration(seconds)}")
-        verdict = self.final.decide()
-        self.ledger.stop_if_asked(self.interruption)
-        if not self._searched and not self._exhausted:
-            reason = "no search run was made: the budget holds none beside verification"
-            return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
-        return verdict
+        return self.final.decide(), self.final.gave_up
+
+    def _holds(self, candidates: Mapping[str, Configuration], rounds: int) -> bool:
+        """Whether the budget holds their verification, as far as the length of their runs is known."""
+        digests = [each.digest for each in candidates.values()]
+        if not rounds and not self.spending.knows(digests):
+            return True
+        return self.spending.holds_verification(digests, rounds_made=rounds)
+
+    def _reserve(
+        self,
+        baseline: TrialReport,
+        reports: list[TrialReport],
+        candidates: Mapping[str, Configuration],
+        given_up: Mapping[str, Configuration],
+    ) -> dict[str, Configuration]:
+        eligible = list(filter(acted, reports))
+        return reserve(eligible, baseline, candidates, given_up, space=self.space, spending=self.spending)
 
     def _binding(self) -> Declared | None:
         """The plan of an earlier part of the study, once a run was made by it."""
@@ -301,14 +349,18 @@ class Study:
         declared = self._binding()
         known = {report.configuration.digest: report.configuration for report in reports}
         if declared is not None and set(declared.candidates.values()) <= known.keys():
-            self.spending.rules = declared.rules
+            self.spending.rules, self._series = declared.rules, declared.series
             return {key: known[digest] for key, digest in declared.candidates.items()}
         candidates = self._candidates(baseline, reports, self.length.precision(baseline))
+        self._declare(candidates)
+        return candidates
+
+    def _declare(self, candidates: Mapping[str, Configuration]) -> None:
         self.spending.rules = self.spending.declare(len(candidates))
         if candidates and not self.interruption.finish_requested:
             digests = {key: each.digest for key, each in candidates.items()}
-            Declared(candidates=digests, rules=self.spending.rules).write(self.ledger.output)
-        return candidates
+            plan = Declared(candidates=digests, rules=self.spending.rules, series=self._series)
+            plan.write(self.ledger.output)
 
     def _final_run(
         self, phase: Phase, configuration: Configuration, label: str, *, cold: bool, precision: Precision
@@ -359,8 +411,9 @@ class Study:
             run_once,
             most=1,
             seed=self.ledger.seed,
-            may_continue=lambda runs: (
-                not self.interruption.finish_requested and self.spending.may_play_off(runs)
+            may_continue=lambda keys: (
+                not self.interruption.finish_requested
+                and self.spending.may_play_off([by_key[key].configuration.digest for key in keys])
             ),
         )
         return {key: by_key[key].configuration for key in self._entered(ranked, by_key)}

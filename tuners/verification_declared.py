@@ -21,6 +21,8 @@ class Declared:
     candidates: Mapping[str, str]
     """Key to the digest of its configuration, the most promising first."""
     rules: Rules
+    series: int = 0
+    """How many fields of candidates were given up before this one, because their runs were too long."""
 
     def write(self, folder: Path) -> None:
         """Write the plan into the study's folder.
@@ -28,7 +30,12 @@ class Declared:
         Raises:
             StorageFailed: the disk is full or the folder cannot be written.
         """
-        plan = {"candidates": dict(self.candidates), "rules": asdict(self.rules), "looks": self.looks()}
+        plan = {
+            "candidates": dict(self.candidates),
+            "series": self.series,
+            "rules": asdict(self.rules),
+            "looks": self.looks(),
+        }
         write_whole(folder / FILE, (json.dumps(plan, indent=2) + "\n").encode())
 
     def looks(self) -> list[dict[str, float]]:
@@ -41,6 +48,8 @@ def read_declared(folder: Path) -> Declared | None:
     """Return the plan that an earlier part of the study declared, or None."""
     try:
         plan = json.loads((folder / FILE).read_text())
-        return Declared(candidates=plan["candidates"], rules=Rules(**plan["rules"]))
+        return Declared(
+            candidates=plan["candidates"], rules=Rules(**plan["rules"]), series=plan.get("series", 0)
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None

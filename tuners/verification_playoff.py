@@ -79,19 +79,20 @@ def play_off(
     most: int,
     rounds: int = MOST_ROUNDS,
     seed: int = 0,
-    may_continue: Callable[[int], bool] = lambda runs: True,
+    may_continue: Callable[[Sequence[str]], bool] = lambda keys: True,
 ) -> tuple[str, ...]:
     """Return whoever is not clearly behind the best over search and fresh runs, the fastest first.
 
     Nothing is run where the search leaves no more contenders than ``most``, and no further round once there
     are so few. A contender whose fresh run fails is out. Where the budget does not hold a round of all of
-    them, the fastest that it holds meet. Rounds are numbered -1, -2, ...: verification counts its own from 0.
+    them (``may_continue``, given their keys), the fastest that it holds meet. Rounds count -1, -2, ...:
+    those of verification count from 0.
     """
     logs = {key: [math.log(rate.point)] for key, rate in rates.items()}
     own = math.log(baseline.point)
     for number in range(-1, -rounds - 1, -1):
         standing = contenders(logs, own)
-        while len(standing) > most and not may_continue(len(standing)):
+        while len(standing) > most and not may_continue(standing):
             standing = standing[:-1]
         if len(standing) <= most:
             break

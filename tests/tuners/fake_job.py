@@ -47,20 +47,21 @@ class FakeHandle:
     def wait(self, stop: StopRule) -> TrialResult:
         speed = self.launcher.speed(self.request.ds_config, self.request.environment)
         if isinstance(speed, OutcomeKind):
-            return self._result(Outcome(kind=speed, reason=f"it ended as {speed}"), {}, 2.0)
+            return self._result(Outcome(kind=speed, reason=f"it ended as {speed}"), {}, 1.0)
         journals = self._journals()
         seconds = self._steps(journals, speed * self.launcher.luck(), stop)
         kind = OutcomeKind.INTERRUPTED if self.killed else OutcomeKind.COMPLETED
-        return self._result(Outcome(kind=kind, reason=self.killed or "measured"), journals, 1.0 + seconds)
+        return self._result(Outcome(kind=kind, reason=self.killed or "measured"), journals, seconds)
 
     def _result(self, outcome: Outcome, journals: Mapping[int, RankJournal], seconds: float) -> TrialResult:
-        self.launcher.clock.sleep(seconds)
+        startup = self.launcher.startup(self.request.ds_config)
+        self.launcher.clock.sleep(startup + seconds)
         return TrialResult(
             outcome=outcome,
             journals=journals,
             launcher=self.launcher.name,
-            startup_seconds=1.0,
-            total_seconds=seconds,
+            startup_seconds=startup,
+            total_seconds=startup + seconds,
         )
 
     def _journals(self) -> dict[int, RankJournal]:
@@ -140,6 +141,8 @@ class FakeLauncher:
     run_noise: float = 0.01
     requests: list[TrialRequest] = field(default_factory=list)
     on_step: Callable[[FakeHandle, int], None] | None = None
+    startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
+    """Seconds before the first step."""
     closed: bool = False
 
     def __post_init__(self) -> None:

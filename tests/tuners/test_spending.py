@@ -59,7 +59,7 @@ def test_search_and_play_off_leave_what_verification_needs() -> None:
     while made.may_search():
         clock.sleep(3.0)
         made.note(ran(3.0, startup_seconds=2.0))
-    while made.may_play_off(2):
+    while made.may_play_off(["one", "other"]):
         clock.sleep(6.0)
     left = made.left()
     assert left is not None
@@ -91,10 +91,10 @@ def test_search_ends_early_where_runs_are_long() -> None:
 
 def test_a_play_off_takes_no_longer_than_the_search_did() -> None:
     made, _ = spending(None, *[ran(3.0)] * 4)
-    assert made.may_play_off(4)
+    assert made.may_play_off(list("abcd"))
     made.note(replace(ran(3.0), phase=Phase.PLAY_OFF))
-    assert made.may_play_off(3)
-    assert not made.may_play_off(4)
+    assert made.may_play_off(list("abc"))
+    assert not made.may_play_off(list("abcd"))
 
 
 @pytest.mark.parametrize(("late", "goes_on"), [(5.0, True), (30.0, False)])

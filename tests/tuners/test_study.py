@@ -14,6 +14,7 @@ from tests.tuners.fake_job import FakeClock, FakeHandle, FakeLauncher, Recording
 from flyball.database import open_database
 from flyball.errors import BaselineFailed, ConfigError, Interrupted, OptionError, StorageFailed
 from flyball.history import History
+from flyball.history.records import TrialRecord
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase, TrialReport
 from flyball.tuners.interruption import Interruption
@@ -61,6 +62,7 @@ class Bench:
     interruption: Interruption = field(default_factory=Interruption)
     made: list[FakeLauncher] = field(default_factory=list)
     on_step: Any = None
+    startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
 
     def __post_init__(self) -> None:
         (self.folder / "train.py").write_text("import deepspeed\n")
@@ -80,7 +82,9 @@ class Bench:
         )
 
     def launchers(self, options: StudyOptions, job: Job) -> Launchers:
-        warm = FakeLauncher(self.speed, self.clock, seed=len(self.made), on_step=self.on_step)
+        warm = FakeLauncher(
+            self.speed, self.clock, seed=len(self.made), on_step=self.on_step, startup=self.startup
+        )
         cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99)
         self.made += [warm, cold]
         return Launchers(usual=warm, cold=cold)
@@ -100,6 +104,10 @@ class Bench:
 
     def history(self) -> History:
         return History(open_database(self.options.database_url))
+
+    def trials(self) -> list[TrialRecord]:
+        history = self.history()
+        return [trial for summary in history.experiments() for trial in history.trials(summary.experiment.id)]
 
 
 @pytest.fixture(autouse=True)
@@ -300,6 +308,24 @@ def test_the_users_own_run_may_load_as_long_as_the_budget(tmp_path: Path) -> Non
     assert (first.startup_seconds, first.hang_floor_seconds) == (7200.0, 300.0)
     assert second.startup_seconds < first.startup_seconds
     assert second.hang_floor_seconds == 300.0
+
+
+def test_what_compiles_anew_in_every_run_gives_way_to_what_the_budget_can_verify(tmp_path: Path) -> None:
+    def stage_zero_compiles(config: Mapping[str, Any]) -> float:
+        return 90.0 if config["zero_optimization"]["stage"] == 0 else 1.0
+
+    bench = Bench(tmp_path, larger_is_faster, startup=stage_zero_compiles)
+    result = bench.run(replace(bench.options, budget_seconds=600.0, trials=11))
+    found = bench.recommendation()
+    assert result.verdict == "recommended"
+    best = found["recommended"]["ds_config"]
+    assert (best["train_micro_batch_size_per_gpu"], best["zero_optimization"]["stage"] > 0) == (8, True)
+    assert any("each of its runs takes 1 min 3" in note for note in found["notes"])
+    plan = json.loads((tmp_path / "out" / FILE).read_text())
+    assert plan["series"] == 1
+    pairs = [trial.label for trial in bench.trials() if trial.label.endswith("series 2")]
+    # The pairs are fresh on both sides: the runs beside the first candidate are not used again.
+    assert sum(label.startswith("baseline") for label in pairs) >= 6
 
 
 def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
