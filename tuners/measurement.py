@@ -25,7 +25,7 @@ from flyball.tuners.measurement_series import (
     replicas_of,
     samples_a_forward,
 )
-from flyball.tuners.measurement_warmup import compile_passes, warmup
+from flyball.tuners.measurement_warmup import ALWAYS_DROPPED_STEPS, compile_passes, warmup
 
 
 class Fault(StrEnum):
@@ -64,6 +64,8 @@ class Reading:
 
     series: dict[int, RankSeries] = field(default_factory=dict)
     headers: dict[int, Record] = field(default_factory=dict)
+    ended: bool = False
+    """No more will come: a warm-up that seems longer than it did when the run was stopped leaves enough."""
     _settled: bool = False
 
     def read(self, journals: Mapping[int, RankJournal]) -> int:
@@ -135,7 +137,9 @@ class Reading:
     def warmup(self, line: TimeLine) -> int:
         """Return how many leading steps of a line belong to warm-up."""
         passes = compile_passes(self.series[min(self.series)].witnesses)
-        return warmup(line.seconds, line.clock, line.skipped, passes)
+        start = warmup(line.seconds, line.clock, line.skipped, passes)
+        most = max(ALWAYS_DROPPED_STEPS, len(line.seconds) - FEWEST_STEPS)
+        return min(start, most) if self.ended else start
 
     def steady_rate(self, line: TimeLine) -> Rate | None:
         """Return the samples a second after warm-up, or None while there are too few steps."""
@@ -156,7 +160,7 @@ def measure(
         startup_seconds: spawn to the end of the first step, from the launcher.
         device_memory_bytes: memory of one device (of the host on CPU), which peaks are held against.
     """
-    reading = Reading()
+    reading = Reading(ended=True)
     reading.read(journals)
     fault = reading.missing() or reading.wrong_batch()
     line = None if fault else reading.line()

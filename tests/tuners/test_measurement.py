@@ -94,6 +94,12 @@ def test_the_same_witness_again_is_no_compile_pass():
     assert run.warmup_steps <= 3
 
 
+def test_a_run_that_was_stopped_with_just_enough_steps_is_measured():
+    """As seen where the race was lost after eight steps, and all eight together trend a little longer."""
+    run = measured(job(steps([0.111, 0.090, 0.130, 0.078, 0.086, 0.073, 0.057, 0.059])))
+    assert (run.warmup_steps, run.steps) == (2, 6)
+
+
 def test_a_single_slow_step_in_the_middle_is_not_taken_for_warmup():
     run = measured(job(steps([0.1] * 8 + [0.5] + [0.1] * 15)))
     assert run.warmup_steps == 2
