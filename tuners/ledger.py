@@ -160,6 +160,7 @@ class Ledger:
             measurement=measured,
             launcher=report.launcher,
             startup_seconds=report.startup_seconds,
+            waited_seconds=report.waited_seconds,
             total_seconds=report.total_seconds,
             notes=report.notes,
         )
@@ -221,6 +222,7 @@ def report_of(trial: TrialRecord) -> TrialReport:
         launcher=trial.launcher or "",
         startup_seconds=trial.startup_seconds,
         total_seconds=trial.total_seconds or 0.0,
+        waited_seconds=trial.waited_seconds or 0.0,
         notes=trial.notes,
     )
 

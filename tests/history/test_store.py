@@ -88,11 +88,21 @@ def test_a_finished_trial_is_read_as_it_was_written(history: History, clock: Fak
         history, experiment, 3, optuna_number=7, label="round 2", placement={"hosts": ["here"], "ranks": 2}
     )
     clock.now += 12
-    assert complete(history, trial, 50.0, launcher="warm", startup_seconds=1.5, notes=("a", "b"), rank=1)
+    assert complete(
+        history,
+        trial,
+        50.0,
+        launcher="warm",
+        startup_seconds=1.5,
+        notes=("a", "b"),
+        rank=1,
+        waited_seconds=4.0,
+    )
     (record,) = history.trials(experiment)
     assert (record.number, record.phase, record.optuna_number, record.label) == (3, "search", 7, "round 2")
     assert (record.status, record.outcome, record.reason) == ("finished", "completed", "measured")
     assert (record.launcher, record.startup_seconds, record.total_seconds) == ("warm", 1.5, 10.0)
+    assert record.waited_seconds == 4.0
     assert record.finished_time == clock.now == record.started_time + 12
     assert (record.notes, record.rank, record.owner) == (("a", "b"), 1, living())
     assert record.placement == {"hosts": ["here"], "ranks": 2}

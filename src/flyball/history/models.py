@@ -130,6 +130,7 @@ class TrialRow(Base):
     owner_pid: Mapped[int]
     owner_started: Mapped[str]
     lease_time: Mapped[float]
+    waited_seconds: Mapped[float | None]
 
     configuration: Mapped[ConfigurationRow] = relationship(lazy="joined", innerjoin=True)
     measurement: Mapped[MeasurementRow | None] = relationship(lazy="joined")

@@ -98,6 +98,7 @@ class TrialRecord:
     rank: int | None
     launcher: str | None
     startup_seconds: float | None
+    waited_seconds: float | None
     total_seconds: float | None
     started_time: float
     finished_time: float | None

@@ -91,6 +91,7 @@ def trial_record(row: TrialRow) -> TrialRecord:
         rank=row.rank,
         launcher=row.launcher,
         startup_seconds=row.startup_seconds,
+        waited_seconds=row.waited_seconds,
         total_seconds=row.total_seconds,
         started_time=row.started_time,
         finished_time=row.finished_time,

@@ -240,6 +240,7 @@ class History:
         measurement: Mapping[str, Any] | None = None,
         launcher: str | None = None,
         startup_seconds: float | None = None,
+        waited_seconds: float | None = None,
         notes: Sequence[str] = (),
         telemetry: Mapping[str, Any] | None = None,
     ) -> bool:
@@ -254,6 +255,7 @@ class History:
             measurement: ``tuners.output.measurement_json``; NaN and infinities are kept as null.
             launcher: ``cold`` or ``warm``.
             startup_seconds: spawn to the first step.
+            waited_seconds: of ``total_seconds``: before the spawn.
             notes: for example why a warm launch fell back to a cold one.
             telemetry: what the collectors saw meanwhile.
         """
@@ -265,6 +267,7 @@ class History:
             "rank": rank,
             "launcher": launcher,
             "startup_seconds": startup_seconds,
+            "waited_seconds": waited_seconds,
             "total_seconds": now - TrialRow.started_time if total_seconds is None else total_seconds,
             "finished_time": now,
             "notes": [storable(note) for note in notes],
