@@ -1,6 +1,7 @@
 """What every test gets: a state folder of its own, and honest skips."""
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -20,6 +21,13 @@ def missing_gpu() -> str | None:
     count = pynvml.nvmlDeviceGetCount()
     pynvml.nvmlShutdown()
     return None if count else "no GPU: the driver lists none"
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C also under ``nohup`` or behind ``&``: a shell's ignored signals pass to every child."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
