@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flyball.errors import CommandError
 from flyball.runner.invocation import Invocation
@@ -187,18 +188,38 @@ def _local_names(tree: ast.Module, folder: Path) -> set[str]:
 
 
 def trainer_maps(invocation: Invocation, path: Path | None, cwd: Path) -> Mapping[str, str]:
-    """The options that must move with the config: transformers' Trainer with "auto" values in the config."""
-    if path is None or not _is_trainer(invocation, cwd):
+    """The options that must move with the config, where transformers' Trainer reads both.
+
+    It fills "auto" values in from its options, and refuses a config that says something else than they do;
+    where the probe gives the config, the Trainer goes on counting by its own options.
+    """
+    if not _is_trainer(invocation, cwd):
         return {}
+    given = {
+        token.partition("=")[0].replace("-", "_").replace("__", "--", 1) for token in invocation.arguments
+    }
+    config = _plain_config(path)
+    found = {
+        key: option
+        for key, option in _TRAINER_MAPS.items()
+        if option in given or (config is not None and config.get(key) == "auto")
+    }
+    # its own parser knows both options, and a micro batch moves the accumulation
+    whole = not invocation.is_module and "HfArgumentParser" in _names(script_path(invocation, cwd))
+    return dict(_TRAINER_MAPS) if found and whole else found
+
+
+def _plain_config(path: Path | None) -> dict[str, Any] | None:
+    """The config, None where it cannot be read: its faults are told later."""
+    if path is None:
+        return None
     try:
         if not path.is_file():  # a pipe gives its text only once
-            return {}
+            return None
         config = json.loads(path.read_text())
     except (ValueError, RecursionError, OSError):
-        return {}
-    if not isinstance(config, dict):
-        return {}
-    return {key: option for key, option in _TRAINER_MAPS.items() if config.get(key) == "auto"}
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def _is_trainer(invocation: Invocation, cwd: Path) -> bool:

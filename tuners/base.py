@@ -77,6 +77,8 @@ class Measurement:
     step_seconds_median: float = 0.0
     fed_batch: float | None = None
     """Median rows a forward on one replica, as seen entering it."""
+    forwards_a_step: float | None = None
+    """Median forwards between two steps of the optimizer."""
     startup_seconds: float | None = None
     witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

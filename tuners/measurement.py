@@ -113,6 +113,16 @@ class Reading:
         ]
         return statistics.median(fed) if fed else None
 
+    def forwards_a_step(self) -> float | None:
+        """Return the median forwards between two steps of the optimizer, or None where none was seen."""
+        made = [
+            forwards / max(1.0, number(record.get("count", 1)))
+            for one in self.series.values()
+            for forwards, record in zip(one.forwards, one.records, strict=True)
+            if forwards > 0
+        ]
+        return statistics.median(made) if made else None
+
     def wrong_batch(self) -> Invalid | None:
         """Say so when what was fed is not the micro batch that the engine was told."""
         fed = self.fed_batch()
@@ -188,44 +198,8 @@ def measure(
         startup_seconds=startup_seconds,
         witnesses=witnesses(reading.series[min(reading.series)].witnesses),
         fed_batch=reading.fed_batch(),
+        forwards_a_step=reading.forwards_a_step(),
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SampleSize:
-    """What a sample amounts to in a run whose samples are taken from the config."""
-
-    micro_batch: float
-    work: float
-    """Tokens a sample; rows a sample where tokens are not known."""
-
-    @classmethod
-    def of(cls, header: Record, measured: Measurement) -> "SampleSize | None":
-        """Return it for a finished run; None where rows are the samples."""
-        told = samples_a_forward(header)
-        if not told:
-            return None
-        tokens = measured.tokens_per_second / measured.samples_per_second.point
-        return cls(micro_batch=told, work=tokens or (measured.fed_batch or 0.0) / told)
-
-    def unlike(self, own: "SampleSize") -> Invalid | None:
-        """Say so when this run's batch did not follow its config as the user's ``own`` run tells it should.
-
-        Padding makes the tokens of a sample vary; a batch that stayed as it was varies them as much as the
-        micro batch was changed, the other way round. Whichever is nearer is believed.
-        """
-        if self.micro_batch == own.micro_batch or not self.work or not own.work:
-            return None
-        change = math.log(self.micro_batch / own.micro_batch)
-        if abs(math.log(self.work / own.work)) <= abs(change) / 2:
-            return None
-        reason = (
-            f"a sample became {self.work / own.work:.3g} times as large when train_micro_batch_size_per_gpu "
-            f"went from {own.micro_batch:g} to {self.micro_batch:g}: the script's batch does not follow it; "
-            "let it read its batch size from the config, or name its option with "
-            "--map train_micro_batch_size_per_gpu=--your-batch-size-option"
-        )
-        return Invalid(fault=Fault.FED_BATCH, reason=reason)
 
 
 def diverged(seen: list[tuple[float, float]]) -> Invalid | None:

@@ -14,7 +14,8 @@ from flyball.runner.command import Command
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.measurement import Invalid, SampleSize, measure
+from flyball.tuners.measurement import Invalid, measure
+from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
@@ -72,7 +73,7 @@ class TrialRunner:
     """``config`` where rows that enter forward are no samples; see ``StudyOptions``."""
     header: Mapping[str, Any] | None = None
     """Rank 0's header of the newest run that had one: what the job turned out to be."""
-    _own_sample: SampleSize | None = None
+    _own_feeding: Feeding | None = None
 
     def run(self, wanted: Run) -> TrialReport:
         """Make one run and return its report; ``metrics.json`` stands in its folder.
@@ -161,12 +162,12 @@ class TrialRunner:
                     f"or allow it with --allow-writes {Path(str(path)).parent}",
                 )
 
-    def _sized(self, wanted: Run, measured: Measurement) -> Measurement | Invalid:
-        """Return the measurement, unless a sample is not what it is in the user's own run."""
-        size = SampleSize.of(self.header or {}, measured)
+    def _fed_alike(self, wanted: Run, measured: Measurement) -> Measurement | Invalid:
+        """Return the measurement, unless a step is not fed as in the user's own run."""
+        fed = Feeding.of(self.header or {}, measured)
         if wanted.phase is Phase.BASELINE:
-            self._own_sample = size
-        return (size.unlike(self._own_sample) if size and self._own_sample else None) or measured
+            self._own_feeding = fed
+        return (fed.unlike(self._own_feeding) if self._own_feeding else None) or measured
 
     def _report(self, wanted: Run, result: TrialResult) -> TrialReport:
         measured: Measurement | Invalid | None = None
@@ -178,7 +179,7 @@ class TrialRunner:
                 device_memory_bytes=self.device_memory_bytes,
             )
             if isinstance(measured, Measurement):
-                measured = self._sized(wanted, measured)
+                measured = self._fed_alike(wanted, measured)
             if isinstance(measured, Invalid):
                 outcome = Outcome(kind=measured.outcome, reason=measured.reason)
         return TrialReport(

@@ -282,6 +282,23 @@ def test_auto_values_move_with_the_trainers_options(folder: Path) -> None:
     assert own.maps["gradient_accumulation_steps"] == "--acc"
 
 
+def test_the_trainers_options_move_with_a_config_that_says_the_same_numbers(folder: Path) -> None:
+    both = {
+        "train_micro_batch_size_per_gpu": "--per_device_train_batch_size",
+        "gradient_accumulation_steps": "--gradient_accumulation_steps",
+    }
+    (folder / "parsed.py").write_text("from transformers import HfArgumentParser, Trainer\n")
+    line = "parsed.py --per_device_train_batch_size 4 --deepspeed"
+    # The Trainer refuses a config that says another number than its options do.
+    assert parse(f"python {line} ds.json", folder).maps == both
+    # A config that the probe gives is not seen by the Trainer at all, which counts by its options.
+    assert parse("python parsed.py --gradient-accumulation-steps=2", folder).maps == both
+    (folder / "own.py").write_text("from transformers import Trainer\n")
+    assert parse("python own.py --per_device_train_batch_size 4 --deepspeed ds.json", folder).maps == {
+        "train_micro_batch_size_per_gpu": "--per_device_train_batch_size"
+    }
+
+
 def test_the_ranks_of_deepspeed_without_a_count_are_what_it_would_start_itself(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ from tests.tuners.statistics_fakes import header, job, journal, steps
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Measurement
-from flyball.tuners.measurement import Fault, Invalid, SampleSize, measure
+from flyball.tuners.measurement import Fault, Invalid, measure
+from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.measurement_interval import rate
 
 STEADY = [0.1] * 20
@@ -155,13 +156,37 @@ def test_packed_rows_count_by_the_config_and_must_follow_it(case, micro_batch, r
         fields = {"micro_batch": micro_batch, "samples_from": "config"}
         made = measured(job(steps(STEADY, samples=rows, tokens=tokens), **fields))
         assert made.samples_per_second.point == pytest.approx(micro_batch * 10)
-        return SampleSize.of(header(**fields), made)
+        return Feeding.of(header(**fields), made)
 
     own = run(4, 4 if not tokens else 1, 400 if tokens else 0)
-    assert own is not None
     found = run(micro_batch, rows, tokens).unlike(own)
     assert (found is None) is follows
     assert own.unlike(own) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "accumulation", "forwards", "own_forwards", "follows"),
+    [
+        ("as the config says", 2, 2, 4, True),
+        ("the script counts to four itself", 1, 4, 4, False),
+        ("two forwards a micro batch", 2, 4, 8, True),
+        ("two forwards, counted by the script", 2, 8, 8, False),
+    ],
+)
+def test_a_step_takes_as_many_forwards_as_its_config_says(
+    case, accumulation, forwards, own_forwards, follows
+):
+    def run(accumulation, forwards):
+        records = steps(STEADY, samples=4 * forwards, forwards=forwards)
+        return Feeding.of(
+            header(accumulation=accumulation), measured(job(records, accumulation=accumulation))
+        )
+
+    found = run(accumulation, forwards).unlike(run(4, own_forwards))
+    assert (found is None) is follows
+    if found:
+        assert found.outcome is OutcomeKind.INVALID_CONFIG
+        assert "--map gradient_accumulation_steps=" in found.reason
 
 
 def test_an_infinite_loss_in_a_skipped_step_is_no_divergence():
