@@ -1,11 +1,12 @@
 """One study's record in the history: its experiment, its runs, and what of them a resume goes on from."""
 
 import contextlib
+import hashlib
 import itertools
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Phase, TrialReport
 from flyball.tuners.conclusion import Concluded
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.job import Job
+from flyball.tuners.job import Job, script_text
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import measurement_from_json, measurement_json, write_whole
 from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable, options_json
@@ -48,7 +49,8 @@ class Ledger:
     options: StudyOptions
     owner: Owner
     machine: Fingerprint
-    base_config: Mapping[str, Any]
+    job_key: str
+    """By which earlier studies of the same job are found."""
     _reports: list[TrialReport] = field(default_factory=list)
     _labels: dict[tuple[str, str], TrialReport] = field(default_factory=dict)
     _optuna: dict[int, TrialReport] = field(default_factory=dict)
@@ -175,7 +177,7 @@ class Ledger:
         """Return what earlier experiments with the same command measured on the same machine."""
         past = self.history.matching(
             self.machine.digest,
-            job_digest(self.options, self.base_config),
+            self.job_key,
             excluding=self.experiment_id,
         )
         ran = (OutcomeKind.COMPLETED.value, OutcomeKind.OUT_OF_MEMORY.value)
@@ -260,6 +262,7 @@ def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, mach
         )
     require_writable(output)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
+    job_key = job_digest(options, job)
     experiment_id = history.create_experiment(
         name=name,
         command=options.command,
@@ -270,7 +273,7 @@ def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, mach
         options=options_json(options),
         fingerprint=machine,
         output_directory=output,
-        command_digest=job_digest(options, job.config),
+        command_digest=job_key,
     )
     history.claim(experiment_id, owner)
     _keep_originals(output, options, job)
@@ -283,7 +286,7 @@ def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, mach
         options=options,
         owner=owner,
         machine=machine,
-        base_config=job.config,
+        job_key=job_key,
     )
 
 
@@ -325,13 +328,18 @@ def _resumed(history: History, owner: Owner, options: StudyOptions, machine: Fin
         options=options,
         owner=owner,
         machine=machine,
-        base_config=experiment.base_config,
+        job_key=experiment.command_digest,
     )
 
 
-def job_digest(options: StudyOptions, config: Mapping[str, Any]) -> str:
-    """Return what makes two studies the same job: the command, where it runs, the user's own config."""
-    return command_digest(options.command, str(options.cwd), config)
+def job_digest(options: StudyOptions, job: Job) -> str:
+    """Return what makes two studies the same job.
+
+    The command, where and by which interpreter it runs, its ranks, the script's text and the user's config.
+    """
+    script = hashlib.sha256(script_text(job.command).encode()).hexdigest()
+    place = (str(options.cwd), job.command.interpreter, job.command.ranks)
+    return command_digest(options.command, *place, script, job.config)
 
 
 def free_name(name: str, history: History, results: Path) -> str:

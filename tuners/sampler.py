@@ -254,10 +254,13 @@ class Search:
         return not self.space.findings(point)
 
     def _exhausted(self) -> list[Assignment]:
+        """Points that ran out of memory in this study: in an earlier one the device may have been shared."""
         return [
             trial.user_attrs[ASSIGNMENT]
             for trial in self._trials()
-            if trial.user_attrs.get(CONSTRAINT) == OUT_OF_MEMORY and ASSIGNMENT in trial.user_attrs
+            if trial.user_attrs.get(CONSTRAINT) == OUT_OF_MEMORY
+            and ASSIGNMENT in trial.user_attrs
+            and trial.user_attrs.get(KIND) != WARM
         ]
 
     def _past(self, point: Assignment, seen: Observation) -> FrozenTrial:

@@ -196,7 +196,8 @@ class Study:
         ]
         self.ledger.settle(search)
         search.recover()
-        search.warm_start(self.ledger.observations_elsewhere())
+        if taught := search.warm_start(self.ledger.observations_elsewhere()):
+            self.observer.note(f"{taught} runs of earlier studies of this job teach the search")
         self._tell_baseline(search, baseline)
         loop = SearchLoop(
             search=search,

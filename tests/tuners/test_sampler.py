@@ -199,6 +199,14 @@ def test_a_warm_start_teaches_without_using_up_points(space: Space) -> None:
     assert best in run(study, 8)
 
 
+def test_what_ran_out_of_memory_in_another_study_can_be_tried_again(space: Space) -> None:
+    """The device may have been shared then, or the sequences longer."""
+    past = [Observation(assignment=point, value=None) for point in space.enumerate()]
+    study = search(space)
+    assert study.warm_start(past) == len(past)
+    assert len(run(study, 3)) == 3
+
+
 def test_optunas_parameters_come_back_as_the_same_point(space: Space) -> None:
     study = search(space)
     for point in list(space.enumerate())[::17]:

@@ -328,6 +328,20 @@ def test_what_compiles_anew_in_every_run_gives_way_to_what_the_budget_can_verify
     assert sum(label.startswith("baseline") for label in pairs) >= 6
 
 
+def test_an_earlier_study_of_the_same_job_teaches_the_next_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    bench.run()
+
+    def taught(name: str) -> bool:
+        bench.observer.notes.clear()
+        bench.run(replace(bench.options, name=name, output=tmp_path / name, trials=2))
+        return any("runs of earlier studies" in note for note in bench.observer.notes)
+
+    assert taught("again")
+    (tmp_path / "train.py").write_text("import deepspeed  # with longer sequences\n")
+    assert not taught("changed")
+
+
 def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, all_alike)
     with pytest.raises(ConfigError, match="no key train_micro_batch") as caught:
