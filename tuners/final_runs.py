@@ -143,7 +143,7 @@ class FinalRuns:
         return objection(
             own,
             memory_limit_ratio=self.memory_limit_ratio,
-            idle_knobs=idle_knobs(configuration, own),
+            idle_knobs=idle_knobs(configuration, own, baseline, self.space.baseline_assignment()),
             changes_numerics=numerics,
             loss=self.losses.get(key),
         )

@@ -27,6 +27,9 @@ from flyball.tuners.measurement_series import (
 )
 from flyball.tuners.measurement_warmup import ALWAYS_DROPPED_STEPS, compile_passes, warmup
 
+ENGINE = "engine"
+"""Name of the witness that the journal's header is."""
+
 
 class Fault(StrEnum):
     """Every way in which a run can fail to be measured."""
@@ -196,7 +199,10 @@ def measure(
         losses=tuple(seen),
         step_seconds_median=float(np.median(window / line.count[start:])),
         startup_seconds=startup_seconds,
-        witnesses=witnesses(reading.series[min(reading.series)].witnesses),
+        witnesses={
+            ENGINE: engine_facts(reading.headers[min(reading.headers)]),
+            **witnesses(reading.series[min(reading.series)].witnesses),
+        },
         fed_batch=reading.fed_batch(),
         forwards_a_step=reading.forwards_a_step(),
     )
@@ -251,6 +257,11 @@ def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, floa
                 for op, amount in (record.get("communicated") or {}).items():
                     totals[op] = totals.get(op, 0.0) + number(amount) / steps
     return {op: total / len(reading.series) for op, total in totals.items()}
+
+
+def engine_facts(header: Record) -> dict[str, Any]:
+    """Return what the engine said of itself: the witness of the knobs that it or torch carries out."""
+    return {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
 
 
 def witnesses(records: Sequence[Record]) -> dict[str, Mapping[str, Any]]:

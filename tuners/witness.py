@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flyball.tuners.base import Configuration, Measurement
+from flyball.tuners.measurement import ENGINE
 
 Judge = Callable[[Mapping[str, Any]], bool]
 
@@ -29,11 +30,69 @@ JUDGES: Mapping[str, Judge] = {
 """Probe knob to what its witness must show."""
 
 
-def idle_knobs(configuration: Configuration, runs: Sequence[Measurement]) -> tuple[str, ...]:
-    """Return the probe knobs that were switched on and not seen acting in every run."""
+REDUCING = "reduce"
+"""Part of the name of every collective that carries gradients."""
+WIDTH_BYTES = {"fp32": 4, "fp16": 2, "fp8": 1, "bf16": 2, "bfp16": 2}
+LEAST_SAVING = 0.9
+"""Of the gradients' bytes: a type half as wide that leaves more of them on the wire did nothing."""
+WIRE = "communication_data_type"
+
+
+def idle_knobs(
+    configuration: Configuration,
+    runs: Sequence[Measurement],
+    baseline: Sequence[Measurement] = (),
+    own: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Return the knobs that were set and not seen acting in every run.
+
+    Args:
+        runs: of the configuration.
+        baseline: of the user's own, which bytes are held against; without them, bytes are not judged.
+        own: the user's own assignment.
+    """
     switched_on = [name for name, value in configuration.probe.items() if value and name in JUDGES]
-    return tuple(
+    idle = [
         name
         for name in switched_on
         if not runs or not all(JUDGES[name](run.witnesses.get(name, {})) for run in runs)
+    ]
+    idle += [name for name in ("threads", "zero_stage") if _contradicted(name, configuration, runs)]
+    if _kept_the_bytes(configuration, runs, baseline, own or {}):
+        idle.append(WIRE)
+    return tuple(idle)
+
+
+def _contradicted(name: str, configuration: Configuration, runs: Sequence[Measurement]) -> bool:
+    """Whether an engine said another value than it was given."""
+    wanted = configuration.assignment.get(name)
+    seen = [run.witnesses.get(ENGINE, {}).get(name) for run in runs]
+    return wanted is not None and any(value is not None and value != wanted for value in seen)
+
+
+def _kept_the_bytes(
+    configuration: Configuration,
+    runs: Sequence[Measurement],
+    baseline: Sequence[Measurement],
+    own: Mapping[str, Any],
+) -> bool:
+    """Whether a narrower type on the wire left the gradients' bytes as they were.
+
+    Judged at the same stage and accumulation alone: both change how often gradients are reduced.
+    """
+    wire, stage = configuration.assignment.get(WIRE), configuration.assignment.get("zero_stage")
+    before, after = WIDTH_BYTES.get(str(own.get(WIRE)), 0), WIDTH_BYTES.get(str(wire), 0)
+    if not baseline or not runs or not 0 < after < before or stage != own.get("zero_stage"):
+        return False
+    if {run.forwards_a_step for run in runs} != {run.forwards_a_step for run in baseline}:
+        return False
+    sent, dense = reduced_bytes(runs), reduced_bytes(baseline)
+    return dense > 0 and sent > LEAST_SAVING * dense
+
+
+def reduced_bytes(runs: Sequence[Measurement]) -> float:
+    """Return the bytes a step that collectives with gradients carried, the least of the runs."""
+    return min(
+        sum(amount for op, amount in run.communicated_bytes_per_step.items() if REDUCING in op)
+        for run in runs
     )

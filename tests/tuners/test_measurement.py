@@ -212,7 +212,7 @@ def test_bytes_memory_and_witnesses():
     run = measured(job([*first, *seen], second), startup_seconds=3.0, device_memory_bytes=10_000)
     assert run.communicated_bytes_per_step == {"all_reduce": pytest.approx(200)}
     assert (run.peak_reserved_bytes, run.device_memory_bytes, run.startup_seconds) == (9_000, 10_000, 3.0)
-    assert run.witnesses == {"powersgd": {"dense_bytes": 2}}
+    assert run.witnesses["powersgd"] == {"dense_bytes": 2}
 
 
 def test_on_cpu_the_ranks_of_a_host_share_its_memory():
