@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from flyball.collectors.cgroup import memory_limit_bytes, usable_cores
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.errors import ConfigError
 from flyball.runner.command import Command, parse_command
@@ -17,6 +18,7 @@ from flyball.tuners.context import Context, has_fp16_instructions, installed_ver
 from flyball.tuners.finding import Finding
 from flyball.tuners.legality import require_legal
 from flyball.tuners.options import StudyOptions
+from flyball.tuners.script_reading import always_calls
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,15 +96,17 @@ def expected_context(command: Command, machine: Fingerprint) -> Context:
     device = "cuda" if machine.gpus and os.environ.get("DS_ACCELERATOR", "cuda") == "cuda" else "cpu"
     # The versions of another interpreter's packages are not ours to tell; its first header will.
     same = Path(command.interpreter).parent == Path(sys.executable).parent
+    script = script_text(command)
     return Context(
         world_size=command.ranks,
         device=device,
+        pipeline=always_calls(script, "PipelineModule"),
         deepspeed_version=installed_version("deepspeed") if same else None,
         torch_version=installed_version("torch") if same else None,
         maps=command.maps,
-        cores=os.cpu_count(),
+        cores=usable_cores(),
         device_memory_bytes=device_memory(device, machine),
-        model_parallel=may_split_model(script_text(command)),
+        model_parallel=may_split_model(script),
         fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
     )
 
@@ -116,7 +120,8 @@ def script_text(command: Command) -> str:
 
 
 def device_memory(device: str, machine: Fingerprint) -> int | None:
-    """Return the memory of the smallest GPU, or of the host on CPU, in bytes."""
+    """Return the memory of the smallest GPU, or on CPU of the host or the container, in bytes."""
     if device == "cuda":
         return min((gpu.memory_bytes for gpu in machine.gpus), default=None)
-    return int(psutil.virtual_memory().total)
+    total = int(psutil.virtual_memory().total)
+    return min(total, memory_limit_bytes() or total)

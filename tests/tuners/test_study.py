@@ -342,6 +342,16 @@ def test_an_earlier_study_of_the_same_job_teaches_the_next_one(tmp_path: Path) -
     assert not taught("changed")
 
 
+def test_a_script_that_builds_a_pipeline_is_held_to_its_rules_before_it_runs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    (tmp_path / "train.py").write_text(
+        "from deepspeed.pipe import PipelineModule\nnet = PipelineModule([])\n"
+    )
+    with pytest.raises(ConfigError, match="pipeline parallelism"):
+        bench.run()
+    assert bench.made == []
+
+
 def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, all_alike)
     with pytest.raises(ConfigError, match="no key train_micro_batch") as caught:
