@@ -26,6 +26,8 @@ _OUTPUT_NAMES = (
     " checkpoint_dir ckpt_dir results_dir tensorboard_dir"
 )
 _OUTPUT_OPTIONS = frozenset(f"--{name}" for name in _OUTPUT_NAMES.split())
+_INPUT_TOO = frozenset(("--checkpoint_dir", "--ckpt_dir", "--save_path"))
+"""Of these: what often names what a script reads."""
 _NO_FOLDER = re.compile(r"[+-]?\d+(\.\d*)?|true|false|yes|no|none", re.IGNORECASE)
 """What such an option holds where it is an interval or a switch."""
 _RESUME_OPTIONS = frozenset(("--resume_from_checkpoint",))
@@ -61,7 +63,14 @@ class Command:
         """
         tokens = self._placed(config_path, str(trial_dir))
         head, script = tokens[: self.invocation.script_index + 1], tokens[self.invocation.script_index + 1 :]
-        return head + _redirected(_with_arguments(script, arguments), trial_dir / "output")
+        return head + _redirected(_with_arguments(script, arguments), trial_dir / "output", self.cwd)
+
+    @property
+    def redirected(self) -> tuple[str, ...]:
+        """The script's options whose folder a trial replaces by its own."""
+        script = self.tokens[self.invocation.script_index + 1 :]
+        found = (_option(script, index) for index in range(len(script)))
+        return tuple(name for name, value, _ in found if _is_output(name, value, self.cwd))
 
     @property
     def has_placeholders(self) -> bool:
@@ -169,26 +178,47 @@ def _find(tokens: Sequence[str], option: str) -> int | None:
     return places[-1] if places else None
 
 
-def _redirected(tokens: list[str], output: Path) -> list[str]:
+def _option(tokens: Sequence[str], index: int) -> tuple[str, str, int]:
+    """The token at ``index`` as an option: its name, its value ("" for none), how many tokens they are."""
+    name, inline, value = tokens[index].partition("=")
+    if inline:
+        return name, value, 1
+    following = tokens[index + 1] if index + 1 < len(tokens) else ""
+    return (name, "", 1) if not following or re.match(r"--?[A-Za-z]", following) else (name, following, 2)
+
+
+def _is_output(name: str, value: str, cwd: Path) -> bool:
+    """Whether an option names a folder or file that the script writes to.
+
+    A checkpoint folder that holds something may be what the script starts from, and stays: should the script
+    write there, the guard says so.
+    """
+    option = _underscored(name)
+    if option not in _OUTPUT_OPTIONS or not value or _NO_FOLDER.fullmatch(value):
+        return False
+    return option not in _INPUT_TOO or not _holds_something(cwd / value)
+
+
+def _holds_something(path: Path) -> bool:
+    try:
+        return path.is_dir() and any(path.iterdir())
+    except OSError:
+        return True
+
+
+def _redirected(tokens: list[str], output: Path, cwd: Path) -> list[str]:
     """Send the values of known output options to ``output``, and drop what resumes from older work."""
     result: list[str] = []
-    skip = False
-    for index, token in enumerate(tokens):
-        if skip:
-            skip = False
-            continue
-        name, inline, value = token.partition("=")
-        following = value if inline else (tokens[index + 1] if index + 1 < len(tokens) else "")
-        skip = not inline and bool(following) and not re.match(r"--?[A-Za-z]", following)
-        option = _underscored(name)
-        if option in _RESUME_OPTIONS:
-            continue
-        if option not in _OUTPUT_OPTIONS or not (inline or skip) or _NO_FOLDER.fullmatch(following):
-            result.append(token)
-            skip = False
-            continue
-        target = str(_target(following, output))
-        result += [f"{name}={target}"] if inline else [token, target]
+    index = 0
+    while index < len(tokens):
+        name, value, length = _option(tokens, index)
+        if _is_output(name, value, cwd):
+            target = str(_target(value, output))
+            result += [f"{name}={target}"] if length == 1 else [name, target]
+        elif _underscored(name) not in _RESUME_OPTIONS:
+            result.append(tokens[index])
+            length = 1
+        index += length
     return result
 
 

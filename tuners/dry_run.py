@@ -37,6 +37,7 @@ def place_lines(job: Job) -> list[str]:
     lines = [f"command   {command.launcher}, {command.ranks} ranks on {job.context.device}, {target}"]
     lines.append(f"config    {where}")
     lines += [f"also      {option} carries {key}" for key, option in sorted(command.maps.items())]
+    lines += [f"output    {option} goes to each trial's own folder" for option in command.redirected]
     return [*lines, *(f"warning   {finding.key}: {finding.what}; {finding.mend}" for finding in job.warnings)]
 
 

@@ -138,14 +138,15 @@ class FinalRuns:
     def _veto(self, key: str, baseline: Sequence[Measurement], own: Sequence[Measurement]) -> str | None:
         configuration = self.candidates[key]
         numerics = changes_numerics(self.space, configuration)
+        loss = compare_losses(baseline, own)
         if numerics:
-            self.losses[key] = compare_losses(baseline, own)
+            self.losses[key] = loss
         return objection(
             own,
             memory_limit_ratio=self.memory_limit_ratio,
             idle_knobs=idle_knobs(configuration, own, baseline, self.space.baseline_assignment()),
             changes_numerics=numerics,
-            loss=self.losses.get(key),
+            loss=loss,
         )
 
     def _json_alone(self, result: VerificationResult) -> CandidateResult | None:

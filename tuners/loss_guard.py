@@ -42,7 +42,14 @@ class LossVerdict:
     candidate_loss: float | None = None
     excess_bound: float | None = None
     """Upper 95% bound of (candidate - baseline) / |baseline|; 0.004 is 0.4%."""
+    excess_least: float | None = None
+    """Lower 95% bound of the same."""
     margin_ratio: float = MARGIN_RATIO
+
+    @property
+    def costs_loss(self) -> bool:
+        """Whether the candidate's loss is higher by more than the margin for certain."""
+        return self.excess_least is not None and self.excess_least > self.margin_ratio
 
 
 def compare_losses(
@@ -93,7 +100,8 @@ def _judge(
     baseline = float(np.mean([one for one, _ in known]))
     candidate = float(np.mean([other for _, other in known]))
     scale = abs(baseline) or math.ulp(1.0)
-    bound = upper_mean([other - one for one, other in known]) / scale
+    excess = [other - one for one, other in known]
+    bound, least = upper_mean(excess) / scale, -upper_mean([-each for each in excess]) / scale
     passed = bound <= margin_ratio
     side = "within" if passed else "not within"
     reason = (
@@ -109,6 +117,7 @@ def _judge(
         baseline_loss=baseline,
         candidate_loss=candidate,
         excess_bound=bound,
+        excess_least=least,
         margin_ratio=margin_ratio,
     )
 

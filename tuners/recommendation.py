@@ -134,7 +134,7 @@ def objection(
         memory_limit_ratio: of the device's memory, which no run may have passed.
         idle_knobs: knobs whose witness showed no effect.
         changes_numerics: whether any of its knobs does.
-        loss: the loss guard's verdict; needed where numerics change.
+        loss: the loss guard's verdict; needed where numerics change, heeded wherever it is clear.
     """
     for run in measurements:
         share = memory_share(run)
@@ -145,6 +145,9 @@ def objection(
     if changes_numerics and (loss is None or loss.guard is not Guard.PASSED):
         said = loss.reason if loss else "its loss was not judged"
         return f"it changes numerics and the loss guard did not pass: {said}"
+    if loss is not None and loss.costs_loss:
+        # A micro batch of another size is another thing to a batch norm or to in-batch negatives.
+        return f"it costs loss, at least {loss.excess_least:+.2%}: {loss.reason}"
     return None
 
 

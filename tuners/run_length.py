@@ -1,5 +1,6 @@
 """How long a run is measured, and when one is given up: from the budget and from the user's own run."""
 
+import math
 from dataclasses import dataclass, replace
 
 from flyball.runner.base import Limits
@@ -16,6 +17,8 @@ RUNS_IN_A_BUDGET = 100
 STARTUP_FACTOR = 5.0
 PATIENT_SECONDS = 300.0
 """Silence after which even the user's own run hangs."""
+OWN_SHARE = 0.2
+"""Of the budget: how long the user's own run is measured at most, once there are steps enough for a rate."""
 PATIENT_SHARE = 1 / 20
 """Of the budget: what a trial that hangs may cost before it is taken for one."""
 LEAST_STARTUP_SECONDS = 120.0
@@ -34,7 +37,12 @@ class RunLength:
 
     def own_precision(self) -> Precision:
         """How well the user's own run is measured, of which nothing is known yet."""
-        return Precision(max_seconds=self._longest(), min_steps=STEPS_IN_BASELINE)
+        patience = (
+            math.inf
+            if self.budget_seconds is None
+            else max(LONGEST_RUN_SECONDS, self.budget_seconds * OWN_SHARE)
+        )
+        return Precision(max_seconds=self._longest(), min_steps=STEPS_IN_BASELINE, patience_seconds=patience)
 
     def own_limits(self) -> Limits:
         """Return the limits of the user's own run: it may load for long.

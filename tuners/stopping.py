@@ -1,5 +1,6 @@
 """When a run has been measured well enough: precision, a limit, or having lost the race already."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class Precision:
     """Warm-up included."""
     max_seconds: float = 60.0
     """Of stepping, warm-up included; the least steps and samples are waited for beyond it."""
+    patience_seconds: float = math.inf
+    """Of stepping: after so long, as few steps as an interval needs must do."""
     race_confidence: float = 0.99
     """Of the interval that must lie below the incumbent's; higher than 0.95 since it is looked at often."""
 
@@ -98,6 +101,8 @@ class PrecisionRule:
 
     def _too_little(self, line: TimeLine) -> bool:
         """Whether a run must go on whatever the time: too few steps after warm-up, or too few samples."""
+        if float(line.seconds.sum()) >= self.precision.patience_seconds:
+            return False
         steps = float(line.count[self._reading.warmup(line) :].sum())
         few = steps < max(self.precision.min_steps, FEWEST_STEPS)
         return few or float(line.samples.sum()) < self.precision.min_samples

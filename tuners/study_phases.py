@@ -183,6 +183,13 @@ class Study:
             f"forecast: the first run took {duration(baseline.total_seconds)}, later ones take less; "
             f"{limit}, of which verification takes {runs} runs or more"
         )
+        left = self.spending.left()
+        stepping = runs * (baseline.total_seconds - (baseline.startup_seconds or 0.0))
+        if left is not None and stepping > left:
+            self.observer.note(
+                "steps are so long that the budget holds no verification, which takes "
+                f"{duration(stepping)} or more; give a larger --budget"
+            )
 
     # ---- search ---------------------------------------------------------------------------------
 

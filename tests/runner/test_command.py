@@ -164,6 +164,16 @@ def test_the_config_that_accelerates_own_file_names_is_found(folder: Path) -> No
     assert parse(f"{line} --deepspeed other.json", folder).config_path == folder / "other.json"
 
 
+def test_a_checkpoint_folder_that_holds_something_may_be_read(folder: Path) -> None:
+    (folder / "weights").mkdir()
+    (folder / "weights" / "model.pt").write_text("")
+    line = "python train.py --ds_config ds.json --ckpt_dir weights --save_dir weights --checkpoint_dir=new"
+    command = parse(line, folder)
+    rendered = " ".join(command.render(trial_dir=Path("T"), config_path=Path("c"), arguments={}))
+    assert rendered.endswith("--ckpt_dir weights --save_dir T/output --checkpoint_dir=T/output")
+    assert command.redirected == ("--save_dir", "--checkpoint_dir")
+
+
 def test_an_interval_is_no_folder(folder: Path) -> None:
     command = parse("python train.py --ds_config ds.json --save 500 --output false --save_dir out", folder)
     rendered = " ".join(command.render(trial_dir=Path("T"), config_path=Path("c"), arguments={}))

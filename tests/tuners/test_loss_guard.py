@@ -36,6 +36,11 @@ def test_the_margin_is_one_percent_of_the_baselines_loss(level, guard):
     assert "margin of 1%" in verdict.reason
 
 
+@pytest.mark.parametrize(("level", "costs"), [(3.0, False), (3.02, False), (3.3, True)])
+def test_a_loss_that_is_higher_for_certain_is_told(level, costs):
+    assert compare_losses(runs(3.0), runs(level)).costs_loss is costs
+
+
 def test_noise_that_hides_a_loss_does_not_pass():
     assert compare_losses(runs(3.0, noise=0.5), runs(3.0, noise=0.5, first_seed=50)).guard is Guard.FAILED
 

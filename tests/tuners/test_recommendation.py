@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -84,6 +85,9 @@ NOT_JUDGED = LossVerdict(guard=Guard.NOT_JUDGED, reason="too few pairs")
         ({"changes_numerics": True}, "its loss was not judged"),
         ({"changes_numerics": True, "loss": NOT_JUDGED}, "too few pairs"),
         ({"changes_numerics": True, "loss": PASSED}, None),
+        ({"loss": NOT_JUDGED}, None),
+        ({"loss": replace(PASSED, guard=Guard.FAILED, excess_least=0.004)}, None),
+        ({"loss": replace(PASSED, guard=Guard.FAILED, excess_least=0.03)}, "it costs loss, at least +3.00%"),
         ({"memory_limit_ratio": 0.5}, "it reserved 80% of the device"),
     ],
 )

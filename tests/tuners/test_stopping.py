@@ -30,6 +30,8 @@ def after(rule, seconds, *, ranks=1, **options):
         (Precision(min_samples=200), STEADY, range(50, 52), "is known to"),
         (Precision(max_steps=40), NOISY, range(40, 42), "the most for one run"),
         (Precision(max_seconds=3), NOISY, range(25, 36), "3 s were measured"),
+        (Precision(max_seconds=3), [60.0] * 30, range(12, 13), "720 s were measured"),
+        (Precision(max_seconds=3, patience_seconds=120), [60.0] * 30, range(7, 8), "420 s were measured"),
     ],
 )
 def test_stops_when_precise_or_at_a_limit(precision, seconds, made, words):

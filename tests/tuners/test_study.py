@@ -352,6 +352,14 @@ def test_a_script_that_builds_a_pipeline_is_held_to_its_rules_before_it_runs(tmp
     assert bench.made == []
 
 
+def test_steps_too_long_for_the_budget_are_told_at_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda config, environment: 16 / 60)
+    assert bench.run(replace(bench.options, budget_seconds=600.0)).verdict == "unverified"
+    assert any("larger --budget" in note for note in bench.observer.notes)
+    baseline = bench.observer.finished[0]
+    assert baseline.total_seconds < 600.0
+
+
 def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, all_alike)
     with pytest.raises(ConfigError, match="no key train_micro_batch") as caught:
