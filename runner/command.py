@@ -65,6 +65,12 @@ class Command:
         head, script = tokens[: self.invocation.script_index + 1], tokens[self.invocation.script_index + 1 :]
         return head + _redirected(_with_arguments(script, arguments), trial_dir / "output", self.cwd)
 
+    def option(self, name: str) -> str | None:
+        """The value of one of the script's options, None where it is not given."""
+        script = self.tokens[self.invocation.script_index + 1 :]
+        index = _find(script, name)
+        return None if index is None else _option(script, index)[1]
+
     @property
     def redirected(self) -> tuple[str, ...]:
         """The script's options whose folder a trial replaces by its own."""

@@ -14,8 +14,15 @@ from flyball.collectors.fingerprint import Fingerprint
 from flyball.errors import ConfigError
 from flyball.runner.command import Command, parse_command
 from flyball.tuners.config import ConfigDocument, check_path, load_document, read_config
-from flyball.tuners.context import Context, has_fp16_instructions, installed_version, may_split_model
+from flyball.tuners.context import (
+    Batch,
+    Context,
+    has_fp16_instructions,
+    installed_version,
+    may_split_model,
+)
 from flyball.tuners.finding import Finding
+from flyball.tuners.knobs_batch import ACCUMULATION, MICRO
 from flyball.tuners.legality import require_legal
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.script_reading import always_calls
@@ -104,11 +111,31 @@ def expected_context(command: Command, machine: Fingerprint) -> Context:
         deepspeed_version=installed_version("deepspeed") if same else None,
         torch_version=installed_version("torch") if same else None,
         maps=command.maps,
+        batch=None if may_split_model(script) else trainer_batch(command),
         cores=usable_cores(),
         device_memory_bytes=device_memory(device, machine),
         model_parallel=may_split_model(script),
         fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
     )
+
+
+TRAINER_DEFAULTS = {"--per_device_train_batch_size": 8, "--gradient_accumulation_steps": 1}
+"""transformers' TrainingArguments."""
+
+
+def trainer_batch(command: Command) -> Batch | None:
+    """Return the batch that a Trainer's options mean where both carry it, its ranks all being replicas."""
+    options = [command.maps.get(key) for key in (MICRO, ACCUMULATION)]
+    if not all(option in TRAINER_DEFAULTS for option in options):
+        return None
+    given = [command.option(str(option)) for option in options]
+    micro, accumulation = (
+        TRAINER_DEFAULTS[str(option)] if value is None else (int(value) if value.isdigit() else 0)
+        for option, value in zip(options, given, strict=True)
+    )
+    if not micro or not accumulation:
+        return None
+    return Batch(micro=micro, accumulation=accumulation, global_batch=micro * accumulation * command.ranks)
 
 
 def script_text(command: Command) -> str:

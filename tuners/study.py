@@ -1,16 +1,19 @@
 """One study, from the user's command to a verdict."""
 
+import statistics
 from collections.abc import Callable
 
 from flyball.clock import Clock, SystemClock
 from flyball.collectors.fingerprint import Fingerprint, fingerprint
+from flyball.database import open_database, parse_address
+from flyball.history import History
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.dry_run import describe
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
-from flyball.tuners.ledger import open_history
+from flyball.tuners.ledger import job_digest, open_history
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
@@ -64,6 +67,21 @@ def real_launchers(options: StudyOptions, job: Job) -> Launchers:
     return Launchers(usual=WarmLauncher(job.command, cold) if options.warm else cold, cold=cold)
 
 
+def run_seconds(options: StudyOptions, job: Job, machine: Fingerprint) -> float | None:
+    """Return how long a run took in earlier studies of the job, or None where there were none.
+
+    Raises:
+        DatabaseError: the history is there and cannot be read.
+    """
+    path = parse_address(options.database_url).path
+    if path is not None and not path.exists():
+        return None
+    with open_database(options.database_url, for_reading=True) as database:
+        past = History(database).matching(machine.digest, job_digest(options, job))
+    known = [trial.total_seconds for trial in past if trial.total_seconds]
+    return statistics.median(known) if known else None
+
+
 def dry_run(options: StudyOptions, job: Job, space: Space | None, machine: Fingerprint) -> StudyResult:
     """Describe what a study would do."""
     output = options.output or options.cwd / "flyball_results"
@@ -72,5 +90,5 @@ def dry_run(options: StudyOptions, job: Job, space: Space | None, machine: Finge
             "dry run: the script holds its config itself; pass --config FILE to see the space before a run\n"
         )
     else:
-        text = describe(job, space, with_limits(options), Rules(), None)
+        text = describe(job, space, with_limits(options), Rules(), run_seconds(options, job, machine))
     return StudyResult(verdict=None, output_directory=output, summary=text)

@@ -248,6 +248,22 @@ def test_a_dry_run_launches_nothing_and_makes_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_a_dry_run_knows_a_trainers_batch_and_how_long_a_run_took_before(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    (tmp_path / "train.py").write_text("from transformers import HfArgumentParser, Trainer\n")
+    auto = {key: "auto" for key in CONFIG if "batch" in key} | {"gradient_accumulation_steps": "auto"}
+    (tmp_path / "ds.json").write_text(json.dumps({**CONFIG, **auto}))
+    command = (*bench.options.command, "--gradient_accumulation_steps", "2")
+    dry = replace(bench.options, command=command, dry_run=True)
+    text = bench.run(dry).summary
+    # Eight is the Trainer's own default: 8 x 2 on a rank.
+    assert "micro_batch  1 2 4 [8]" in text
+    assert "how long a run takes is known after the first one" in text
+    bench = Bench(tmp_path, larger_is_faster)
+    bench.run()
+    assert "a run took" in bench.run(replace(bench.options, dry_run=True)).summary
+
+
 def test_the_global_batch_moves_only_where_it_may_and_its_rule_is_reported(tmp_path: Path) -> None:
     def larger_batch_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
         return 100.0 * int(config["train_batch_size"]) ** 0.5

@@ -85,4 +85,5 @@ def _past(row: TrialRow, experiment: str, rate: float | None) -> PastTrial:
         assignment=row.configuration.assignment,
         outcome=row.outcome or "",
         samples_per_second=rate,
+        total_seconds=row.total_seconds,
     )

@@ -160,3 +160,4 @@ class PastTrial:
     assignment: Mapping[str, Any]
     outcome: str
     samples_per_second: float | None
+    total_seconds: float | None
