@@ -376,6 +376,29 @@ def test_steps_too_long_for_the_budget_are_told_at_once(tmp_path: Path) -> None:
     assert baseline.total_seconds < 600.0
 
 
+def test_what_the_environment_gains_is_told_apart_from_what_the_json_gains(tmp_path: Path) -> None:
+    def one_thread_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+        return larger_is_faster(config, environment) * (
+            1.5 if environment.get("NCCL_ALGO") == "Ring" else 1.0
+        )
+
+    bench = Bench(tmp_path, one_thread_is_faster)
+    (tmp_path / "space.yaml").write_text(
+        "knobs:\n  micro_batch: [1, 8]\n"
+        "  algo: {environment: NCCL_ALGO, values: [Tree, Ring], current: Tree}\n"
+    )
+    assert bench.run(replace(bench.options, trials=4)).verdict == "recommended"
+    found = bench.recommendation()
+    assert found["recommended"]["environment"]["NCCL_ALGO"] == "Ring"
+    whole, alone = found["speedup"], found["speedup_json"]
+    assert whole["low"] < 8**0.3 * 1.5 < whole["high"]
+    assert alone["low"] < 8**0.3 < alone["high"]
+    assert alone["high"] < whole["low"]
+    ran = {trial.label for trial in bench.trials() if trial.label.startswith("json alone")}
+    assert len(ran) == 8
+    assert "NCCL_ALGO=Ring" in (tmp_path / "out" / "cmd_optimal.txt").read_text()
+
+
 def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, all_alike)
     with pytest.raises(ConfigError, match="no key train_micro_batch") as caught:
