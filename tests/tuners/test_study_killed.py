@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.tuners.test_study import Bench, larger_is_faster
+from tests.tuners.study_bench import Bench, larger_is_faster
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.options import LATEST
@@ -20,9 +20,9 @@ STUDY = """
 import os, signal, sys
 from pathlib import Path
 import flyball.tuners.job
-from tests.tuners.test_study import Bench, _two_ranks, larger_is_faster
+from tests.tuners.study_bench import Bench, larger_is_faster, two_ranks_of
 
-flyball.tuners.job.parse_command = _two_ranks
+flyball.tuners.job.parse_command = two_ranks_of
 
 def kill(handle, step):
     if handle.request.directory.name == sys.argv[2] and step == 3:

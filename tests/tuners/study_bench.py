@@ -1,0 +1,111 @@
+"""A user's folder and a fake workload of a known speed, for tests of whole studies."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tests.tuners.fake_job import FakeClock, FakeLauncher, RecordingObserver, Speed
+
+from flyball.database import open_database
+from flyball.history import History
+from flyball.history.records import TrialRecord
+from flyball.runner.outcome import OutcomeKind
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.job import Job
+from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.study import run_study
+from flyball.tuners.study_phases import Launchers
+
+
+def two_ranks_of(*arguments: Any, **options: Any) -> Any:
+    """``parse_command``, of a command that starts two ranks."""
+    from flyball.runner.command import parse_command
+
+    return replace(parse_command(*arguments, **options), ranks=2)
+
+
+CONFIG = {
+    "train_batch_size": 16,
+    "train_micro_batch_size_per_gpu": 1,
+    "optimizer": {"type": "AdamW", "params": {"lr": 0.001, "torch_adam": True}},
+    "zero_optimization": {"stage": 2},
+}
+SPACE = "knobs:\n  micro_batch: [1, 2, 4, 8]\n  zero_stage: [0, 1, 2]\n"
+
+
+def micro_of(config: Mapping[str, Any]) -> int:
+    return int(config["train_micro_batch_size_per_gpu"])
+
+
+def larger_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+    stage = config["zero_optimization"]["stage"]
+    return 100.0 * micro_of(config) ** 0.3 * (1.1 if stage == 0 else 1.0)
+
+
+def all_alike(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+    return 100.0
+
+
+def eight_runs_out(config: Mapping[str, Any], environment: Mapping[str, str]) -> float | OutcomeKind:
+    return OutcomeKind.OUT_OF_MEMORY if micro_of(config) == 8 else larger_is_faster(config, environment)
+
+
+@dataclass
+class Bench:
+    """One user's folder, and everything a study of it needs."""
+
+    folder: Path
+    speed: Speed
+    clock: FakeClock = field(default_factory=FakeClock)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
+    interruption: Interruption = field(default_factory=Interruption)
+    made: list[FakeLauncher] = field(default_factory=list)
+    on_step: Any = None
+    startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
+
+    def __post_init__(self) -> None:
+        (self.folder / "train.py").write_text("import deepspeed\n")
+        (self.folder / "ds.json").write_text(json.dumps(CONFIG, indent=1))
+        (self.folder / "space.yaml").write_text(SPACE)
+
+    @property
+    def options(self) -> StudyOptions:
+        return StudyOptions(
+            command=("python", "train.py", "--deepspeed_config", "ds.json"),
+            cwd=self.folder,
+            database_url=f"sqlite:///{self.folder / 'history.db'}",
+            space=self.folder / "space.yaml",
+            trials=12,
+            seed=3,
+            output=self.folder / "out",
+        )
+
+    def launchers(self, options: StudyOptions, job: Job) -> Launchers:
+        warm = FakeLauncher(
+            self.speed, self.clock, seed=len(self.made), on_step=self.on_step, startup=self.startup
+        )
+        cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99)
+        self.made += [warm, cold]
+        return Launchers(usual=warm, cold=cold)
+
+    def run(self, options: StudyOptions | None = None) -> StudyResult:
+        return run_study(
+            options or self.options,
+            observer=self.observer,
+            interruption=self.interruption,
+            clock=self.clock,
+            make_launchers=self.launchers,
+        )
+
+    def recommendation(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "out" / "recommendation.json").read_text())
+        return content
+
+    def history(self) -> History:
+        return History(open_database(self.options.database_url))
+
+    def trials(self) -> list[TrialRecord]:
+        history = self.history()
+        return [trial for summary in history.experiments() for trial in history.trials(summary.experiment.id)]
