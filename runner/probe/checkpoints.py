@@ -42,7 +42,7 @@ def _save(original: Callable[..., Any]) -> Callable[..., Any]:
         call = inspect.signature(original).bind(self, *args, **kwargs)
         if probe.trial and probe.settings.checkpoint_directory:
             call.arguments["save_dir"] = redirected(probe, call.arguments["save_dir"])
-        with _Paused(probe, self):
+        with Paused(probe, self):
             return original(*call.args, **call.kwargs)
 
     return save
@@ -60,7 +60,7 @@ def _load(original: Callable[..., Any]) -> Callable[..., Any]:
                 probe.say("redirect", what="load_checkpoint", path=str(load_dir), to=None)
                 return None, FreshState()
             load_dir = own
-        with _Paused(probe, self):
+        with Paused(probe, self):
             return original(self, load_dir, *args, **kwargs)
 
     return load_checkpoint
@@ -104,8 +104,8 @@ def inside(path: str, root: str) -> bool:
     return path == root or path.startswith(os.path.join(root, ""))
 
 
-class _Paused:
-    """A checkpoint in the journal."""
+class Paused:
+    """The length of a checkpoint as a pause in the journal."""
 
     def __init__(self, probe: Probe, engine: Any) -> None:
         self.probe = probe

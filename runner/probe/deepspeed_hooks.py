@@ -11,6 +11,7 @@ from typing import Any
 from flyball.runner.probe.batch import count_batch
 from flyball.runner.probe.checkpoints import watch_checkpoints
 from flyball.runner.probe.collectives import watch_backend
+from flyball.runner.probe.evaluation import EVALUATING, mode_changed, watch_module
 from flyball.runner.probe.header import header_fields, imported_modules
 from flyball.runner.probe.knobs import apply_knobs
 from flyball.runner.probe.meter import ATTRIBUTE, Meter
@@ -78,6 +79,8 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     probe.engines += 1
     probe.meters.append(meter)
     engine.__dict__[ATTRIBUTE] = meter
+    if not meter.pipeline:
+        watch_module(engine.module, meter)
     if "modules" in fields and probe.trial:
         meter.at_boundary.append(_late_modules(probe, meter, fields["modules"]))
     return meter
@@ -136,6 +139,9 @@ def _forward(original: Callable[..., Any]) -> Callable[..., Any]:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
                     if _trains(self, meter):
+                        if meter.phases:
+                            # Lightning puts the mode back without a call.
+                            meter.resume(EVALUATING)
                         meter.fed(*count_batch(args, kwargs))
                     meter.cost += perf_counter() - begun
             except Exception:  # the workload must not see a fault of ours
@@ -161,6 +167,8 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
                     meter.trains_in_eval_mode = not self.__dict__["_modules"]["module"].training
+                    if meter.phases:
+                        meter.resume(EVALUATING)
                     meter.mean_loss = bool(kwargs.get("scale_wrt_gas", args[1] if len(args) > 1 else True))
                     meter.readings.loss(loss)
                     meter.cost += perf_counter() - begun
@@ -197,7 +205,7 @@ def _boundary(original: Callable[..., Any]) -> Callable[..., Any]:
 def _eval(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _mode(self, training=False)
+        mode_changed(self.__dict__.get(ATTRIBUTE), training=False)
         return original(self, *args, **kwargs)
 
     return evaluate
@@ -206,21 +214,7 @@ def _eval(original: Callable[..., Any]) -> Callable[..., Any]:
 def _train(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def train(self: Any, mode: bool = True) -> Any:
-        _mode(self, training=mode)
+        mode_changed(self.__dict__.get(ATTRIBUTE), training=mode)
         return original(self, mode)
 
     return train
-
-
-def _mode(engine: Any, *, training: bool) -> None:
-    """A change of mode begins or ends an evaluation; the same mode again (Trainer sets it each step) is
-    nothing.
-    """
-    probe = SLOT.probe
-    meter = engine.__dict__.get(ATTRIBUTE)
-    if probe is None or not probe.watching or meter is None or meter.trains_in_eval_mode:
-        return
-    if training:
-        probe.safely(meter.resume, "evaluating")
-    else:
-        probe.safely(meter.pause, "evaluating")
