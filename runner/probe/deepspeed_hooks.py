@@ -104,22 +104,26 @@ def _initialize(original: Callable[..., Any]) -> Callable[..., Any]:
         probe = SLOT.probe
         if probe is None or probe.in_initialize:
             return original(*args, **kwargs)
+        chosen = probe.initialized == probe.settings.substitute_engine
         probe.in_initialize = True
         try:
-            result = _initialize_substituted(probe, original, args, kwargs)
+            result = _initialize_substituted(probe, original, args, kwargs, chosen=chosen)
         finally:
             probe.in_initialize = False
+        probe.initialized += 1
         if probe.watching:
             meter = probe.safely(begin_engine, result[0], probe)
-            if meter is not None:
+            if meter is not None and chosen:
                 apply_knobs(probe, result[0], meter)
         return result
 
     return initialize
 
 
-def _initialize_substituted(probe: Probe, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    substitute = probe.settings.substitute_config
+def _initialize_substituted(
+    probe: Probe, original: Callable[..., Any], args: Any, kwargs: Any, *, chosen: bool
+) -> Any:
+    substitute = probe.settings.substitute_config if chosen else None
     if substitute is None:
         source = probe.safely(given_config, original, args, kwargs)
         probe.config_source = source[0] if source else "argument"
