@@ -14,6 +14,7 @@ from flyball.runner.probe.collectives import watch_backend
 from flyball.runner.probe.evaluation import EVALUATING, mode_changed, watch_module
 from flyball.runner.probe.header import header_fields, imported_modules
 from flyball.runner.probe.knobs import apply_knobs
+from flyball.runner.probe.losses import trained, watch_backward
 from flyball.runner.probe.meter import ATTRIBUTE, Meter
 from flyball.runner.probe.pipeline_hooks import watch_pipeline
 from flyball.runner.probe.readings import readings_for
@@ -42,6 +43,7 @@ def watch_engine_classes() -> None:
         return
     setattr(DeepSpeedEngine, PATCHED, True)
     watch_engine(DeepSpeedEngine)
+    watch_backward(sys.modules["torch"].Tensor, DeepSpeedEngine)
     watch_checkpoints(DeepSpeedEngine)
     watch_pipeline(PipelineEngine, meter_of)
     watch_backend(TorchBackend, sys.modules[TorchBackend.__module__])
@@ -170,9 +172,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
-                    meter.trains_in_eval_mode = not self.__dict__["_modules"]["module"].training
-                    if meter.phases:
-                        meter.resume(EVALUATING)
+                    trained(self, meter)
                     meter.mean_loss = bool(kwargs.get("scale_wrt_gas", args[1] if len(args) > 1 else True))
                     meter.readings.loss(loss)
                     meter.cost += perf_counter() - begun
