@@ -10,6 +10,7 @@ from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.failures import report, watch_exceptions
 from flyball.runner.probe.imports import FINDER, Hook, install_finder
 from flyball.runner.probe.settings import Settings
+from flyball.runner.probe.trackers import quiet_trackers
 from flyball.runner.probe.watch import SLOT, Probe
 
 
@@ -27,6 +28,8 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
     watch_exceptions()
     if probe.trial and settings.guard_writes:
         _guard(probe)
+    if probe.trial:
+        quiet_trackers()
     FINDER.when_imported("deepspeed", _guarded(_watch))
     FINDER.when_imported("transformers.trainer", _guarded(_watch_trainer))
     return probe
