@@ -32,6 +32,7 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
         quiet_trackers()
     FINDER.when_imported("deepspeed", _guarded(_watch))
     FINDER.when_imported("transformers.trainer", _guarded(_watch_trainer))
+    FINDER.when_imported("accelerate.accelerator", _guarded(_watch_accelerate))
     return probe
 
 
@@ -61,9 +62,17 @@ def _watch(module: Any) -> None:
 
 
 def _watch_trainer(module: Any) -> None:
+    from flyball.runner.probe.resuming import start_trainer_anew
     from flyball.runner.probe.trainer_hooks import watch_trainer
 
     watch_trainer(module)
+    start_trainer_anew(module)
+
+
+def _watch_accelerate(module: Any) -> None:
+    from flyball.runner.probe.resuming import start_accelerator_anew
+
+    start_accelerator_anew(module)
 
 
 def leave(reason: str | None = None) -> None:

@@ -23,6 +23,10 @@ class FreshState(dict):  # type: ignore[type-arg]
         """Step, epoch, samples: all 0."""
         return 0
 
+    def get(self, key: object, default: Any = 0) -> Any:
+        """The default that the script names, else 0."""
+        return super().get(key, default)
+
 
 def watch_checkpoints(engine_class: Any) -> None:
     """Wrap the saving and loading methods of an engine class."""

@@ -1,4 +1,7 @@
-"""transformers' Trainer evaluates and saves by the bare module: none of it is a step's time."""
+"""transformers' Trainer evaluates and saves by the bare module: none of it is a step's time.
+
+In a trial it neither resumes nor uploads.
+"""
 
 import json
 import os
@@ -46,8 +49,9 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> RankJournal:
         "DS_ACCELERATOR": "cpu",
         "OMP_NUM_THREADS": "1",
     }
+    arguments = ["--deepspeed_config", str(folder / "ds.json"), str(trial / "out"), "user/checkpoint-5"]
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--deepspeed_config", str(folder / "ds.json"), str(trial / "out")],
+        [sys.executable, str(SCRIPT), *arguments],
         env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -69,3 +73,10 @@ def test_evaluations_and_checkpoints_are_in_the_journal(journal: RankJournal) ->
     assert evaluated
     assert len(saved) == 2
     assert min(evaluated + saved) > SLOW_SECONDS * 0.9
+
+
+def test_it_started_anew(journal: RankJournal) -> None:
+    redirects = {record["what"]: record["path"] for record in journal.of_kind("redirect")}
+    assert redirects["resume_from_checkpoint"] == "user/checkpoint-5"
+    assert not any(what.startswith("huggingface_hub") for what in redirects)
+    assert journal.last("end")["steps"] == 6  # type: ignore[index]

@@ -34,7 +34,7 @@ class SlowlySaved(LlamaForCausalLM):
 
 
 def main() -> None:
-    """``trains_by_trainer.py --deepspeed_config FILE OUTPUT``."""
+    """``trains_by_trainer.py --deepspeed_config FILE OUTPUT CHECKPOINT``."""
     config = LlamaConfig(
         vocab_size=16,
         hidden_size=16,
@@ -54,6 +54,7 @@ def main() -> None:
         save_steps=3,
         save_only_model=True,
         report_to="none",
+        push_to_hub=True,
         use_cpu=True,
         disable_tqdm=True,
     )
@@ -62,7 +63,7 @@ def main() -> None:
         args=arguments,
         train_dataset=Samples(64),
         eval_dataset=Samples(4, SLOW_SECONDS / 4),
-    ).train()
+    ).train(resume_from_checkpoint=sys.argv[4])
 
 
 if __name__ == "__main__":
