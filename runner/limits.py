@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flyball.collectors.journal import RankJournal
+from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.base import Limits
 
 
@@ -60,10 +60,8 @@ def _late(journals: Mapping[int, RankJournal], stepping: list[int], limits: Limi
 
 
 def _stalled(rank: int, journal: RankJournal, limits: Limits, now: float) -> Overrun | None:
-    paused = journal.last("pause")
-    newest = journal.last("step")
-    stepped = float(newest["clock"]) if newest is not None else 0.0
-    if paused is not None and paused.get("edge") == "begin" and float(paused["clock"]) >= stepped:
+    paused = _open_pause(journal)
+    if paused is not None:
         if now - paused["clock"] <= limits.pause_seconds:
             return None
         text = f"{paused.get('phase')} for more than {limits.pause_seconds:g} s"
@@ -81,6 +79,23 @@ def _stalled(rank: int, journal: RankJournal, limits: Limits, now: float) -> Ove
     step = journal.last("step")
     text = f"no step for {now - last:.0f} s after step {step.get('step') if step else 0}"
     return Overrun(limit=Passed.HANG, text=text, rank=rank)
+
+
+def _open_pause(journal: RankJournal) -> Record | None:
+    """The outermost pause that has begun since the newest step and has not ended, or None.
+
+    A checkpoint inside an evaluation ends before it.
+    """
+    newest = journal.last("step")
+    stepped = float(newest["clock"]) if newest is not None else 0.0
+    running: dict[object, Record] = {}
+    for record in journal.of_kind("pause"):
+        phase = (record.get("engine"), record.get("phase"))
+        if record.get("edge") != "begin":
+            running.pop(phase, None)
+        elif float(record["clock"]) >= stepped:
+            running[phase] = record
+    return next(iter(running.values()), None)
 
 
 def _patience(journal: RankJournal, limits: Limits) -> float:

@@ -13,7 +13,14 @@ CONFIG_NAME = "ds_config.json"
 OUTPUT_NAME = "output"
 TRIAL_BUDGET_RATIO = 0.2
 """Share of a step's time that the probe may cost in a trial before it switches itself off."""
-_PROBE_OPTIONS = ("guard_writes", "memory", "max_records_per_second", "budget_ratio", "samples_from")
+_PROBE_OPTIONS = (
+    "guard_writes",
+    "memory",
+    "max_records_per_second",
+    "budget_ratio",
+    "samples_from",
+    "substitute_engine",
+)
 """What a request may say of the probe itself, beside the knobs."""
 
 

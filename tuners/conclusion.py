@@ -43,6 +43,8 @@ class Conclusion:
     spending: Spending
     name: str
     output: Path
+    engine: int = 0
+    """Number of the engine that was tuned, where the script makes several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +184,7 @@ def carried_by_probe(study: Conclusion, chosen: Configuration) -> dict[str, str]
         "purpose": "run",
         "directory": str(folder / "run"),
         "substitute_config": dict(chosen.ds_config) if substitute else None,
+        "substitute_engine": study.engine,
         "knobs": dict(chosen.probe),
         "guard_writes": False,
     }

@@ -98,6 +98,13 @@ def header_of(journal: RankJournal, engine: int) -> Record | None:
     return next((header for header in headers if header.get("engine", 0) == engine), journal.header)
 
 
+def busiest_header(journals: Mapping[int, RankJournal]) -> Record | None:
+    """Return a header of the engine that trains, of the first rank that has one."""
+    engine = busiest_engine(journals.values())
+    found = (header_of(journal, engine) for journal in journals.values())
+    return next((header for header in found if header is not None), None)
+
+
 def samples_a_forward(header: Record) -> float | None:
     """Return the micro batch where the user said that rows are no samples, else None."""
     return number(header.get("micro_batch")) if header.get("samples_from") == "config" else None

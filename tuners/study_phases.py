@@ -129,6 +129,7 @@ class Study:
             spending=self.spending,
             name=self.ledger.name,
             output=self.ledger.output,
+            engine=self.runner.engine or 0,
         )
         result = conclude(conclusion)
         self.ledger.conclude(result, finished=not self.interruption.finish_requested)

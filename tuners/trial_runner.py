@@ -16,6 +16,7 @@ from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.measurement import Invalid, measure
 from flyball.tuners.measurement_feeding import Feeding
+from flyball.tuners.measurement_series import busiest_header
 from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
@@ -72,7 +73,10 @@ class TrialRunner:
     samples_from: str = "batch"
     """``config`` where rows that enter forward are no samples; see ``StudyOptions``."""
     header: Mapping[str, Any] | None = None
-    """Rank 0's header of the newest run that had one: what the job turned out to be."""
+    """Rank 0's header of the newest run that had one: what the job turned out to be. Of several engines it is
+    that of the one that makes most steps."""
+    engine: int | None = None
+    """That engine's number in the first run that was measured: configs and probe knobs are for this one."""
     _own_feeding: Feeding | None = None
 
     def run(self, wanted: Run) -> TrialReport:
@@ -85,11 +89,16 @@ class TrialRunner:
         self.observer.trial_started(wanted.number, wanted.phase, wanted.changes)
         result = self._launch(wanted)
         self._refuse_foreign_writes(result)
-        header = next((journal.header for journal in result.journals.values() if journal.header), None)
-        self.header = header or self.header
+        self.header = busiest_header(result.journals) or self.header
         report = self._report(wanted, result)
+        self._learn_engine(report)
         write_trial_metrics(self._folder(wanted.number), report)
         return report
+
+    def _learn_engine(self, report: TrialReport) -> None:
+        # A config that was already put into the first engine is that engine's for the whole study.
+        if self.engine is None and self.header is not None and report.measurement is not None:
+            self.engine = 0 if self.substitute else int(self.header.get("engine") or 0)
 
     def _folder(self, number: int) -> Path:
         return self.directory / TRIALS / str(number)
@@ -114,6 +123,7 @@ class TrialRunner:
         probe = {
             **own.probe,
             "substitute_config": self.substitute,
+            "substitute_engine": self.engine or 0,
             "samples_from": self.samples_from,
             "allowed_writes": [str(folder), *(str(path) for path in self.allowed_writes)],
         }

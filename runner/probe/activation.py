@@ -8,8 +8,9 @@ from typing import Any
 
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.failures import report, watch_exceptions
-from flyball.runner.probe.imports import FINDER, install_finder
+from flyball.runner.probe.imports import FINDER, Hook, install_finder
 from flyball.runner.probe.settings import Settings
+from flyball.runner.probe.trackers import quiet_trackers
 from flyball.runner.probe.watch import SLOT, Probe
 
 
@@ -27,7 +28,11 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
     watch_exceptions()
     if probe.trial and settings.guard_writes:
         _guard(probe)
-    FINDER.when_imported("deepspeed", _deepspeed_imported)
+    if probe.trial:
+        quiet_trackers()
+    FINDER.when_imported("deepspeed", _guarded(_watch))
+    FINDER.when_imported("transformers.trainer", _guarded(_watch_trainer))
+    FINDER.when_imported("accelerate.accelerator", _guarded(_watch_accelerate))
     return probe
 
 
@@ -39,16 +44,35 @@ def _guard(probe: Probe) -> None:
     guard_libraries()
 
 
-def _deepspeed_imported(module: Any) -> None:
-    probe = SLOT.probe
-    if probe is not None:
-        probe.safely(_watch, module)
+def _guarded(hook: Hook) -> Hook:
+    """A hook whose fault does not become the fault of an import."""
+
+    def imported(module: Any) -> None:
+        probe = SLOT.probe
+        if probe is not None:
+            probe.safely(hook, module)
+
+    return imported
 
 
 def _watch(module: Any) -> None:
     from flyball.runner.probe.deepspeed_hooks import watch_deepspeed
 
     watch_deepspeed(module)
+
+
+def _watch_trainer(module: Any) -> None:
+    from flyball.runner.probe.resuming import start_trainer_anew
+    from flyball.runner.probe.trainer_hooks import watch_trainer
+
+    watch_trainer(module)
+    start_trainer_anew(module)
+
+
+def _watch_accelerate(module: Any) -> None:
+    from flyball.runner.probe.resuming import start_accelerator_anew
+
+    start_accelerator_anew(module)
 
 
 def leave(reason: str | None = None) -> None:

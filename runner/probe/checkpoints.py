@@ -23,6 +23,10 @@ class FreshState(dict):  # type: ignore[type-arg]
         """Step, epoch, samples: all 0."""
         return 0
 
+    def get(self, key: object, default: Any = 0) -> Any:
+        """The default that the script names, else 0."""
+        return super().get(key, default)
+
 
 def watch_checkpoints(engine_class: Any) -> None:
     """Wrap the saving and loading methods of an engine class."""
@@ -42,7 +46,7 @@ def _save(original: Callable[..., Any]) -> Callable[..., Any]:
         call = inspect.signature(original).bind(self, *args, **kwargs)
         if probe.trial and probe.settings.checkpoint_directory:
             call.arguments["save_dir"] = redirected(probe, call.arguments["save_dir"])
-        with _Paused(probe, self):
+        with Paused(probe, self):
             return original(*call.args, **call.kwargs)
 
     return save
@@ -60,7 +64,7 @@ def _load(original: Callable[..., Any]) -> Callable[..., Any]:
                 probe.say("redirect", what="load_checkpoint", path=str(load_dir), to=None)
                 return None, FreshState()
             load_dir = own
-        with _Paused(probe, self):
+        with Paused(probe, self):
             return original(self, load_dir, *args, **kwargs)
 
     return load_checkpoint
@@ -104,8 +108,8 @@ def inside(path: str, root: str) -> bool:
     return path == root or path.startswith(os.path.join(root, ""))
 
 
-class _Paused:
-    """A checkpoint in the journal."""
+class Paused:
+    """The length of a checkpoint as a pause in the journal."""
 
     def __init__(self, probe: Probe, engine: Any) -> None:
         self.probe = probe

@@ -8,6 +8,8 @@ for all_to_all. A group of one rank moves nothing and counts nothing.
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -99,7 +101,21 @@ def watch_backend(backend: Any, module: Any) -> None:
             setattr(backend, op, untraced(_counted(op, original, place, name)))
 
 
+def group_place(method: Callable[..., Any]) -> int:
+    """Where a method takes its group among the arguments after ``self``; past all of them if it has none.
+
+    DeepSpeed's ``stage_on_cpu`` hides a signature behind ``*args`` and keeps the method in its closure.
+    """
+    names = list(inspect.signature(method).parameters)
+    if "group" in names:
+        return names.index("group") - 1
+    inner = inspect.getclosurevars(method).nonlocals.get("func") if inspect.isfunction(method) else None
+    return group_place(inner) if callable(inner) else sys.maxsize
+
+
 def _counted(op: str, original: Callable[..., Any], place: int, name: str) -> Callable[..., Any]:
+    group_at = group_place(original)
+
     @functools.wraps(original)
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         probe = SLOT.probe
@@ -107,7 +123,8 @@ def _counted(op: str, original: Callable[..., Any], place: int, name: str) -> Ca
             begun = perf_counter()
             try:
                 payload = kwargs[name] if name in kwargs else args[place]
-                COUNTS.add(op, payload, kwargs.get("group"), self.get_world_size)
+                group = args[group_at] if len(args) > group_at else kwargs.get("group")
+                COUNTS.add(op, payload, group, self.get_world_size)
             except Exception:  # counting must not break a collective
                 probe.failed()
             COUNTS.cost += perf_counter() - begun

@@ -11,8 +11,10 @@ from typing import Any
 from flyball.runner.probe.batch import count_batch
 from flyball.runner.probe.checkpoints import watch_checkpoints
 from flyball.runner.probe.collectives import watch_backend
+from flyball.runner.probe.evaluation import EVALUATING, mode_changed, watch_module
 from flyball.runner.probe.header import header_fields, imported_modules
 from flyball.runner.probe.knobs import apply_knobs
+from flyball.runner.probe.losses import trained, watch_backward
 from flyball.runner.probe.meter import ATTRIBUTE, Meter
 from flyball.runner.probe.pipeline_hooks import watch_pipeline
 from flyball.runner.probe.readings import readings_for
@@ -41,6 +43,7 @@ def watch_engine_classes() -> None:
         return
     setattr(DeepSpeedEngine, PATCHED, True)
     watch_engine(DeepSpeedEngine)
+    watch_backward(sys.modules["torch"].Tensor, DeepSpeedEngine)
     watch_checkpoints(DeepSpeedEngine)
     watch_pipeline(PipelineEngine, meter_of)
     watch_backend(TorchBackend, sys.modules[TorchBackend.__module__])
@@ -78,6 +81,8 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     probe.engines += 1
     probe.meters.append(meter)
     engine.__dict__[ATTRIBUTE] = meter
+    if not meter.pipeline:
+        watch_module(engine.module, meter)
     if "modules" in fields and probe.trial:
         meter.at_boundary.append(_late_modules(probe, meter, fields["modules"]))
     return meter
@@ -101,22 +106,26 @@ def _initialize(original: Callable[..., Any]) -> Callable[..., Any]:
         probe = SLOT.probe
         if probe is None or probe.in_initialize:
             return original(*args, **kwargs)
+        chosen = probe.initialized == probe.settings.substitute_engine
         probe.in_initialize = True
         try:
-            result = _initialize_substituted(probe, original, args, kwargs)
+            result = _initialize_substituted(probe, original, args, kwargs, chosen=chosen)
         finally:
             probe.in_initialize = False
+        probe.initialized += 1
         if probe.watching:
             meter = probe.safely(begin_engine, result[0], probe)
-            if meter is not None:
+            if meter is not None and chosen:
                 apply_knobs(probe, result[0], meter)
         return result
 
     return initialize
 
 
-def _initialize_substituted(probe: Probe, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    substitute = probe.settings.substitute_config
+def _initialize_substituted(
+    probe: Probe, original: Callable[..., Any], args: Any, kwargs: Any, *, chosen: bool
+) -> Any:
+    substitute = probe.settings.substitute_config if chosen else None
     if substitute is None:
         source = probe.safely(given_config, original, args, kwargs)
         probe.config_source = source[0] if source else "argument"
@@ -136,6 +145,9 @@ def _forward(original: Callable[..., Any]) -> Callable[..., Any]:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
                     if _trains(self, meter):
+                        if meter.phases:
+                            # Lightning puts the mode back without a call.
+                            meter.resume(EVALUATING)
                         meter.fed(*count_batch(args, kwargs))
                     meter.cost += perf_counter() - begun
             except Exception:  # the workload must not see a fault of ours
@@ -160,7 +172,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
-                    meter.trains_in_eval_mode = not self.__dict__["_modules"]["module"].training
+                    trained(self, meter)
                     meter.mean_loss = bool(kwargs.get("scale_wrt_gas", args[1] if len(args) > 1 else True))
                     meter.readings.loss(loss)
                     meter.cost += perf_counter() - begun
@@ -197,7 +209,7 @@ def _boundary(original: Callable[..., Any]) -> Callable[..., Any]:
 def _eval(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _mode(self, training=False)
+        mode_changed(self.__dict__.get(ATTRIBUTE), training=False)
         return original(self, *args, **kwargs)
 
     return evaluate
@@ -206,21 +218,7 @@ def _eval(original: Callable[..., Any]) -> Callable[..., Any]:
 def _train(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def train(self: Any, mode: bool = True) -> Any:
-        _mode(self, training=mode)
+        mode_changed(self.__dict__.get(ATTRIBUTE), training=mode)
         return original(self, mode)
 
     return train
-
-
-def _mode(engine: Any, *, training: bool) -> None:
-    """A change of mode begins or ends an evaluation; the same mode again (Trainer sets it each step) is
-    nothing.
-    """
-    probe = SLOT.probe
-    meter = engine.__dict__.get(ATTRIBUTE)
-    if probe is None or not probe.watching or meter is None or meter.trains_in_eval_mode:
-        return
-    if training:
-        probe.safely(meter.resume, "evaluating")
-    else:
-        probe.safely(meter.pause, "evaluating")

@@ -22,6 +22,8 @@ class Settings:
     """Where ``rank-<n>.jsonl`` go."""
     substitute_config: Mapping[str, Any] | None = None
     """Replaces the config that the script gives to ``deepspeed.initialize``."""
+    substitute_engine: int = 0
+    """Which engine gets that config and the knobs, counted as they are initialized; others keep their own."""
     knobs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_directory: str | None = None
     """Trial only: where ``save_checkpoint`` is sent."""

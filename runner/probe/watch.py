@@ -24,6 +24,8 @@ class Probe:
         self.watching = True
         """False once the probe has switched itself off."""
         self.engines = 0
+        self.initialized = 0
+        """Calls of ``initialize`` that made an engine."""
         self.meters: list[Any] = []
         self.config_source = "argument"
         self.module_paths = [path for path in sys.path if path not in own_site_folders()]

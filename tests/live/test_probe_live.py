@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import subprocess
@@ -132,6 +133,29 @@ def test_an_engine_of_deepspeed_is_measured_and_leaves_the_user_alone(tmp_path: 
     assert journal.last("end")["steps"] == 6  # type: ignore[index]
     assert [path.name for path in (tmp_path / "user").iterdir()] == ["train.py"]
     assert (tmp_path / "trial" / "checkpoints" / "ckpt" / "latest").exists()
+
+
+def test_the_loss_of_a_plain_backward_is_known(tmp_path: Path) -> None:
+    script = TRAIN.replace("engine.backward(loss)", "loss.backward()")
+    assert script != TRAIN
+    journal = launch(tmp_path, script, CONFIG, ranks=1)[0]
+    assert journal.of_kind("probe_off") == []
+    losses = [step["loss"] for step in journal.steps()]
+    assert 0 < losses[-1] < losses[0]
+
+
+def test_the_group_of_every_collective_is_found() -> None:
+    code = "from deepspeed.comm.torch import TorchBackend as backend\n"
+    code += "from flyball.runner.probe.collectives import PAYLOAD, group_place\n"
+    code += "methods = {name: vars(backend).get(name) for name in PAYLOAD}\n"
+    code += "print({name: group_place(method) for name, method in methods.items() if callable(method)})"
+    environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    places = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert (places["all_reduce"], places["broadcast"], places["all_to_all_single"]) == (2, 2, 4)
+    assert max(places.values()) < 10
 
 
 def test_all_stages_of_a_pipeline_report_the_same_samples(tmp_path: Path) -> None:

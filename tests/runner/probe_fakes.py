@@ -11,6 +11,7 @@ import torch
 from flyball.collectors.journal import RankJournal
 from flyball.runner.probe.checkpoints import watch_checkpoints
 from flyball.runner.probe.deepspeed_hooks import watch_engine
+from flyball.runner.probe.losses import watch_backward
 from flyball.runner.probe.meter import ATTRIBUTE, Meter
 from flyball.runner.probe.readings import HostReadings
 from flyball.runner.probe.settings import Settings
@@ -26,6 +27,7 @@ class FakeEngine:
         self._modules = {"module": self.module}
         self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.125}])
         self._step_applied = True
+        self._running_engine_backward = False
         self.overflow_at: set[int] = set()
         self.steps = 0
         self.saved: list[str] = []
@@ -36,6 +38,12 @@ class FakeEngine:
 
     def backward(self, loss: torch.Tensor, scale_wrt_gas: bool = True) -> torch.Tensor:
         return loss
+
+    def _backward_prologue(self) -> None:
+        pass
+
+    def scale(self, loss: torch.Tensor) -> torch.Tensor:
+        return loss * 1024
 
     def _take_model_step(self, lr_kwargs: Any = None) -> None:
         self.steps += 1
@@ -57,6 +65,7 @@ class FakeEngine:
 
 
 watch_engine(FakeEngine)
+watch_backward(torch.Tensor, FakeEngine)
 watch_checkpoints(FakeEngine)
 
 

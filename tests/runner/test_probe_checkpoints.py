@@ -32,6 +32,7 @@ def test_a_trial_does_not_resume_from_the_users_checkpoints(tmp_path: Path) -> N
         path, state = engine.load_checkpoint(str(tmp_path / "ckpt"))
         assert path is None
         assert state["step"] == 0
+        assert state.get("step") == 0
         assert state.get("epoch", 5) == 5
         assert engine.loaded == []
 

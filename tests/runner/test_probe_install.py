@@ -183,6 +183,28 @@ def test_a_trials_config_replaces_the_one_in_the_script(run: Run, tmp_path: Path
     assert (header["micro_batch"], header["config_source"]) == (2, "substituted")
 
 
+SEVERAL = """
+import deepspeed, torch
+for micro_batch in (3, 4, 5):
+    model = torch.nn.Linear(4, 1)
+    deepspeed.initialize(model=model, config={"train_micro_batch_size_per_gpu": micro_batch})
+"""
+
+
+def test_of_several_engines_only_the_chosen_one_gets_the_config_and_the_knobs(
+    run: Run, tmp_path: Path
+) -> None:
+    config = {"train_micro_batch_size_per_gpu": 2}
+    knobs = {"activation_checkpointing": True}
+    done = run(SEVERAL, substitute_config=config, substitute_engine=1, knobs=knobs)
+    assert (done.returncode, done.stderr) == (0, "")
+    headers = journal(tmp_path).of_kind("header")
+    assert [(each["micro_batch"], each["config_source"]) for each in headers] == [
+        (3, "argument"), (2, "substituted"), (5, "argument"),
+    ]  # fmt: skip
+    assert len(journal(tmp_path).of_kind("witness")) == 1
+
+
 @pytest.mark.parametrize("settings", [None, "{ not json", '{"budget_ratio": "high"}'])
 def test_a_broken_installation_does_not_disturb_an_interpreter(
     run: Run, tmp_path: Path, settings: str | None

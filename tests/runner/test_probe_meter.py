@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import torch
 from tests.runner.probe_fakes import FakeEngine, read, watched
 
 from flyball.runner.probe import collectives
+from flyball.runner.probe.evaluation import watch_module
 from flyball.runner.probe.meter import ATTRIBUTE
 
 
@@ -75,6 +78,88 @@ def test_evaluation_is_neither_counted_nor_timed(tmp_path: Path, monkeypatch: py
     # Clock readings from boundary to boundary: begin, end, boundary; the one second inside is taken off.
     assert last["seconds"] == 2.0
     assert last["samples"] == 2
+
+
+class FrozenNorm(torch.nn.Module):
+    """Has a method of its own for the mode, as models with a frozen part have."""
+
+    def train(self, mode: bool = True) -> "FrozenNorm":
+        return super().train(mode)
+
+
+@pytest.mark.parametrize("module", [torch.nn.Linear(2, 2), FrozenNorm()])
+def test_an_evaluation_of_the_bare_module_is_neither_counted_nor_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: torch.nn.Module
+) -> None:
+    clock = iter(range(1, 1000))
+    monkeypatch.setattr("flyball.runner.probe.meter.monotonic", lambda: float(next(clock)))
+    with watched(tmp_path) as (engine, _):
+        holds(engine, module)
+        one_step(engine)
+        module.train()
+        module.eval()
+        with torch.no_grad():
+            engine.forward(torch.zeros((100, 4)))
+        module.train()
+        one_step(engine)
+    journal = read(tmp_path)
+    edges = [(record["phase"], record["edge"]) for record in journal.of_kind("pause")]
+    assert edges == [("evaluating", "begin"), ("evaluating", "end")]
+    assert [step["samples"] for step in journal.steps()] == [2, 2]
+    assert journal.steps()[-1]["seconds"] == 2.0
+
+
+def holds(engine: FakeEngine, module: torch.nn.Module) -> None:
+    """Let the engine train ``module``, as ``begin_engine`` would."""
+    engine.module = engine._modules["module"] = module  # type: ignore[assignment]
+    watch_module(module, engine.__dict__[ATTRIBUTE])
+
+
+def test_a_training_forward_ends_an_evaluation_whose_mode_was_put_back_silently(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 2)
+    with watched(tmp_path) as (engine, _):
+        holds(engine, module)
+        module.eval()
+        module.training = True
+        engine.forward(torch.zeros((2, 4)))
+        assert read(tmp_path).of_kind("pause")[-1]["edge"] == "end"
+
+
+def test_a_bare_module_trained_in_eval_mode_is_counted(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 2)
+    with watched(tmp_path) as (engine, _):
+        holds(engine, module)
+        for _ in range(3):
+            module.eval()
+            one_step(engine)
+    journal = read(tmp_path)
+    assert [step["samples"] for step in journal.steps()] == [0, 2, 2]
+    assert [record["edge"] for record in journal.of_kind("pause")] == ["begin", "end"]
+
+
+def test_an_evaluation_after_which_nobody_puts_the_mode_back_is_not_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1, 1000))
+    monkeypatch.setattr("flyball.runner.probe.meter.monotonic", lambda: float(next(clock)))
+    module = torch.nn.Linear(2, 2)
+    with watched(tmp_path) as (engine, _):
+        holds(engine, module)
+        one_step(engine)
+        module.eval()
+        one_step(engine)
+    assert read(tmp_path).steps()[-1]["seconds"] == 2.0
+
+
+def test_a_watched_module_is_copied_and_pickled_and_its_copy_is_nobodys(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 2)
+    with watched(tmp_path) as (engine, _):
+        holds(engine, module)
+        copies = [copy.deepcopy(module), pickle.loads(pickle.dumps(module))]
+        for each in copies:
+            assert set(each.__dict__) == set(torch.nn.Linear(2, 2).__dict__)
+            each.eval()
+    assert read(tmp_path).of_kind("pause") == []
 
 
 def test_forwards_without_gradients_are_not_counted(tmp_path: Path) -> None:

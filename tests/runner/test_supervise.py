@@ -114,6 +114,18 @@ def test_a_known_pause_is_no_hang(trial: Trial, phase: str) -> None:
     assert trial.wait().outcome.kind is OutcomeKind.COMPLETED
 
 
+def test_a_checkpoint_inside_an_evaluation_does_not_end_it(trial: Trial) -> None:
+    trial.trains(until=10)
+    write = trial.journals[0].write
+    trial.at(11, lambda: write("pause", phase="evaluating", edge="begin"))
+    trial.at(12, lambda: write("pause", phase="checkpointing", edge="begin"))
+    trial.at(13, lambda: write("pause", phase="checkpointing", edge="end", seconds=1))
+    trial.at(30, lambda: write("pause", phase="evaluating", edge="end", seconds=19))
+    trial.at(31, trial.journals[0].step)
+    trial.exits(32, 0)
+    assert trial.wait().outcome.kind is OutcomeKind.COMPLETED
+
+
 def test_a_pause_without_end_is_a_hang(trial: Trial) -> None:
     trial.trains(until=10)
     trial.at(11, lambda: trial.journals[0].write("pause", phase="evaluating", edge="begin"))

@@ -68,7 +68,8 @@ class FakeHandle:
         journals = {}
         for rank in range(RANKS):
             path = self.request.directory / f"rank-{rank}.jsonl"
-            path.write_text(json.dumps(self._header(rank)) + "\n")
+            idle = [{**self._header(rank), "engine": number} for number in range(self.launcher.engine)]
+            path.write_text("".join(json.dumps(header) + "\n" for header in (*idle, self._header(rank))))
             journals[rank] = RankJournal(path=path)
         return journals
 
@@ -83,7 +84,7 @@ class FakeHandle:
             "clock": 0.0,
             "rank": rank,
             "world_size": RANKS,
-            "engine": 0,
+            "engine": self.launcher.engine,
             "engine_class": "DeepSpeedEngine",
             "device": "cpu",
             "host": "localhost",
@@ -110,7 +111,7 @@ class FakeHandle:
                     "kind": "step",
                     "time": spent,
                     "clock": spent,
-                    "engine": 0,
+                    "engine": self.launcher.engine,
                     "step": step,
                     "count": 1,
                     "seconds": seconds,
@@ -143,6 +144,8 @@ class FakeLauncher:
     on_step: Callable[[FakeHandle, int], None] | None = None
     startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
     """Seconds before the first step."""
+    engine: int = 0
+    """The engine that trains; those before it make no step."""
     closed: bool = False
 
     def __post_init__(self) -> None:
