@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from signal import SIGABRT, SIGBUS, SIGKILL, SIGSEGV
+from signal import SIGABRT, SIGBUS, SIGHUP, SIGINT, SIGKILL, SIGSEGV, SIGTERM
 
 from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.faults import fault
@@ -12,11 +12,14 @@ from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.runner.signatures import (
     is_memory,
     is_peer_loss,
+    is_signal,
     last_exception,
     reported_exit,
     signal_name,
     signal_of,
 )
+
+_FROM_OUTSIDE = (SIGTERM, SIGINT, SIGHUP)
 
 
 class Ended(StrEnum):
@@ -97,7 +100,7 @@ def _clean_exit(evidence: Evidence) -> Outcome:
             "the script ended without calling DeepSpeed; build the engine with deepspeed.initialize "
             "(or a Trainer with its config), and do not run Python isolated (-I, -S)"
         )
-    return Outcome(kind=OutcomeKind.CRASHED, reason=reason)
+    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, from_outside=True)
 
 
 def _failure(evidence: Evidence) -> Outcome:
@@ -113,7 +116,9 @@ def _failure(evidence: Evidence) -> Outcome:
         return _raised(None, {"type": kind, "message": message, "where": where})
     rank, status = _first_failure(evidence)
     when = f"after {evidence.steps} steps" if evidence.steps else "before the first step"
-    return Outcome(kind=OutcomeKind.CRASHED, reason=f"exit status {status} {when}", rank=rank)
+    return Outcome(
+        kind=OutcomeKind.CRASHED, reason=f"exit status {status} {when}", rank=rank, from_outside=True
+    )
 
 
 def _refusal(evidence: Evidence) -> bool:
@@ -148,7 +153,10 @@ def _raised(rank: int | None, record: Record) -> Outcome:
         return Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason=reason, rank=rank)
     refused = bool(record.get("in_deepspeed_config"))
     return Outcome(
-        kind=OutcomeKind.INVALID_CONFIG if refused else OutcomeKind.CRASHED, reason=reason, rank=rank
+        kind=OutcomeKind.INVALID_CONFIG if refused else OutcomeKind.CRASHED,
+        reason=reason,
+        rank=rank,
+        from_outside=is_signal(kind) or is_peer_loss(message),
     )
 
 
@@ -187,7 +195,8 @@ def _signalled(evidence: Evidence, rank: int | None, number: int) -> Outcome:
         return Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason=reason, rank=rank)
     more = "; /dev/shm may be full" if number == SIGBUS else ""
     reason = f"{who} ended by {signal_name(number)} {when}{more}"
-    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, rank=rank)
+    outside = number in _FROM_OUTSIDE
+    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, rank=rank, from_outside=outside)
 
 
 def _first_failure(evidence: Evidence) -> tuple[int | None, int | None]:

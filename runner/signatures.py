@@ -47,6 +47,11 @@ def is_peer_loss(message: str) -> bool:
     return _PEER_LOST.search(message) is not None
 
 
+def is_signal(kind: str) -> bool:
+    """Whether an exception of this type is how Python, or torchrun, takes a signal to end."""
+    return kind.rpartition(".")[2] in ("KeyboardInterrupt", "SignalException")
+
+
 def tail(path: Path, size: int = _TAIL_BYTES) -> str:
     """The last ``size`` bytes of a log; empty where there is none."""
     try:

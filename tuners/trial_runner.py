@@ -168,9 +168,17 @@ class TrialRunner:
             self._own_sample = size
         return (size.unlike(self._own_sample) if size and self._own_sample else None) or measured
 
+    def _unless_stopped(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; whoever ends the whole job signals the ranks as well as us."""
+        ended = outcome.kind is OutcomeKind.CRASHED and outcome.from_outside
+        if not ended or not self.interruption.finish_requested:
+            return outcome
+        reason = f"ended from outside with the whole job: {outcome.reason}"
+        return Outcome(kind=OutcomeKind.INTERRUPTED, reason=reason, rank=outcome.rank)
+
     def _report(self, wanted: Run, result: TrialResult) -> TrialReport:
         measured: Measurement | Invalid | None = None
-        outcome = result.outcome
+        outcome = self._unless_stopped(result.outcome)
         if outcome.kind is OutcomeKind.COMPLETED:
             measured = measure(
                 result.journals,

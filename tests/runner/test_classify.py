@@ -92,6 +92,33 @@ def test_a_kill_by_the_kernel_for_memory_needs_evidence(tmp_path: Path) -> None:
     assert classify(short).kind is OutcomeKind.OUT_OF_MEMORY
 
 
+SIGNALLED = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "output", "outside"),
+    [
+        ([], -15, "", True),
+        ([], -2, "", True),
+        ([], -1, "", True),
+        ([], 1, "exitcode  : -15 (pid: 3)", True),
+        ([], 1, "", True),
+        ([exception("KeyboardInterrupt", "")], 1, "", True),
+        ([exception("RuntimeError", LOST)], 1, "", True),
+        ([], 1, TRACEBACK + SIGNALLED, True),
+        ([], -11, "", False),
+        ([], -9, "", False),
+        ([exception("KeyError", "'x'")], -15, "", False),
+    ],
+)
+def test_what_ends_a_whole_job_is_told_from_what_a_script_does(
+    tmp_path: Path, events: list[Event], status: int, output: str, outside: bool
+) -> None:
+    evidence = Evidence(ended=Ended.ITSELF, status=status, output=output, journals=journals(tmp_path, events))
+    outcome = classify(evidence)
+    assert (outcome.kind, outcome.from_outside) == (OutcomeKind.CRASHED, outside), outcome
+
+
 def test_a_lost_peer_is_not_the_cause(tmp_path: Path) -> None:
     known = journals(tmp_path, [exception("RuntimeError", LOST)], [exception("KeyError", "'x'")])
     outcome = classify(Evidence(ended=Ended.ITSELF, status=1, journals=known))

@@ -1,6 +1,75 @@
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
-from flyball.tuners.trial_runner import LARGEST_KEPT_BYTES, remove_checkpoints
+import pytest
+from tests.tuners.fake_job import RecordingObserver
+
+from flyball.runner.base import StopRule, TrialRequest, TrialResult
+from flyball.runner.command import parse_command
+from flyball.runner.outcome import Outcome, OutcomeKind
+from flyball.tuners.base import Configuration, Phase, TrialReport
+from flyball.tuners.interruption import Interruption
+from flyball.tuners.trial_runner import LARGEST_KEPT_BYTES, Run, TrialRunner, remove_checkpoints
+
+
+@dataclass
+class EndedLauncher:
+    """Every run has ended already."""
+
+    outcome: Outcome
+    name: str = "cold"
+
+    def launch(self, request: TrialRequest) -> "EndedLauncher":
+        return self
+
+    def kill(self, reason: str) -> None:
+        pass
+
+    def wait(self, stop: StopRule) -> TrialResult:
+        return TrialResult(
+            outcome=self.outcome, journals={}, launcher="cold", startup_seconds=None, total_seconds=1.0
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def run(tmp_path: Path, outcome: Outcome, interruption: Interruption) -> TrialReport:
+    (tmp_path / "train.py").write_text("import deepspeed\n")
+    (tmp_path / "ds.json").write_text("{}")
+    launcher = EndedLauncher(outcome)
+    runner = TrialRunner(
+        command=parse_command(shlex.split("python train.py --deepspeed_config ds.json"), cwd=tmp_path),
+        launcher=launcher,
+        cold=launcher,
+        directory=tmp_path / "out",
+        observer=RecordingObserver(),
+        interruption=interruption,
+    )
+    own = Configuration(assignment={}, ds_config={})
+    return runner.run(Run(number=0, phase=Phase.SEARCH, configuration=own))
+
+
+@pytest.mark.parametrize(
+    ("outside", "asked", "kind"),
+    [
+        (True, 1, OutcomeKind.INTERRUPTED),
+        (True, 2, OutcomeKind.INTERRUPTED),
+        (True, 0, OutcomeKind.CRASHED),
+        (False, 1, OutcomeKind.CRASHED),
+    ],
+)
+def test_a_run_that_ends_with_the_whole_job_is_no_crash(
+    tmp_path: Path, outside: bool, asked: int, kind: OutcomeKind
+) -> None:
+    interruption = Interruption()
+    for _ in range(asked):
+        interruption.request("SIGTERM")
+    crashed = Outcome(kind=OutcomeKind.CRASHED, reason="a process ended by SIGTERM", from_outside=outside)
+    report = run(tmp_path, crashed, interruption)
+    assert report.outcome.kind is kind
+    assert "ended by SIGTERM" in report.outcome.reason
 
 
 def test_a_trials_checkpoints_and_models_are_removed_and_its_logs_kept(tmp_path: Path) -> None:
