@@ -10,6 +10,7 @@ from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.base import StopRule, TrialRequest, TrialResult
 from flyball.runner.classify import Ended, Evidence, classify
 from flyball.runner.faults import fault
+from flyball.runner.full_disk import room_bytes
 from flyball.runner.kernel_kills import kernel_kills
 from flyball.runner.limits import Overrun, overrun
 from flyball.runner.outcome import OutcomeKind
@@ -39,8 +40,8 @@ class Processes(Protocol):
         """Note what the living processes will leave behind."""
         ...
 
-    def end(self) -> None:
-        """End them all and clean up after them."""
+    def end(self) -> Sequence[str]:
+        """End them all and clean up after them; return what could not be kept of them, in words."""
         ...
 
 
@@ -116,7 +117,7 @@ class Supervision:
         try:
             verdict = self._watch(stop)
         finally:
-            self._processes.end()
+            self._notes += self._processes.end()
         self._refresh(final=True)
         evidence = Evidence(
             ended=verdict.ended,
@@ -128,6 +129,8 @@ class Supervision:
             output=tail(self._request.directory / "stdout.log")
             + tail(self._request.directory / "stderr.log"),
             kernel_kills=kernel_kills() - self._kills_before,
+            directory=self._request.directory,
+            room_bytes=room_bytes(self._request.directory),
         )
         return self._result(evidence)
 

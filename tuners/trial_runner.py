@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.collectors.journal import RankJournal
-from flyball.errors import CommandError
+from flyball.errors import CommandError, StorageFailed
 from flyball.runner.base import Launcher, Limits, Placement, TrialRequest, TrialResult
 from flyball.runner.command import Command
 from flyball.runner.outcome import Outcome, OutcomeKind
@@ -79,11 +79,12 @@ class TrialRunner:
 
         Raises:
             CommandError: the script was seen writing to the user's own files.
-            StorageFailed: the disk is full.
+            StorageFailed: the disk is full, for us or for the script.
         """
         self.observer.trial_started(wanted.number, wanted.phase, wanted.changes)
         result = self._launch(wanted)
         self._refuse_foreign_writes(result)
+        _refuse_full_disk(result.outcome)
         header = next((journal.header for journal in result.journals.values() if journal.header), None)
         self.header = header or self.header
         report = self._report(wanted, result)
@@ -200,6 +201,16 @@ class TrialRunner:
             total_seconds=result.total_seconds,
             notes=result.notes,
             waited_seconds=result.waited_seconds,
+        )
+
+
+def _refuse_full_disk(outcome: Outcome) -> None:
+    """Raise where a write of the script failed for want of room: its configuration is not to blame."""
+    if outcome.full_folder is not None:
+        raise StorageFailed(
+            f"the run could not write: {outcome.reason}",
+            where=outcome.full_folder,
+            mend="make room there, then resume with --resume",
         )
 
 

@@ -92,6 +92,56 @@ def test_a_kill_by_the_kernel_for_memory_needs_evidence(tmp_path: Path) -> None:
     assert classify(short).kind is OutcomeKind.OUT_OF_MEMORY
 
 
+FULL = "[Errno 28] No space left on device"
+QUOTA = "[Errno 122] Disk quota exceeded"
+WRITER = "[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0"
+
+
+@pytest.mark.parametrize(
+    ("events", "output", "folder"),
+    [
+        ([exception("OSError", FULL)], "", "/out/trials/3"),
+        ([exception("OSError", f"{FULL}: '/data/ckpt/model.pt'")], "", "/data/ckpt"),
+        ([exception("OSError", QUOTA)], "", "/out/trials/3"),
+        ([], f"{TRACEBACK}OSError: {FULL}", "/out/trials/3"),
+        ([exception("RuntimeError", WRITER)], f"OSError: {FULL}", "/out/trials/3"),
+        ([exception("RuntimeError", WRITER)], "", None),
+        ([exception("KeyError", "'x'")], f"OSError: {FULL}", None),
+        (
+            [
+                exception(
+                    "RuntimeError", "unable to write to file </torch_1_2_0>: No space left on device (28)"
+                )
+            ],
+            "",
+            None,
+        ),
+        ([exception("OSError", FULL, where="/usr/lib/python3.11/multiprocessing/heap.py:1")], "", None),
+    ],
+)
+def test_a_full_disk_is_told_from_a_configuration_that_fails(
+    tmp_path: Path, events: list[Event], output: str, folder: str | None
+) -> None:
+    evidence = Evidence(
+        ended=Ended.ITSELF,
+        status=1,
+        output=output,
+        journals=journals(tmp_path, events),
+        directory=Path("/out/trials/3"),
+        room_bytes=1 << 30,
+    )
+    assert classify(evidence).full_folder == folder
+
+
+def test_a_trial_that_fell_silent_on_a_full_disk_is_the_disks(tmp_path: Path) -> None:
+    hang = Overrun(limit=Passed.HANG, text="no step for 30 s", rank=0)
+    known = journals(tmp_path)
+    full = Evidence(ended=Ended.OVERRUN, overrun=hang, journals=known, directory=tmp_path, room_bytes=4096)
+    assert classify(full).full_folder == str(tmp_path)
+    done = Evidence(ended=Ended.STOPPED, text="enough", journals=known, directory=tmp_path, room_bytes=4096)
+    assert classify(done).full_folder is None
+
+
 SIGNALLED = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"
 
 

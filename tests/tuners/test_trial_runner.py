@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.tuners.fake_job import RecordingObserver
 
+from flyball.errors import StorageFailed
 from flyball.runner.base import StopRule, TrialRequest, TrialResult
 from flyball.runner.command import parse_command
 from flyball.runner.outcome import Outcome, OutcomeKind
@@ -70,6 +71,13 @@ def test_a_run_that_ends_with_the_whole_job_is_no_crash(
     report = run(tmp_path, crashed, interruption)
     assert report.outcome.kind is kind
     assert "ended by SIGTERM" in report.outcome.reason
+
+
+def test_a_script_whose_disk_is_full_stops_the_study_and_not_its_configuration(tmp_path: Path) -> None:
+    reason = "OSError: [Errno 28] No space left on device"
+    full = Outcome(kind=OutcomeKind.CRASHED, reason=reason, full_folder="/data/ckpt")
+    with pytest.raises(StorageFailed, match=r"/data/ckpt: .*No space left on device.*--resume"):
+        run(tmp_path, full, Interruption())
 
 
 def test_a_trials_checkpoints_and_models_are_removed_and_its_logs_kept(tmp_path: Path) -> None:
