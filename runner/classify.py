@@ -12,6 +12,7 @@ from flyball.runner.full_disk import LEAST_ROOM_BYTES, full_folder
 from flyball.runner.limits import Overrun, Passed
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.runner.signatures import (
+    is_killed_worker,
     is_memory,
     is_peer_loss,
     is_signal,
@@ -165,7 +166,8 @@ def _raised(evidence: Evidence, rank: int | None, record: Record) -> Outcome:
     kind, message = str(record.get("type", "Exception")), " ".join(str(record.get("message", "")).split())
     where = f" ({record['where']})" if record.get("where") else ""
     reason = f"{kind}: {message[:500]}{where}"
-    if is_memory(kind, message):
+    starved = evidence.kernel_kills > 0 and is_killed_worker(message)
+    if is_memory(kind, message) or starved:
         return Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason=reason, rank=rank)
     refused = bool(record.get("in_deepspeed_config"))
     return Outcome(

@@ -92,6 +92,16 @@ def test_a_kill_by_the_kernel_for_memory_needs_evidence(tmp_path: Path) -> None:
     assert classify(short).kind is OutcomeKind.OUT_OF_MEMORY
 
 
+@pytest.mark.parametrize(("kills", "kind"), [(1, OutcomeKind.OUT_OF_MEMORY), (0, OutcomeKind.CRASHED)])
+def test_a_data_loaders_worker_killed_by_the_kernel_is_about_memory(
+    tmp_path: Path, kills: int, kind: OutcomeKind
+) -> None:
+    message = "DataLoader worker (pid 4711) is killed by signal: Killed. "
+    known = journals(tmp_path, [exception("RuntimeError", message)])
+    evidence = Evidence(ended=Ended.ITSELF, status=1, journals=known, kernel_kills=kills)
+    assert classify(evidence).kind is kind
+
+
 FULL = "[Errno 28] No space left on device"
 QUOTA = "[Errno 122] Disk quota exceeded"
 WRITER = "[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0"
