@@ -23,6 +23,8 @@ _STEPPING_POLL_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
 """How often limits and faults are looked at; both read all records so far."""
 _OBSERVE_SECONDS = 1.0
+_STEPPING_OBSERVE_SECONDS = 5.0
+"""What ranks share in memory may come late, and one that is killed takes the knowledge of it along."""
 
 
 class Processes(Protocol):
@@ -176,8 +178,9 @@ class Supervision:
         if now < self._next_check:
             return None
         self._next_check = now + _CHECK_SECONDS
-        if now >= self._next_observation and len(self._headers) < self._ranks:
-            self._next_observation = now + _OBSERVE_SECONDS
+        if now >= self._next_observation:
+            started = len(self._headers) >= self._ranks
+            self._next_observation = now + (_STEPPING_OBSERVE_SECONDS if started else _OBSERVE_SECONDS)
             self._processes.observe()
         if fault(self._journals.by_rank, final=False) is not None:
             return _Verdict(ended=Ended.FAULTY)
