@@ -35,6 +35,7 @@ class Limits:
     pause_seconds: float = 1800.0
     """How long one evaluation or checkpoint may take."""
     total_seconds: float = 3600.0
+    """The whole trial; evaluating and saving do not count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

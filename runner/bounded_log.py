@@ -16,6 +16,7 @@ class BoundedFile:
     """
 
     def __init__(self, path: Path, *, head: int = 1 << 20, tail: int = 1 << 20) -> None:
+        self.name = path.name
         self._file = path.open("w+b", buffering=0)
         self._head, self._tail = head, tail
         self._written = 0
@@ -41,14 +42,14 @@ class BoundedFile:
     def close(self) -> None:
         """Put the tail in order, with a line that says how much was left out."""
         beyond = self._written - self._head
-        if beyond > self._tail:
-            self._file.seek(self._head)
-            ring = self._file.read(self._tail)
-            start = beyond % self._tail
-            self._file.seek(self._head)
-            notice = f"\n[flyball left out {beyond - self._tail} bytes here]\n".encode()
-            self._file.write(notice + ring[start:] + ring[:start])
-        self._file.close()
+        with self._file:
+            if beyond > self._tail:
+                self._file.seek(self._head)
+                ring = self._file.read(self._tail)
+                start = beyond % self._tail
+                self._file.seek(self._head)
+                notice = f"\n[flyball left out {beyond - self._tail} bytes here]\n".encode()
+                self._file.write(notice + ring[start:] + ring[:start])
 
 
 class LogPump:
@@ -56,6 +57,7 @@ class LogPump:
 
     def __init__(self, stdout: Path, stderr: Path) -> None:
         self._selector = selectors.DefaultSelector()
+        self._lost: dict[str, str] = {}
         self.write_ends: tuple[int, int] = (self._add(stdout), self._add(stderr))
         self._thread = threading.Thread(target=self._run, name="trial-output", daemon=True)
         self._thread.start()
@@ -74,12 +76,25 @@ class LogPump:
         while self._selector.get_map():
             for key, _ in self._selector.select():
                 data = os.read(key.fd, _CHUNK)
-                key.data.write(data)
+                self._keep(key.data, data)
                 if not data:
                     self._selector.unregister(key.fd)
                     os.close(key.fd)
-                    key.data.close()
 
-    def finish(self, timeout_seconds: float = 5.0) -> None:
-        """Wait until everything printed is on disk; the trial's processes must have ended."""
+    def _keep(self, file: BoundedFile, data: bytes) -> None:
+        """Write what came, or close the file at the end; a full disk must not block who prints."""
+        try:
+            if not data:
+                file.close()
+            elif file.name not in self._lost:
+                file.write(data)
+        except OSError as error:
+            self._lost.setdefault(file.name, f"{file.name} is incomplete: {error.strerror or error}")
+
+    def finish(self, timeout_seconds: float = 5.0) -> list[str]:
+        """Wait until everything printed is on disk; the trial's processes must have ended.
+
+        Returns one line for each file that could not be written to its end.
+        """
         self._thread.join(timeout_seconds)
+        return list(self._lost.values())

@@ -1,22 +1,29 @@
 """Names the outcome of a trial from its exit status, its journals and typed signatures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from signal import SIGABRT, SIGBUS, SIGKILL, SIGSEGV
+from pathlib import Path
+from signal import SIGABRT, SIGBUS, SIGHUP, SIGINT, SIGKILL, SIGSEGV, SIGTERM
 
 from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.faults import fault
+from flyball.runner.full_disk import LEAST_ROOM_BYTES, full_folder
 from flyball.runner.limits import Overrun, Passed
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.runner.signatures import (
+    is_killed_worker,
     is_memory,
     is_peer_loss,
+    is_signal,
     last_exception,
     reported_exit,
     signal_name,
     signal_of,
 )
+
+_FROM_OUTSIDE = (SIGTERM, SIGINT, SIGHUP)
+_BY_A_FULL_DISK = (OutcomeKind.CRASHED, OutcomeKind.HUNG, OutcomeKind.TIMED_OUT)
 
 
 class Ended(StrEnum):
@@ -49,6 +56,10 @@ class Evidence:
     """The end of what was printed to stdout and stderr."""
     kernel_kills: int = 0
     """Processes that the kernel's out-of-memory killer ended meanwhile."""
+    directory: Path = field(default_factory=Path)
+    """The trial's folder."""
+    room_bytes: int | None = None
+    """What may still be written there."""
 
     @property
     def steps(self) -> int:
@@ -59,6 +70,15 @@ class Evidence:
 
 def classify(evidence: Evidence) -> Outcome:
     """Return the outcome; see docs/architecture.md for the order in which the evidence is weighed."""
+    outcome = _weighed(evidence)
+    full = evidence.room_bytes is not None and evidence.room_bytes < LEAST_ROOM_BYTES
+    if full and outcome.kind in _BY_A_FULL_DISK and outcome.full_folder is None:
+        # a journal that cannot be written on looks like a hang, and a script fails in ways of its own
+        return replace(outcome, full_folder=str(evidence.directory))
+    return outcome
+
+
+def _weighed(evidence: Evidence) -> Outcome:
     if evidence.ended is Ended.KILLED:
         return Outcome(kind=OutcomeKind.INTERRUPTED, reason=evidence.text)
     shown = fault(evidence.journals, final=True)
@@ -79,7 +99,7 @@ def _overrun(evidence: Evidence, overrun: Overrun) -> Outcome:
     exception = _first_exception(evidence)
     if exception is not None and overrun.limit is not Passed.TOTAL:
         # a rank that raised while the others wait for it is its exception, not a hang
-        return _raised(*exception)
+        return _raised(evidence, *exception)
     kinds = {Passed.HANG: OutcomeKind.HUNG, Passed.PAUSE: OutcomeKind.HUNG, Passed.EXIT: OutcomeKind.HUNG}
     kind = kinds.get(overrun.limit, OutcomeKind.TIMED_OUT)
     return Outcome(kind=kind, reason=overrun.text, rank=overrun.rank)
@@ -97,23 +117,25 @@ def _clean_exit(evidence: Evidence) -> Outcome:
             "the script ended without calling DeepSpeed; build the engine with deepspeed.initialize "
             "(or a Trainer with its config), and do not run Python isolated (-I, -S)"
         )
-    return Outcome(kind=OutcomeKind.CRASHED, reason=reason)
+    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, from_outside=True)
 
 
 def _failure(evidence: Evidence) -> Outcome:
     exception = _first_exception(evidence)
     fatal = _fatal_signal(evidence)
     if exception is not None and not (fatal and is_peer_loss(str(exception[1].get("message", "")))):
-        return _raised(*exception)
+        return _raised(evidence, *exception)
     if fatal is not None:
         return _ended_before(evidence, *fatal) or _signalled(evidence, *fatal)
     printed = last_exception(evidence.output)
     if printed is not None:
         kind, message, where = printed
-        return _raised(None, {"type": kind, "message": message, "where": where})
+        return _raised(evidence, None, {"type": kind, "message": message, "where": where})
     rank, status = _first_failure(evidence)
     when = f"after {evidence.steps} steps" if evidence.steps else "before the first step"
-    return Outcome(kind=OutcomeKind.CRASHED, reason=f"exit status {status} {when}", rank=rank)
+    return Outcome(
+        kind=OutcomeKind.CRASHED, reason=f"exit status {status} {when}", rank=rank, from_outside=True
+    )
 
 
 def _refusal(evidence: Evidence) -> bool:
@@ -140,15 +162,20 @@ def _memory_records(journal: RankJournal) -> list[Record]:
     return [{**record, "type": "OutOfMemoryError"}]
 
 
-def _raised(rank: int | None, record: Record) -> Outcome:
+def _raised(evidence: Evidence, rank: int | None, record: Record) -> Outcome:
     kind, message = str(record.get("type", "Exception")), " ".join(str(record.get("message", "")).split())
     where = f" ({record['where']})" if record.get("where") else ""
     reason = f"{kind}: {message[:500]}{where}"
-    if is_memory(kind, message):
+    starved = evidence.kernel_kills > 0 and is_killed_worker(message)
+    if is_memory(kind, message) or starved:
         return Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason=reason, rank=rank)
     refused = bool(record.get("in_deepspeed_config"))
     return Outcome(
-        kind=OutcomeKind.INVALID_CONFIG if refused else OutcomeKind.CRASHED, reason=reason, rank=rank
+        kind=OutcomeKind.INVALID_CONFIG if refused else OutcomeKind.CRASHED,
+        reason=reason,
+        rank=rank,
+        from_outside=is_signal(kind) or is_peer_loss(message),
+        full_folder=full_folder(record, evidence.output, evidence.directory),
     )
 
 
@@ -187,7 +214,8 @@ def _signalled(evidence: Evidence, rank: int | None, number: int) -> Outcome:
         return Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason=reason, rank=rank)
     more = "; /dev/shm may be full" if number == SIGBUS else ""
     reason = f"{who} ended by {signal_name(number)} {when}{more}"
-    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, rank=rank)
+    outside = number in _FROM_OUTSIDE
+    return Outcome(kind=OutcomeKind.CRASHED, reason=reason, rank=rank, from_outside=outside)
 
 
 def _first_failure(evidence: Evidence) -> tuple[int | None, int | None]:

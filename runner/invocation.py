@@ -211,6 +211,12 @@ def _launched(tokens: Sequence[str], launcher: str, start: int, interpreter: str
             where="--no_python",
             mend="leave it out, and name the Python script behind the launcher",
         )
+    if any(option.name == "--force_multi" for option in options):
+        raise CommandError(
+            "ranks that are started through pdsh or ssh cannot be watched or ended",
+            where="--force_multi",
+            mend="leave it out",
+        )
     _need_script(tokens, index)
     module = any(option.name in _MODULE_FLAGS[launcher] for option in options)
     return _parts(tokens, launcher, start, tuple(options), index, module, interpreter)

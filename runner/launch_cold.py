@@ -45,14 +45,15 @@ class _ColdProcesses:
         self._leftovers.observe_environment(environment)
         self._kept.register(environment)
 
-    def end(self) -> None:
+    def end(self) -> Sequence[str]:
         pids = [process.pid for process in self._kept.tree()]
         self._leftovers.observe(pids)
         self._leftovers.observe_files(pids)
         self._kept.end(grace_seconds=self._grace_seconds)
         self._kept.close()
-        self._pump.finish()
+        lost = self._pump.finish()
         self._leftovers.clean()
+        return lost
 
 
 class ColdLauncher:

@@ -62,14 +62,17 @@ class _WarmProcesses:
         return self._final or {}
 
     def observe(self) -> None:
+        self._leftovers.memory.observe(process.pid for process in self._server.tree())
         self._leftovers.break_stale_locks()
 
-    def end(self) -> None:
+    def end(self) -> Sequence[str]:
         pids = [process.pid for process in self._server.tree()]
+        self._leftovers.memory.observe(pids)
         self._leftovers.observe_files(pids)
         self._server.end_trial(self._grace_seconds)
-        self._pump.finish()
+        lost = self._pump.finish()
         self._leftovers.clean()
+        return lost
 
 
 class _Proving:

@@ -19,6 +19,8 @@ from flyball.runner.process_tree import MARKER, environment_of
 _PYTHON = re.compile(r"(python|pypy)[\d.]*t?")
 _VALUED = ("-W", "-X", "--check-hash-based-pycs")
 _RANK_VARIABLES = frozenset(("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "TORCHELASTIC_ERROR_FILE"))
+_RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "PMI_RANK")
+"""As launchers tell a process its rank."""
 _RENDEZVOUS = re.compile(
     r"RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|LOCAL_SIZE|CROSS_\w+|GROUP_\w+|ROLE_\w+|MASTER_\w+"
     r"|TORCHELASTIC_\w+|FLYBALL_\w+"
@@ -188,7 +190,8 @@ def learn(
     """Put together what the first trial showed; ``header`` is rank 0's.
 
     Raises:
-        UnforkableError: a rank was not seen, or ranks differ in more than their rank.
+        UnforkableError: a rank was not seen, ranks differ in more than their rank, or the script starts
+            them itself.
     """
     world = int(header.get("world_size") or 1)
     if sorted(workers) != list(range(world)):
@@ -201,6 +204,7 @@ def learn(
         } - _RANK_VARIABLES
         if differing:
             raise UnforkableError("ranks differ in " + ", ".join(sorted(differing)))
+    _check_started_one_by_one(workers)
     modules = header.get("modules")
     if not modules:
         raise UnforkableError("the journal does not say what the workers import")
@@ -216,6 +220,14 @@ def learn(
         startup_seconds=startup_seconds,
         program=program,
     )
+
+
+def _check_started_one_by_one(workers: Mapping[int, Worker]) -> None:
+    """Refuse ranks that a script forked itself: each shows its parent's command line, which starts all."""
+    for rank, worker in workers.items():
+        told = [worker.environment.get(name) for name in _RANK_NAMES]
+        if len(workers) > 1 and str(rank) not in told:
+            raise UnforkableError(f"no launcher told rank {rank} its rank: the script starts its own ranks")
 
 
 def _importable(modules: Sequence[str], worker: Worker, program: Program) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyball.runner.process_tree import all_pids, environment_of
+from flyball.runner.shared_memory import SHARED_MEMORY, TrialMemory, holders
 
-SHARED_MEMORY = Path("/dev/shm")
 _OWN_NAMES = re.compile(r"/dev/shm/(nccl-\w+|torch_(?P<pid>\d+)_\d+_\d+|deepspeed_allreduce_buffer_\S+)")
 
 _REMOTE_KINDS = ("nfs", "cifs", "smb", "lustre", "gpfs", "ceph", "beegfs", "fuse", "glusterfs", "afs", "9p")
@@ -28,11 +28,14 @@ class Leftovers:
     shared_memory: set[str] = field(default_factory=set)
     locks: set[str] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
+    memory: TrialMemory = field(default_factory=TrialMemory)
     _unheld: dict[str, int] = field(default_factory=dict)
 
     def observe(self, pids: Iterable[int]) -> None:
-        """Note what follows from the environment of the trial's living processes."""
-        for pid in pids:
+        """Note what follows from the environment of the trial's processes, and the memory they share."""
+        known = list(pids)
+        self.memory.observe(known)
+        for pid in known:
             if pid not in self.seen:
                 self.seen.add(pid)
                 self.observe_environment(environment_of(pid))
@@ -54,7 +57,9 @@ class Leftovers:
 
     def clean(self) -> list[str]:
         """Remove what is left and return it; the trial's processes must have ended."""
-        removed = [path for path in sorted(self.shared_memory) if _remove(path)]
+        named = {path for path in self.shared_memory if Path(path).exists()}
+        memory = self.memory.left() | (named - holders(named, all_pids()) if named else set())
+        removed = [path for path in sorted(memory) if _remove(path)]
         stale = self.locks | self._stale_locks()
         return removed + [path for path in sorted(stale) if _remove(path)]
 

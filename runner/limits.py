@@ -33,7 +33,7 @@ def overrun(
     journals: Mapping[int, RankJournal], limits: Limits, *, ranks: int, started: float, now: float
 ) -> Overrun | None:
     """Return the first limit passed; ``started`` and ``now`` are on the machine's monotonic clock."""
-    if now - started > limits.total_seconds:
+    if now - started - _longest_paused(journals, limits, now) > limits.total_seconds:
         return Overrun(limit=Passed.TOTAL, text=f"longer than {limits.total_seconds:g} s in all")
     stepping = [rank for rank, journal in journals.items() if journal.last("step") is not None]
     if len(stepping) < max(ranks, 1) and now - started > limits.startup_seconds:
@@ -46,6 +46,29 @@ def overrun(
         if found is not None:
             return found
     return None
+
+
+def _longest_paused(journals: Mapping[int, RankJournal], limits: Limits, now: float) -> float:
+    """Seconds that the rank which paused longest has evaluated and saved: no part of the total."""
+    return max((_paused(journal, limits, now) for journal in journals.values()), default=0.0)
+
+
+def _paused(journal: RankJournal, limits: Limits, now: float) -> float:
+    """Seconds in known pauses, one inside another once; between two steps ``pause_seconds`` at most."""
+    total = since_step = begun = 0.0
+    inside: set[tuple[object, object]] = set()
+    for record in journal.records:
+        clock, phase = float(record.get("clock", now)), (record.get("engine"), record.get("phase"))
+        if record["kind"] == "step":
+            total, since_step = total + min(since_step, limits.pause_seconds), 0.0
+        elif record["kind"] == "pause" and record.get("edge") == "begin":
+            begun = begun if inside else clock
+            inside.add(phase)
+        elif record["kind"] == "pause" and phase in inside:
+            inside.discard(phase)
+            since_step += 0.0 if inside else clock - begun
+    open_seconds = now - begun if inside else 0.0
+    return total + min(since_step + open_seconds, limits.pause_seconds)
 
 
 def _late(journals: Mapping[int, RankJournal], stepping: list[int], limits: Limits) -> Overrun:

@@ -25,3 +25,8 @@ class Outcome:
     reason: str
     rank: int | None = None
     """The rank that failed first, where one did."""
+    from_outside: bool = False
+    """Only SIGTERM, SIGINT, SIGHUP, a lost peer or a bare exit status tells of it: what a user, a scheduler
+    or a service manager brings about by ending the whole job."""
+    full_folder: str | None = None
+    """Where a write failed for want of room, or of quota: no fault of the configuration."""

@@ -19,6 +19,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.01
 _GIVE_UP_SECONDS = 30.0
+_CLEANERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
+"""They unlink the shared memory of their clients, and end, when the last of these is gone."""
+_CLEANING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +146,35 @@ def send_signal(process: Process, number: int) -> None:
 def end_all(
     find: Callable[[], Sequence[Process]], *, grace_seconds: float, reap: Callable[[], None] = lambda: None
 ) -> list[int]:
-    """End whatever ``find`` finds: SIGTERM, a grace, SIGKILL until nothing is found; return the pids."""
+    """End whatever ``find`` finds: SIGTERM, a grace, SIGKILL until nothing is found; return the pids.
+
+    Who cleans up after the others is left alone until these have ended, and for a second more.
+    """
     asked: dict[int, Process] = {}
-    started = time.monotonic()
+    started = alone_since = time.monotonic()
     while time.monotonic() - started < grace_seconds + _GIVE_UP_SECONDS:
         reap()
         living = find()
         if not living:
             break
-        forced = time.monotonic() - started >= grace_seconds
-        for process in living:
+        now = time.monotonic()
+        forced = now - started >= grace_seconds
+        others = [process for process in living if not _is_cleaner(process)]
+        alone_since = now if others else alone_since
+        for process in living if now - alone_since >= _CLEANING_SECONDS else others:
             if forced or asked.get(process.pid) != _identity(process):
                 send_signal(process, signal.SIGKILL if forced else signal.SIGTERM)
             asked[process.pid] = _identity(process)
         time.sleep(_POLL_SECONDS)
     return list(asked)
+
+
+def _is_cleaner(process: Process) -> bool:
+    try:
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return any(name in command for name in _CLEANERS)
 
 
 def _identity(process: Process) -> Process:

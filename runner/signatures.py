@@ -15,6 +15,7 @@ _MEMORY = re.compile(
     r"|[Uu]nable to mmap \d+ bytes.*Cannot allocate memory",
 )
 _MEMORY_TYPES = ("OutOfMemoryError", "MemoryError")
+_WORKER_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal: Killed|exited unexpectedly)")
 _PEER_LOST = re.compile(
     r"Connection (closed by peer|reset by peer|was likely closed)|Broken pipe|Socket closed|recvValue failed"
     r"|NCCL communicator was aborted|remote process (exited|has terminated)|process group .* aborted"
@@ -45,6 +46,16 @@ def is_memory(kind: str, message: str) -> bool:
 def is_peer_loss(message: str) -> bool:
     """Whether an exception only says that another rank went away."""
     return _PEER_LOST.search(message) is not None
+
+
+def is_killed_worker(message: str) -> bool:
+    """Whether an exception says that a DataLoader's worker process was killed."""
+    return _WORKER_KILLED.search(message) is not None
+
+
+def is_signal(kind: str) -> bool:
+    """Whether an exception of this type is how Python, or torchrun, takes a signal to end."""
+    return kind.rpartition(".")[2] in ("KeyboardInterrupt", "SignalException")
 
 
 def tail(path: Path, size: int = _TAIL_BYTES) -> str:

@@ -10,6 +10,7 @@ from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.base import StopRule, TrialRequest, TrialResult
 from flyball.runner.classify import Ended, Evidence, classify
 from flyball.runner.faults import fault
+from flyball.runner.full_disk import room_bytes
 from flyball.runner.kernel_kills import kernel_kills
 from flyball.runner.limits import Overrun, overrun
 from flyball.runner.outcome import OutcomeKind
@@ -22,6 +23,8 @@ _STEPPING_POLL_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
 """How often limits and faults are looked at; both read all records so far."""
 _OBSERVE_SECONDS = 1.0
+_STEPPING_OBSERVE_SECONDS = 5.0
+"""What ranks share in memory may come late, and one that is killed takes the knowledge of it along."""
 
 
 class Processes(Protocol):
@@ -39,8 +42,8 @@ class Processes(Protocol):
         """Note what the living processes will leave behind."""
         ...
 
-    def end(self) -> None:
-        """End them all and clean up after them."""
+    def end(self) -> Sequence[str]:
+        """End them all and clean up after them; return what could not be kept of them, in words."""
         ...
 
 
@@ -116,7 +119,7 @@ class Supervision:
         try:
             verdict = self._watch(stop)
         finally:
-            self._processes.end()
+            self._notes += self._processes.end()
         self._refresh(final=True)
         evidence = Evidence(
             ended=verdict.ended,
@@ -128,6 +131,8 @@ class Supervision:
             output=tail(self._request.directory / "stdout.log")
             + tail(self._request.directory / "stderr.log"),
             kernel_kills=kernel_kills() - self._kills_before,
+            directory=self._request.directory,
+            room_bytes=room_bytes(self._request.directory),
         )
         return self._result(evidence)
 
@@ -173,8 +178,9 @@ class Supervision:
         if now < self._next_check:
             return None
         self._next_check = now + _CHECK_SECONDS
-        if now >= self._next_observation and len(self._headers) < self._ranks:
-            self._next_observation = now + _OBSERVE_SECONDS
+        if now >= self._next_observation:
+            started = len(self._headers) >= self._ranks
+            self._next_observation = now + (_STEPPING_OBSERVE_SECONDS if started else _OBSERVE_SECONDS)
             self._processes.observe()
         if fault(self._journals.by_rank, final=False) is not None:
             return _Verdict(ended=Ended.FAULTY)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.collectors.journal import RankJournal
-from flyball.errors import CommandError
+from flyball.errors import CommandError, StorageFailed
 from flyball.runner.base import Launcher, Limits, Placement, TrialRequest, TrialResult
 from flyball.runner.command import Command
 from flyball.runner.outcome import Outcome, OutcomeKind
@@ -84,11 +84,12 @@ class TrialRunner:
 
         Raises:
             CommandError: the script was seen writing to the user's own files.
-            StorageFailed: the disk is full.
+            StorageFailed: the disk is full, for us or for the script.
         """
         self.observer.trial_started(wanted.number, wanted.phase, wanted.changes)
         result = self._launch(wanted)
         self._refuse_foreign_writes(result)
+        _refuse_full_disk(result.outcome)
         self.header = busiest_header(result.journals) or self.header
         report = self._report(wanted, result)
         self._learn_engine(report)
@@ -179,9 +180,17 @@ class TrialRunner:
             self._own_feeding = fed
         return (fed.unlike(self._own_feeding) if self._own_feeding else None) or measured
 
+    def _unless_stopped(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; whoever ends the whole job signals the ranks as well as us."""
+        ended = outcome.kind is OutcomeKind.CRASHED and outcome.from_outside
+        if not ended or not self.interruption.finish_requested:
+            return outcome
+        reason = f"ended from outside with the whole job: {outcome.reason}"
+        return Outcome(kind=OutcomeKind.INTERRUPTED, reason=reason, rank=outcome.rank)
+
     def _report(self, wanted: Run, result: TrialResult) -> TrialReport:
         measured: Measurement | Invalid | None = None
-        outcome = result.outcome
+        outcome = self._unless_stopped(result.outcome)
         if outcome.kind is OutcomeKind.COMPLETED:
             measured = measure(
                 result.journals,
@@ -203,6 +212,16 @@ class TrialRunner:
             total_seconds=result.total_seconds,
             notes=result.notes,
             waited_seconds=result.waited_seconds,
+        )
+
+
+def _refuse_full_disk(outcome: Outcome) -> None:
+    """Raise where a write of the script failed for want of room: its configuration is not to blame."""
+    if outcome.full_folder is not None:
+        raise StorageFailed(
+            f"the run could not write: {outcome.reason}",
+            where=outcome.full_folder,
+            mend="make room there, then resume with --resume",
         )
 
 

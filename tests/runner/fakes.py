@@ -1,7 +1,7 @@
 """Fakes of the supervisor's surroundings."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,9 @@ class FakeProcesses:
     def observe(self) -> None:
         pass
 
-    def end(self) -> None:
+    def end(self) -> Sequence[str]:
         self.ended += 1
+        return ()
 
 
 class JournalWriter:

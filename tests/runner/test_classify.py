@@ -92,6 +92,93 @@ def test_a_kill_by_the_kernel_for_memory_needs_evidence(tmp_path: Path) -> None:
     assert classify(short).kind is OutcomeKind.OUT_OF_MEMORY
 
 
+@pytest.mark.parametrize(("kills", "kind"), [(1, OutcomeKind.OUT_OF_MEMORY), (0, OutcomeKind.CRASHED)])
+def test_a_data_loaders_worker_killed_by_the_kernel_is_about_memory(
+    tmp_path: Path, kills: int, kind: OutcomeKind
+) -> None:
+    message = "DataLoader worker (pid 4711) is killed by signal: Killed. "
+    known = journals(tmp_path, [exception("RuntimeError", message)])
+    evidence = Evidence(ended=Ended.ITSELF, status=1, journals=known, kernel_kills=kills)
+    assert classify(evidence).kind is kind
+
+
+FULL = "[Errno 28] No space left on device"
+QUOTA = "[Errno 122] Disk quota exceeded"
+WRITER = "[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0"
+
+
+@pytest.mark.parametrize(
+    ("events", "output", "folder"),
+    [
+        ([exception("OSError", FULL)], "", "/out/trials/3"),
+        ([exception("OSError", f"{FULL}: '/data/ckpt/model.pt'")], "", "/data/ckpt"),
+        ([exception("OSError", QUOTA)], "", "/out/trials/3"),
+        ([], f"{TRACEBACK}OSError: {FULL}", "/out/trials/3"),
+        ([exception("RuntimeError", WRITER)], f"OSError: {FULL}", "/out/trials/3"),
+        ([exception("RuntimeError", WRITER)], "", None),
+        ([exception("KeyError", "'x'")], f"OSError: {FULL}", None),
+        (
+            [
+                exception(
+                    "RuntimeError", "unable to write to file </torch_1_2_0>: No space left on device (28)"
+                )
+            ],
+            "",
+            None,
+        ),
+        ([exception("OSError", FULL, where="/usr/lib/python3.11/multiprocessing/heap.py:1")], "", None),
+    ],
+)
+def test_a_full_disk_is_told_from_a_configuration_that_fails(
+    tmp_path: Path, events: list[Event], output: str, folder: str | None
+) -> None:
+    evidence = Evidence(
+        ended=Ended.ITSELF,
+        status=1,
+        output=output,
+        journals=journals(tmp_path, events),
+        directory=Path("/out/trials/3"),
+        room_bytes=1 << 30,
+    )
+    assert classify(evidence).full_folder == folder
+
+
+def test_a_trial_that_fell_silent_on_a_full_disk_is_the_disks(tmp_path: Path) -> None:
+    hang = Overrun(limit=Passed.HANG, text="no step for 30 s", rank=0)
+    known = journals(tmp_path)
+    full = Evidence(ended=Ended.OVERRUN, overrun=hang, journals=known, directory=tmp_path, room_bytes=4096)
+    assert classify(full).full_folder == str(tmp_path)
+    done = Evidence(ended=Ended.STOPPED, text="enough", journals=known, directory=tmp_path, room_bytes=4096)
+    assert classify(done).full_folder is None
+
+
+SIGNALLED = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "output", "outside"),
+    [
+        ([], -15, "", True),
+        ([], -2, "", True),
+        ([], -1, "", True),
+        ([], 1, "exitcode  : -15 (pid: 3)", True),
+        ([], 1, "", True),
+        ([exception("KeyboardInterrupt", "")], 1, "", True),
+        ([exception("RuntimeError", LOST)], 1, "", True),
+        ([], 1, TRACEBACK + SIGNALLED, True),
+        ([], -11, "", False),
+        ([], -9, "", False),
+        ([exception("KeyError", "'x'")], -15, "", False),
+    ],
+)
+def test_what_ends_a_whole_job_is_told_from_what_a_script_does(
+    tmp_path: Path, events: list[Event], status: int, output: str, outside: bool
+) -> None:
+    evidence = Evidence(ended=Ended.ITSELF, status=status, output=output, journals=journals(tmp_path, events))
+    outcome = classify(evidence)
+    assert (outcome.kind, outcome.from_outside) == (OutcomeKind.CRASHED, outside), outcome
+
+
 def test_a_lost_peer_is_not_the_cause(tmp_path: Path) -> None:
     known = journals(tmp_path, [exception("RuntimeError", LOST)], [exception("KeyError", "'x'")])
     outcome = classify(Evidence(ended=Ended.ITSELF, status=1, journals=known))

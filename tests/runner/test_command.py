@@ -190,6 +190,10 @@ def test_an_interval_is_no_folder(folder: Path) -> None:
         ("deepspeed --num_gpus two train.py", "'two' is not a number"),
         ("deepspeed --num_nodes 2 train.py --deepspeed_config ds.json", "several hosts"),
         ("torchrun --nnodes=2 train.py --deepspeed_config ds.json", "several hosts"),
+        (
+            "deepspeed --force_multi --num_gpus 2 train.py --deepspeed_config ds.json",
+            "watched or ended; leave it out",
+        ),
         ("accelerate test", "accelerate launch"),
         ("python -c pass", "python -c holds no script"),
         ("python plain.py", "add `--deepspeed_config {ds_config}`, or --config FILE"),

@@ -28,6 +28,28 @@ ATTEMPTS = {
     "torch.save": "torch.save({}, 'data.txt')",
     "torch.save elsewhere": "torch.save({}, os.path.expanduser('~/model.pt'))",
     "safetensors": "safetensors.torch.save_file({'a': torch.zeros(1)}, 'data.txt')",
+    "open an older temporary file": "open(TMP + '/model/ckpt.pt', 'wb')",
+    "update an older temporary file": "open(TMP + '/model/ckpt.pt', 'r+b')",
+    "torch.save over an older temporary file": "torch.save({}, TMP + '/model/ckpt.pt')",
+    "remove an older temporary file": "os.remove(TMP + '/model/ckpt.pt')",
+    "replace an older temporary file": "os.replace(OWN + '/x', TMP + '/model/ckpt.pt')",
+    "rename an older temporary folder": "os.rename(TMP + '/model', TMP + '/gone')",
+    "rmtree of an older temporary folder": "shutil.rmtree(TMP + '/model')",
+    "rm of an older temporary folder": "subprocess.run(['rm', '-r', TMP + '/model'])",
+    "cp into an older temporary folder": "os.system('cp ' + OWN + '/ckpt.pt ' + TMP + '/model')",
+    "os.system": "os.system('cd folder && rm -f *.txt')",
+    "Popen": "subprocess.run(['rm', '-rf', 'folder'])",
+    "Popen elsewhere": "subprocess.run(['rm', 'inner.txt'], cwd='folder')",
+    "shell": "subprocess.run('FOO=1 mv data.txt ' + OWN, shell=True)",
+    "shell in a shell": "subprocess.run(['bash', '-c', 'sh -c \"tee data.txt\"'])",
+    "posix_spawn": "os.posix_spawn('/bin/cp', ['cp', '/etc/hostname', 'data.txt'], os.environ)",
+    "rsync": "subprocess.run(['rsync', '-a', OWN + '/', '.'])",
+    "dd": "os.system('dd if=/dev/zero of=data.txt count=1')",
+    "redirection": "os.system('echo x > data.txt')",
+    "sqlite": "sqlite3.connect('base.db')",
+    "sqlite by address": "sqlite3.connect('file:base.db?mode=rw', uri=True)",
+    "chmod": "os.chmod('data.txt', 0o600)",
+    "utime": "os.utime('data.txt')",
 }
 HARMLESS = {
     "read": "open('data.txt').read()",
@@ -39,11 +61,26 @@ HARMLESS = {
     "cache": "os.makedirs(os.environ['HF_HOME'] + '/hub')",
     "bytecode": "os.makedirs('__pycache__', exist_ok=True)",
     "device": "open('/dev/null', 'w').close()",
+    "temporary file without a name": "tempfile.TemporaryFile().close()",
+    "own temporary file": (
+        "[open(TMP + '/new.txt', 'w').write('x') for _ in range(2)]; "
+        "os.rename(TMP + '/new.txt', TMP + '/newer.txt'); os.remove(TMP + '/newer.txt')"
+    ),
+    "own temporary folder": "os.makedirs(TMP + '/a/b'); shutil.rmtree(TMP + '/a')",
+    "append to an older temporary file": "open(TMP + '/model/ckpt.pt', 'ab').close()",
+    "lock in a temporary folder": "open(TMP + '/old.lock', 'w').close()",
+    "shared cache in a temporary folder": "open(TMP + '/torchinductor_me/old', 'w').close()",
+    "copy out": "subprocess.run(['cp', 'data.txt', OWN + '/copy.txt'], check=True)",
+    "rm of nothing": "subprocess.run(['rm', '-f', 'absent'], check=True)",
+    "quiet command": "os.system('echo x 2>&1 > /dev/null; true >&2')",
+    "unclosed quotes": "subprocess.run(['sh', '-c', \"echo 'x\"], stderr=subprocess.DEVNULL)",
+    "sqlite to read": "sqlite3.connect('file:base.db?mode=ro', uri=True).close()",
+    "sqlite in memory": "sqlite3.connect(':memory:').close()",
 }
 SCRIPT = """
-import json, os, pathlib, shutil, sys, tempfile
+import json, os, pathlib, shutil, sqlite3, subprocess, sys, tempfile
 import safetensors.torch, torch
-ATTEMPTS, OWN, ALLOWED = json.loads(sys.argv[1])
+ATTEMPTS, OWN, ALLOWED, TMP = json.loads(sys.argv[1])
 results = {}
 for name, code in ATTEMPTS.items():
     try:
@@ -59,11 +96,15 @@ print(json.dumps(results))
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One script that tries everything, in a working folder that itself lies in the temporary folder."""
     root = tmp_path_factory.mktemp("guard")
-    user, trial, allowed, home = (
-        root / name for name in ("user", "user/results/trials/0", "allowed", "home")
+    user, trial, allowed, home, temporary = (
+        root / name for name in ("user", "user/results/trials/0", "allowed", "home", "tmp")
     )
-    for folder in (user / "folder", trial, allowed, home):
-        folder.mkdir(parents=True)
+    old = [temporary / name for name in ("model/ckpt.pt", "old.lock", "torchinductor_me/old")]
+    for folder in (user / "folder", trial, allowed, home, *(path.parent for path in old)):
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in old:
+        path.write_text("older")
+    (user / "base.db").touch()
     (user / "data.txt").write_text("the user's own")
     (user / "folder" / "inner.txt").write_text("as well")
     (user / "train.py").write_text(SCRIPT)
@@ -71,10 +112,19 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         trial / "probe",
         {"purpose": "trial", "directory": str(trial), "guard_writes": True, "allowed_writes": [str(allowed)]},
     )
-    attempts = json.dumps([{**ATTEMPTS, **HARMLESS}, str(trial), str(allowed)])
+    began = max(path.stat().st_ctime for path in old) + 0.001
+    os.utime(trial / "probe" / "settings.json", (began, began))
+    attempts = json.dumps([{**ATTEMPTS, **HARMLESS}, str(trial), str(allowed), str(temporary)])
     done = subprocess.run(
         [sys.executable, str(user / "train.py"), attempts],
-        env={**os.environ, **environment, "HOME": str(home), "HF_HOME": str(user / "hf"), "RANK": "1"},
+        env={
+            **os.environ,
+            **environment,
+            "HOME": str(home),
+            "HF_HOME": str(user / "hf"),
+            "RANK": "1",
+            "TMPDIR": str(temporary),
+        },
         cwd=user,
         capture_output=True,
         text=True,
@@ -82,7 +132,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {"results": json.loads(done.stdout), "user": user, "trial": trial, "home": home}
+    results = json.loads(done.stdout.splitlines()[-1])
+    return {"results": results, "user": user, "trial": trial, "home": home, "temporary": temporary}
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
@@ -99,7 +150,9 @@ def test_the_users_files_are_as_they_were(outcome: dict[str, Any]) -> None:
     user = outcome["user"]
     assert (user / "data.txt").read_text() == "the user's own"
     assert (user / "folder" / "inner.txt").read_text() == "as well"
-    expected = {"__pycache__", "data.txt", "folder", "hf", "results", "train.py"}
+    assert (outcome["temporary"] / "model" / "ckpt.pt").read_text() == "older"
+    assert (user / "base.db").stat().st_size == 0
+    expected = {"__pycache__", "base.db", "data.txt", "folder", "hf", "results", "train.py"}
     assert {path.name for path in user.iterdir()} <= expected
     assert list(outcome["home"].iterdir()) == []
 

@@ -141,6 +141,30 @@ def test_the_total_is_a_limit_of_its_own(trial: Trial) -> None:
     assert 50 <= result.total_seconds < 51
 
 
+def test_known_pauses_do_not_count_against_the_total(trial: Trial) -> None:
+    trial.trains(until=10)
+    journal = trial.journals[0]
+    for begun in (10, 28):
+        trial.at(begun + 0.1, lambda: journal.write("pause", phase="evaluating", edge="begin"))
+        trial.at(begun + 5, lambda: journal.write("pause", phase="checkpointing", edge="begin"))
+        trial.at(begun + 10, lambda: journal.write("pause", phase="checkpointing", edge="end", seconds=5))
+        trial.at(begun + 16.1, lambda: journal.write("pause", phase="evaluating", edge="end", seconds=16))
+        trial.at(begun + 17, journal.step)
+    for tick in range(46, 200):
+        trial.at(tick, journal.step)
+    result = trial.wait()
+    assert result.outcome.kind is OutcomeKind.TIMED_OUT
+    assert 82 <= result.total_seconds < 83
+
+
+def test_pauses_without_end_or_step_are_ended_by_the_total(trial: Trial) -> None:
+    trial.trains(until=10)
+    for tick in range(20, 400):
+        edge = "end" if tick % 2 else "begin"
+        trial.at(tick / 2, lambda edge=edge: trial.journals[0].write("pause", phase="evaluating", edge=edge))
+    assert 70 <= trial.wait().total_seconds < 71
+
+
 def test_ranks_that_said_goodbye_and_stay_are_ended_and_count(trial: Trial) -> None:
     trial.trains(until=10)
     trial.at(10.2, lambda: trial.journals[0].write("end", steps=20, reason="exit"))
