@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import optuna
 from optuna.storages import RDBStorage
@@ -193,8 +193,11 @@ class Ledger:
         Raises:
             Interrupted: the study can be resumed.
         """
-        if not interruption.stop_now:
-            return
+        if interruption.stop_now:
+            self.leave()
+
+    def leave(self) -> Never:
+        """Leave the study where it stands; raises Interrupted."""
         self.history.set_experiment_status(self.experiment_id, INTERRUPTED)
         raise Interrupted("stopped", where=self.name, mend=f"go on with: autotune --resume {self.name}")
 

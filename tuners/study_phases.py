@@ -157,6 +157,8 @@ class Study:
         if report.measurement is None:
             self.observer.trial_finished(report, best=False)
             self.ledger.stop_if_asked(self.interruption)
+            if report.outcome.kind is OutcomeKind.INTERRUPTED:
+                self.ledger.leave()
             raise BaselineFailed(
                 f"your own command was not measured: {report.outcome.kind.value}: {report.outcome.reason}",
                 where=str(self.ledger.trial_folder(report.number)),
