@@ -46,7 +46,7 @@ def test_checkpoints_are_byte_identical_after_a_study(tmp_path: Path) -> None:
         "--trials",
         "1",
         "--budget",
-        "100s",
+        "60s",
         "--output",
         str(results),
         "--seed",
