@@ -97,7 +97,7 @@ def recommend(study: Conclusion) -> Recommendation:
         recommended=baseline
         if keep
         else Side(configuration=chosen, measurement=fresh(study, verdict.winner or "")),
-        changes=changes(own, chosen, reasons),
+        changes=changes(as_typed(study, own, chosen), chosen, reasons),
         speedup=None if keep else verdict.verification.speedup,
         speedup_json=None if keep else alone,
         verification=verdict.verification,
@@ -109,6 +109,13 @@ def recommend(study: Conclusion) -> Recommendation:
         seconds=seconds_by_phase(study),
         notes=(*([scaling] if scaling else []), *verdict.remarks, *notes(study.reports)),
     )
+
+
+def as_typed(study: Conclusion, own: Configuration, chosen: Configuration) -> Configuration:
+    """Return the user's own configuration with what the command says of the options that were chosen."""
+    typed = {option: study.job.command.option(option) for option in chosen.arguments}
+    known = {option: value for option, value in typed.items() if value is not None}
+    return replace(own, arguments={**known, **own.arguments})
 
 
 def seconds_by_phase(study: Conclusion) -> dict[str, float]:

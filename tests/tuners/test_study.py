@@ -311,6 +311,15 @@ def test_what_the_environment_gains_is_told_apart_from_what_the_json_gains(tmp_p
     assert "NCCL_ALGO=Ring" in (tmp_path / "out" / "cmd_optimal.txt").read_text()
 
 
+def test_an_options_own_value_is_shown_beside_the_new_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    command = (*bench.options.command, "--batch", "1")
+    maps = {"train_micro_batch_size_per_gpu": "--batch"}
+    bench.run(replace(bench.options, command=command, maps=maps))
+    (change,) = [each for each in bench.recommendation()["changes"] if each["path"] == "--batch"]
+    assert (change["before"], change["after"]) == ("1", "8")
+
+
 def test_a_mapped_key_that_deepspeed_does_not_read_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, all_alike)
     with pytest.raises(ConfigError, match="no key train_micro_batch") as caught:
