@@ -190,8 +190,8 @@ class Study:
         stepping = runs * (baseline.total_seconds - (baseline.startup_seconds or 0.0))
         if left is not None and stepping > left:
             self.observer.note(
-                "steps are so long that the budget holds no verification, which takes "
-                f"{duration(stepping)} or more; give a larger --budget"
+                f"{duration(left)} are left and verification alone steps for {duration(stepping)} or more; "
+                "give a larger --budget"
             )
 
     # ---- search ---------------------------------------------------------------------------------
