@@ -1,13 +1,14 @@
 """The phases of a study, in the order they run: baseline, search, verification, conclusion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
 from flyball.errors import BaselineFailed
 from flyball.runner.base import Launcher
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.base import Configuration, Interval, Measurement, Phase, StudyObserver, TrialReport, Value
+from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
+from flyball.tuners.candidates import CandidateChoice, acted
 from flyball.tuners.conclusion import Conclusion, conclude
 from flyball.tuners.context import resolve_batch
 from flyball.tuners.final_runs import FinalRuns, Verdict, changes_numerics
@@ -22,15 +23,13 @@ from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
 from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rate_of
 from flyball.tuners.space import Space, load_space
-from flyball.tuners.spending import FINALISTS, Spending
+from flyball.tuners.spending import Spending
 from flyball.tuners.stopping import Precision
 from flyball.tuners.summary import duration
 from flyball.tuners.trial_runner import Run, TrialRunner
-from flyball.tuners.verification import Decision, finalists
+from flyball.tuners.verification import Decision
 from flyball.tuners.verification_declared import Declared, read_declared
 from flyball.tuners.verification_plan import Rules
-from flyball.tuners.verification_playoff import play_off
-from flyball.tuners.witness import idle_knobs
 
 DEFAULT_BUDGET_SECONDS = 1800.0
 """Where neither --budget nor --trials is given."""
@@ -362,9 +361,25 @@ class Study:
         if declared is not None and set(declared.candidates.values()) <= known.keys():
             self.spending.rules, self._series = declared.rules, declared.series
             return {key: known[digest] for key, digest in declared.candidates.items()}
-        candidates = self._candidates(baseline, reports, self.length.precision(baseline))
+        candidates = self._chosen(baseline, reports)
         self._declare(candidates)
         return candidates
+
+    def _chosen(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
+        precision = self.length.precision(baseline)
+
+        def run_once(configuration: Configuration, label: str) -> Measurement | None:
+            run = self._final_run(Phase.PLAY_OFF, configuration, label, cold=False, precision=precision)
+            return run.measurement
+
+        choice = CandidateChoice(
+            space=self.space,
+            spending=self.spending,
+            run_once=run_once,
+            seed=self.ledger.seed,
+            stopped=lambda: self.interruption.finish_requested,
+        )
+        return choice.choose(baseline, reports)
 
     def _declare(self, candidates: Mapping[str, Configuration]) -> None:
         self.spending.rules = self.spending.declare(len(candidates))
@@ -393,54 +408,3 @@ class Study:
         self.observer.trial_finished(report, best=False)
         self.observer.time_left(self.spending.left())
         return report
-
-    def _candidates(
-        self, baseline: TrialReport, reports: list[TrialReport], precision: Precision
-    ) -> dict[str, Configuration]:
-        """Return who goes into verification: the fastest of the search, those near the top run again."""
-        best: dict[str, TrialReport] = {}
-        for report in sorted(filter(acted, reports), key=rate_of):
-            if report.configuration.digest != baseline.configuration.digest:
-                best[report.configuration.digest] = report
-        by_key = {f"trial {report.number}": report for report in best.values()}
-        rates = {
-            key: report.measurement.samples_per_second for key, report in by_key.items() if report.measurement
-        }
-        own = baseline.measurement
-        if own is None or not rates or self.interruption.finish_requested:
-            return {key: by_key[key].configuration for key in self._fastest(rates, own)}
-
-        def run_once(key: str, round_number: int) -> Measurement | None:
-            label = f"play-off: {key}, round {-round_number}"
-            return self._final_run(
-                Phase.PLAY_OFF, by_key[key].configuration, label, cold=False, precision=precision
-            ).measurement
-
-        ranked = play_off(
-            rates,
-            own.samples_per_second,
-            run_once,
-            most=1,
-            seed=self.ledger.seed,
-            may_continue=lambda keys: (
-                not self.interruption.finish_requested
-                and self.spending.may_play_off([by_key[key].configuration.digest for key in keys])
-            ),
-        )
-        return {key: by_key[key].configuration for key in self._entered(ranked, by_key)}
-
-    def _entered(self, ranked: Sequence[str], by_key: Mapping[str, TrialReport]) -> Sequence[str]:
-        """The fastest alone; beside one that the loss guard may refuse, the fastest that it has no say in."""
-        if not ranked or not changes_numerics(self.space, by_key[ranked[0]].configuration):
-            return ranked[:1]
-        safe = [key for key in ranked if not changes_numerics(self.space, by_key[key].configuration)]
-        return [ranked[0], *safe[:1]][: max(1, self.spending.affordable(FINALISTS))]
-
-    def _fastest(self, rates: Mapping[str, Interval], own: Measurement | None) -> tuple[str, ...]:
-        return finalists(rates, own.samples_per_second, most=FINALISTS) if own else ()
-
-
-def acted(report: TrialReport) -> bool:
-    """Whether every knob that a run switched on was seen acting in it: what did nothing is no candidate."""
-    runs = [report.measurement] if report.measurement else []
-    return not idle_knobs(report.configuration, runs)

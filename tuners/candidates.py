@@ -1,0 +1,72 @@
+"""Who goes into verification: the fastest of the search, those near the top run again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flyball.tuners.base import Configuration, Measurement, TrialReport
+from flyball.tuners.final_runs import changes_numerics
+from flyball.tuners.search_loop import rate_of
+from flyball.tuners.space import Space
+from flyball.tuners.spending import FINALISTS, Spending
+from flyball.tuners.verification import finalists
+from flyball.tuners.verification_playoff import play_off
+from flyball.tuners.witness import idle_knobs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CandidateChoice:
+    """Chooses the candidates of one study.
+
+    Args:
+        run_once: makes one play-off run of a configuration under a label; None: it failed.
+        seed: of the order of the runs.
+        stopped: whether the user asked to finish: nothing more is run then.
+    """
+
+    space: Space
+    spending: Spending
+    run_once: Callable[[Configuration, str], Measurement | None]
+    seed: int
+    stopped: Callable[[], bool]
+
+    def choose(self, baseline: TrialReport, reports: Sequence[TrialReport]) -> dict[str, Configuration]:
+        """Return the candidates by key, the most promising first."""
+        best: dict[str, TrialReport] = {}
+        for report in sorted(filter(acted, reports), key=rate_of):
+            if report.configuration.digest != baseline.configuration.digest:
+                best[report.configuration.digest] = report
+        by_key = {f"trial {report.number}": report for report in best.values()}
+        rates = {
+            key: report.measurement.samples_per_second for key, report in by_key.items() if report.measurement
+        }
+        own = baseline.measurement
+        if own is None or not rates:
+            return {}
+        if self.stopped():
+            keys: Sequence[str] = finalists(rates, own.samples_per_second, most=FINALISTS)
+            return {key: by_key[key].configuration for key in keys}
+        ranked = play_off(
+            rates,
+            own.samples_per_second,
+            lambda key, number: self.run_once(by_key[key].configuration, f"play-off: {key}, round {-number}"),
+            most=1,
+            seed=self.seed,
+            may_continue=lambda keys: (
+                not self.stopped()
+                and self.spending.may_play_off([by_key[key].configuration.digest for key in keys])
+            ),
+        )
+        return {key: by_key[key].configuration for key in self._entered(ranked, by_key)}
+
+    def _entered(self, ranked: Sequence[str], by_key: Mapping[str, TrialReport]) -> Sequence[str]:
+        """The fastest alone; beside one that the loss guard may refuse, the fastest that it has no say in."""
+        if not ranked or not changes_numerics(self.space, by_key[ranked[0]].configuration):
+            return ranked[:1]
+        safe = [key for key in ranked if not changes_numerics(self.space, by_key[key].configuration)]
+        return [ranked[0], *safe[:1]][: max(1, self.spending.affordable(FINALISTS))]
+
+
+def acted(report: TrialReport) -> bool:
+    """Whether every knob that a run switched on was seen acting in it: what did nothing is no candidate."""
+    runs = [report.measurement] if report.measurement else []
+    return not idle_knobs(report.configuration, runs)
