@@ -138,20 +138,25 @@ class Spending:
         """Whether the length of their runs is known: the first run of each may have compiled for the next."""
         return all(len(self._runs_of.get(digest, ())) > 1 for digest in digests)
 
-    def holds_verification(self, digests: Sequence[str], *, rounds_made: int) -> bool:
-        """Whether what is left holds the rounds up to the first look, by the lengths of these candidates.
+    def seconds_to_verify(self, digests: Sequence[str], *, rounds_made: int = 0) -> float:
+        """Expected length of the rounds up to the first look and of the confirmation, by these candidates' own runs.
 
         Args:
             digests: of the candidates' configurations.
             rounds_made: rounds that they have behind them.
         """
+        rounds = max(0, self.rules.first_look(max(1, len(digests))) - rounds_made)
+        a_round = self.own_seconds() + sum(map(self.seconds_of, digests))
+        return rounds * a_round + CONFIRMATION_RUNS * self.cold_seconds()
+
+    def holds_verification(self, digests: Sequence[str], *, rounds_made: int) -> bool:
+        """Whether what is left holds that (see :meth:`seconds_to_verify`)."""
         left = self.left()
         if left is None or self.budget_seconds is None:
             return True
-        rounds = max(0, self.rules.first_look(max(1, len(digests))) - rounds_made)
-        a_round = self.own_seconds() + sum(map(self.seconds_of, digests))
-        needed = rounds * a_round + CONFIRMATION_RUNS * self.cold_seconds()
-        return left + OVERDRAFT * self.budget_seconds > needed
+        return left + OVERDRAFT * self.budget_seconds > self.seconds_to_verify(
+            digests, rounds_made=rounds_made
+        )
 
     def rounds_seconds(self, rounds: int, candidates: int) -> float:
         """Expected length of that many rounds of verification, A/A rounds included."""

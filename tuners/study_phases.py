@@ -327,9 +327,9 @@ class Study:
             mapped_options=frozenset(self.job.command.maps.values()),
         )
         if candidates:
-            seconds = self.spending.verification_seconds(len(candidates))
+            seconds = self.spending.seconds_to_verify([each.digest for each in candidates.values()])
             names = ", ".join(candidates)
-            self.observer.note(f"verification: {names} against your own, about {duration(seconds)}")
+            self.observer.note(f"verification: {names} against your own, {duration(seconds)} or more")
         return self.final.decide(), self.final.gave_up
 
     def _holds(self, candidates: Mapping[str, Configuration], rounds: int) -> bool:
