@@ -139,7 +139,7 @@ class Spending:
         return all(len(self._runs_of.get(digest, ())) > 1 for digest in digests)
 
     def seconds_to_verify(self, digests: Sequence[str], *, rounds_made: int = 0) -> float:
-        """Expected length of the rounds up to the first look and of the confirmation, by these candidates' own runs.
+        """Expected length of what these candidates need up to the first look, and of the confirmation.
 
         Args:
             digests: of the candidates' configurations.
