@@ -1,10 +1,10 @@
 """Who goes into verification: the fastest of the search, those near the top run again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flyball.tuners.base import Configuration, Measurement, TrialReport
-from flyball.tuners.final_runs import changes_numerics
+from flyball.tuners.final_runs import Verdict, changes_numerics
 from flyball.tuners.search_loop import rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.spending import FINALISTS, Spending
@@ -70,3 +70,17 @@ def acted(report: TrialReport) -> bool:
     """Whether every knob that a run switched on was seen acting in it: what did nothing is no candidate."""
     runs = [report.measurement] if report.measurement else []
     return not idle_knobs(report.configuration, runs)
+
+
+def without_slower(
+    verdict: Verdict, leader: Configuration, baseline: TrialReport, reports: Sequence[TrialReport]
+) -> Verdict:
+    """Return a verdict without its leader where no run of the search found that one faster than the baseline.
+
+    For a verification that made no round: the leader may be within the noise of the baseline and yet below
+    it, which is enough for a fresh run and no ground to hand it out.
+    """
+    own = [each for each in reports if each.configuration.digest == leader.digest]
+    if any(rate_of(each) > rate_of(baseline) for each in own):
+        return verdict
+    return replace(verdict, winner=None)

@@ -8,7 +8,7 @@ from flyball.errors import BaselineFailed
 from flyball.runner.base import Launcher
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
-from flyball.tuners.candidates import CandidateChoice, acted
+from flyball.tuners.candidates import CandidateChoice, acted, without_slower
 from flyball.tuners.conclusion import Conclusion, conclude
 from flyball.tuners.context import resolve_batch
 from flyball.tuners.final_runs import FinalRuns, Verdict, changes_numerics
@@ -286,9 +286,15 @@ class Study:
             self._declare(candidates)
         self.ledger.stop_if_asked(self.interruption)
         verdict = replace(verdict, remarks=tuple(remarks))
+        if verdict.winner and not verdict.verification.rounds:
+            verdict = without_slower(verdict, candidates[verdict.winner], baseline, reports)
         if not self._searched and not self._exhausted:
             reason = "no search run was made: the budget holds none beside verification"
-            return replace(verdict, decision=Decision.UNVERIFIED, notes=(reason,))
+            return replace(
+                verdict,
+                decision=Decision.UNVERIFIED,
+                verification=replace(verdict.verification, reasons=(reason,)),
+            )
         return verdict
 
     def _decide(

@@ -9,6 +9,7 @@ from flyball.tuners.base import Interval
 from flyball.tuners.recommendation import Change, Recommendation, Side
 from flyball.tuners.verification import Decision
 
+NOTHING_VERIFIED = "UNVERIFIED: nothing was verified; your configuration stands"
 WIDTH = 80
 HEIGHT = 24
 FEWEST_CHANGES = 3
@@ -30,6 +31,8 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
             wrapped, so that it can be copied.
     """
     head = HEADLINES[recommendation.verdict]
+    if recommendation.verdict is Decision.UNVERIFIED and not recommendation.changes:
+        head = NOTHING_VERIFIED
     above = [
         f"flyball: {head}",
         *wrapped(f"  {recommendation.reasons[0]}"),
