@@ -20,14 +20,16 @@ step=${SLURM_STEP_ID:-}
 [[ -z ${FLYBALL_DISABLE:-} && $job =~ ^[0-9]+$ && $step =~ ^[0-9]*$ ]] || exit 0
 [[ -r $probe/site/sitecustomize.py && -d $probe/probe ]] || exit 0
 # The batch script is a step too; Slurm numbers it 2^32 - 5.
-[[ $step == 4294967291 || -z $step ]] && step=batch
+[[ $step == 4294967291 || -z $step ]] && step="batch"
 
 # One folder a step and node, the user's own, named alike on all nodes: that is the run's name.
 run=slurm-$job-$step
 directory=$runs/$run
+# The group comes from the run folder's set-group-id bit; a chmod would take that bit away.
 umask 0027
-mkdir -p -m 2750 -- "$directory/.probe" && chmod 2750 -- "$directory" || exit 0
-[[ -O $directory && ! -L $directory ]] || exit 0
+[[ -d $directory ]] || mkdir -- "$directory"
+[[ -d $directory && -O $directory && ! -L $directory ]] || exit 0
+[[ -d $directory/.probe ]] || mkdir -- "$directory/.probe"
 
 # The probe reads the settings beside it; the code itself is not copied for each job.
 # Tasks of a step run this at the same time: each writes a file of its own and renames it.
@@ -40,9 +42,14 @@ printf '{"run": "%s", "purpose": "run", "directory": "%s"}\n' "$run" "$quoted" >
 mv -f -- "$settings.$$" "$settings" || exit 0
 
 # The user's own path stays, without what this file put there for the step around this one.
+own=${PYTHONPATH:-}
+[[ $own != *$'\n'* ]] || exit 0
 kept=
-IFS=: read -r -a folders <<<"${PYTHONPATH:-}"
-for folder in ${folders[@]+"${folders[@]}"}; do
+while [[ -n $own ]]; do
+    folder=${own%%:*}
     [[ $folder == "$runs"/slurm-*/.probe/site ]] || kept+=:$folder
+    [[ $own == *:* ]] || break
+    own=${own#*:}
+    [[ -n $own ]] || kept+=:
 done
 printf 'export PYTHONPATH=%s%s\n' "$directory/.probe/site" "$kept"
