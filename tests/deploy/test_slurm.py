@@ -146,7 +146,9 @@ def test_the_prolog_installs_once(environment: dict[str, str], tmp_path: Path, p
     assert log.read_text() == f"probe install {probe} --run-dir {environment['FLYBALL_RUNS']}/node\n"
 
 
-def test_the_prolog_installs_anew_after_an_upgrade(environment: dict[str, str], tmp_path: Path, probe: Path) -> None:
+def test_the_prolog_installs_anew_after_an_upgrade(
+    environment: dict[str, str], tmp_path: Path, probe: Path
+) -> None:
     log = tmp_path / "calls"
     environment["FLYBALL_COMMAND"] = command(tmp_path, f'echo once >> "{log}"')
     start(PROLOG, environment)
