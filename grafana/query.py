@@ -61,6 +61,12 @@ def quantile(fraction: float, metric: Metric, labels: str, /, **matchers: str) -
     return f"histogram_quantile({fraction}, {total('le, ' + labels, buckets)})"
 
 
+def quantile_so_far(fraction: float, metric: Metric, labels: str, /, **matchers: str) -> str:
+    """A quantile of a histogram, over all it has observed: for what is measured once, or now and then."""
+    buckets = select(metric, "_bucket", **matchers)
+    return f"histogram_quantile({fraction}, {total('le, ' + labels, buckets)})"
+
+
 def of_the_runs_gpus(value: str) -> str:
     """A value of a GPU, for every rank of ``$run`` that uses it.
 

@@ -3,7 +3,7 @@
 from flyball.collectors import catalog
 from grafana.frame import Panel
 from grafana.panels import Limit, Query, lines
-from grafana.query import quantile, rate, total
+from grafana.query import quantile, quantile_so_far, rate, total
 from grafana.run_steps import MINE, of_rank
 from grafana.tables import Column, rows
 
@@ -56,12 +56,12 @@ def messages() -> list[Panel]:
         ),
         rows(
             "Pairs",
-            "One-way time of each pair of ranks at each size, and how it was measured. Compare the rows of "
-            "one size: the slow link stands out.",
+            "One-way time of each pair of ranks at each size since the run began, and how it was measured. "
+            "Compare the rows of one size: the slow link stands out.",
             ["src", "dst", "size_class", "source"],
             [
-                Column(title="p50", expression=quantile(0.5, latency, pairs, run="=$run"), unit="s"),
-                Column(title="p99", expression=quantile(0.99, latency, pairs, run="=$run"), unit="s"),
+                Column(title="p50", expression=quantile_so_far(0.5, latency, pairs, run="=$run"), unit="s"),
+                Column(title="p99", expression=quantile_so_far(0.99, latency, pairs, run="=$run"), unit="s"),
             ],
         ),
     ]

@@ -25,6 +25,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "xid": ("79",),
     "device": ("eth0",),
     "path": ("/checkpoints",),
+    "source": ("in_band",),
 }
 """Of labels that stand for themselves; a label without values here gets its own name as the only one."""
 
@@ -39,7 +40,7 @@ def label_sets(metric: Metric) -> Iterator[tuple[str, ...]]:
         yield ("nvml", "")
         yield ("dcgm", "unreachable")
     elif metric.labels[:3] == catalog.GPU_LABELS:
-        rest = [VALUES.get(label, (label,)) for label in metric.labels[3:]]
+        rest = [("gpm",) if label == "source" else VALUES.get(label, (label,)) for label in metric.labels[3:]]
         for (index, uuid), *more in product(enumerate(UUIDS), *rest):
             yield (HOST, str(index), uuid, *more)
     else:

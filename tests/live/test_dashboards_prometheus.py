@@ -37,7 +37,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.mark.parametrize("expression", CASES)
 def test_a_query_finds_something(server: Prometheus, expression: str) -> None:
-    assert server.query(put_in(expression, VARIABLES))
+    found = server.query(put_in(expression, VARIABLES))
+    assert found
+    assert [series for series in found if series["value"][1] == "NaN"] == []
 
 
 def test_a_run_that_is_not_there_has_nothing_to_show(server: Prometheus) -> None:
