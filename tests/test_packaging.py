@@ -64,7 +64,7 @@ def test_the_wheel_holds_every_source_and_data_file(wheel_names: set[str]) -> No
 def test_the_sdist_holds_the_root_folders(distributions: Path) -> None:
     with tarfile.open(next(distributions.glob("*.tar.gz"))) as archive:
         folders = {name.split("/")[1] for name in archive.getnames() if name.count("/") > 1}
-    assert {*LINKS, "src", "tests", "docs", "grafana"} <= folders
+    assert {*LINKS, "src", "tests", "docs", "deploy", "grafana"} <= folders
 
 
 def test_the_wheel_imports_and_leaves_the_folders_names_alone(wheel: Path, tmp_path: Path) -> None:
