@@ -4,9 +4,9 @@ from tests.benchmarks.agent_day import simulate
 
 
 def test_memory_threads_and_descriptors_stay_flat_over_simulated_hours() -> None:
-    day = simulate(hours=1.0)
-    assert day.scrapes == 240
-    assert day.collections > 2 * 3000
+    day = simulate(hours=2 / 3)
+    assert day.scrapes == 160
+    assert day.collections > 2 * 2000
     assert day.runs_seen > 30
     assert day.threads_after == day.threads_before
     assert day.descriptors_after == day.descriptors_before
