@@ -28,10 +28,12 @@ class Guard:
         *,
         max_requests: int,
         max_body_bytes: int,
+        max_header_bytes: int,
         headers: Mapping[str, str],
     ) -> None:
         self._application, self._authentication = application, authentication
         self._max_requests, self._max_body_bytes = max_requests, max_body_bytes
+        self._max_header_bytes = max_header_bytes
         self.headers = headers
         """Added to every answer, as the web configuration has them."""
         self._running = 0
@@ -44,6 +46,10 @@ class Guard:
         answer = self._with_headers(send)
         if self._running >= self._max_requests:
             await _refuse(answer, 503, "too many requests at one time")
+            return
+        # uvicorn looks only at what is incomplete when it arrives.
+        if _header_bytes(scope) > self._max_header_bytes:
+            await _refuse(answer, 431, f"request line and headers may have {self._max_header_bytes} bytes")
             return
         self._running += 1
         try:
@@ -104,6 +110,11 @@ class _Replay:
             return await self._receive()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _header_bytes(scope: Mapping[str, Any]) -> int:
+    target = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+    return target + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 async def _refuse(

@@ -91,6 +91,7 @@ class Daemon:
             self.authentication,
             max_requests=config.max_requests,
             max_body_bytes=config.max_body_bytes,
+            max_header_bytes=config.max_header_bytes,
             headers=effective.web.http_server_config.headers,
         )
         self._process = process_registry()

@@ -307,7 +307,14 @@ def test_requests_past_the_limit_get_503_and_room_is_made_again() -> None:
             await send({"type": "http.response.body", "body": b""})
 
         checks = Authentication({}, None, InlineWorker("credentials"))
-        guard = Guard(slow, checks, max_requests=2, max_body_bytes=0, headers={"X-Frame-Options": "deny"})
+        guard = Guard(
+            slow,
+            checks,
+            max_requests=2,
+            max_body_bytes=0,
+            max_header_bytes=4096,
+            headers={"X-Frame-Options": "deny"},
+        )
         transport = httpx2.ASGITransport(app=guard)
         async with httpx2.AsyncClient(transport=transport, base_url="http://agent") as client:
             waiting = [asyncio.ensure_future(client.get("/")) for _ in range(2)]

@@ -31,7 +31,7 @@ from flyball.collectors.distribution import Tally
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 from flyball.collectors.runs import Runs
 
-RUN_SECONDS, NEW_RUN_SECONDS, SCRAPE_SECONDS, RANKS = 180.0, 60.0, 15.0, 8
+RUN_SECONDS, NEW_RUN_SECONDS, SCRAPE_SECONDS, RANKS = 180.0, 60.0, 15.0, 2
 
 
 @dataclass(kw_only=True)
