@@ -15,7 +15,7 @@ from flyball.errors import OptionError
 
 _KEEP_ALIVE_SECONDS = 75
 """More than a scrape interval: Prometheus keeps its connection."""
-_GRACE_SECONDS = 3
+_GRACE_SECONDS = 2
 _BACKLOG = 1024
 
 

@@ -1,8 +1,8 @@
 """What the agent costs: processor time and memory while it watches 8 GPUs and 8 ranks and is scraped.
 
-It starts the real command, scrapes it every 15 seconds and reads /proc. With ``--fake-gpus N`` the agent's process
-imports ``tests/collectors/nvml_fake.py`` as ``pynvml`` first (``install(count)``), so that a machine without a GPU
-has N of them; with ``--ranks N`` a writer keeps N journals growing, a step a second each.
+It starts the real command, scrapes it every 15 seconds and reads /proc. With ``--fake-gpus N`` that
+process calls ``install(N)`` of ``tests/collectors/nvml_fake.py`` first, which puts N GPUs behind
+``pynvml``; with ``--ranks N`` a writer keeps N journals growing, a step a second each.
 
     python tests/benchmarks agent_cost --seconds 120 --fake-gpus 8 --ranks 8
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 FAKE = Path(__file__).parents[1] / "collectors" / "nvml_fake.py"
 SCRAPE_SECONDS = 15.0
+STEP = {"count": 1, "seconds": 1.0, "samples": 8, "tokens": 8192, "forwards": 1, "skipped": 0, "loss": 2.0}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -67,15 +68,20 @@ def write_journals(folder: Path, ranks: int, ended: threading.Event) -> None:
         while not ended.wait(1.0):
             step += 1
             for file in files:
-                record = {"kind": "step", "time": time.time(), "engine": 0, "step": step, "seconds": 1.0}
-                file.write(json.dumps({**record, "samples": 8, "tokens": 8192, "loss": 2.0}) + "\n")
+                file.write(json.dumps(stamped("step", **STEP, step=step)) + "\n")
                 file.flush()
+
+
+def stamped(kind: str, **fields: object) -> dict[str, object]:
+    """A record of the journal."""
+    return {"kind": kind, "time": time.time(), "clock": time.monotonic(), "engine": 0, **fields}
 
 
 def header(rank: int, world_size: int) -> dict[str, object]:
     """The journal's first record."""
-    record = {"kind": "header", "schema": 1, "time": time.time(), "purpose": "run", "run": "cost"}
-    return {**record, "rank": rank, "world_size": world_size, "host": os.uname().nodename, "pid": os.getpid()}
+    place = {"rank": rank, "local_rank": rank, "world_size": world_size, "device": f"cuda:{rank}"}
+    who = {"host": os.uname().nodename, "pid": os.getpid(), "gpu_uuid": None}
+    return stamped("header", schema=1, purpose="run", run="cost", **place, **who)
 
 
 def processor_seconds(pid: int) -> float:
