@@ -33,9 +33,9 @@ def test_what_is_no_address(listen: str) -> None:
 
 
 def test_a_state_folder_has_one_agent_at_a_time(tmp_path: Path) -> None:
-    with locked(tmp_path):
-        with pytest.raises(OptionError, match=rf"another agent \(process {os.getpid()}\)"), locked(tmp_path):
-            raise AssertionError("two agents have the lock")
+    taken = pytest.raises(OptionError, match=rf"another agent \(process {os.getpid()}\)")
+    with locked(tmp_path), taken, locked(tmp_path):
+        raise AssertionError("two agents have the lock")
     with locked(tmp_path):
         assert (tmp_path / "agent.lock").read_text() == f"{os.getpid()}\n"
 
