@@ -4,7 +4,7 @@ from tests.benchmarks.agent_day import simulate
 
 
 def test_memory_threads_and_descriptors_stay_flat_over_simulated_hours() -> None:
-    day = simulate(hours=2 / 3)
+    day = simulate(hours=2 / 3, ranks=16)
     assert day.scrapes == 160
     assert day.collections > 2 * 2000
     assert day.runs_seen > 30

@@ -31,13 +31,14 @@ from flyball.collectors.distribution import Tally
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 from flyball.collectors.runs import Runs
 
-RUN_SECONDS, NEW_RUN_SECONDS, SCRAPE_SECONDS, RANKS = 180.0, 60.0, 15.0, 2
+RUN_SECONDS, NEW_RUN_SECONDS, SCRAPE_SECONDS = 180.0, 60.0, 15.0
 
 
 @dataclass(kw_only=True)
 class Day:
     """What one simulation came to."""
 
+    ranks: int
     collections: int = 0
     scrapes: int = 0
     runs_seen: int = 0
@@ -76,7 +77,7 @@ class Churn:
         self._day.collections += 1
         self._day.runs_seen = max(self._day.runs_seen, newest)
         oldest = max(0, newest - int(RUN_SECONDS // NEW_RUN_SECONDS) + 1)
-        for number, rank in itertools.product(range(oldest, newest + 1), range(RANKS)):
+        for number, rank in itertools.product(range(oldest, newest + 1), range(self._day.ranks)):
             labels, tally = (f"run-{number % 1000:04}", str(rank)), Tally(catalog.STEP_SECONDS)
             tally.observe(0.1, times=int(now) + 1)
             yield Sample(metric=catalog.STEP_SECONDS, labels=labels, value=tally.distribution(), time=now)
@@ -103,9 +104,9 @@ class Moody:
         return
 
 
-def simulate(hours: float) -> Day:
+def simulate(hours: float, *, ranks: int = 2) -> Day:
     """Run the daemon's collection for ``hours`` of its own time."""
-    day = Day()
+    day = Day(ranks=ranks)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         day.threads_before, day.descriptors_before = threading.active_count(), _descriptors()
         tracemalloc.start()
