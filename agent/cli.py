@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flyball.agent.agent_command import agent
 from flyball.agent.arguments import EXAMPLE, split_arguments
 from flyball.agent.autotune_command import autotune
 from flyball.agent.history_commands import history_app
@@ -46,6 +47,7 @@ app = typer.Typer(
     epilog=f"Example: flyball {EXAMPLE}",
 )
 app.command("autotune", **_AUTOTUNE_USAGE)(autotune)
+app.command("agent", epilog="Example: flyball agent --config flyball.yaml")(agent)
 app.add_typer(history_app, name="history")
 app.add_typer(probe_app, name="probe")
 

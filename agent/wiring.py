@@ -1,15 +1,18 @@
 """What the commands are connected to: handed in, so that a test can connect them to something else."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from flyball.agent.history_records import Past
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.options import RunStudy, StudyOptions, StudyResult
+
+if TYPE_CHECKING:
+    from flyball.collectors.registry import CollectorType
 
 
 def run_real_study(
@@ -30,12 +33,20 @@ def open_real_history(url: str) -> Iterator[Past]:
         yield history
 
 
+def real_collector_types() -> "Mapping[str, CollectorType]":
+    """Return ``collectors.registry.collector_types``'s; what they need is imported only now."""
+    from flyball.collectors.registry import collector_types
+
+    return collector_types()
+
+
 @dataclass(kw_only=True, slots=True)
 class Wiring:
     """One invocation of the command line."""
 
     run_study: RunStudy = run_real_study
     open_history: Callable[[str], AbstractContextManager[Past]] = open_real_history
+    collector_types: "Callable[[], Mapping[str, CollectorType]]" = real_collector_types
     command: tuple[str, ...] | None = None
     """What stood after ``--``; None where there was no ``--``."""
     debug: bool = False

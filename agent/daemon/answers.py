@@ -1,0 +1,88 @@
+"""Makes the answers of ``/api/v1`` from states and readings."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from flyball.agent.daemon.api_models import (
+    CollectorAnswer,
+    GpuAnswer,
+    GpuMetric,
+    GpuRank,
+    Missing,
+    RunAnswer,
+)
+from flyball.agent.daemon.readings import Reading
+from flyball.agent.daemon.states import Up
+from flyball.agent.daemon.store import Store
+from flyball.agent.daemon.watched import Watched
+from flyball.collectors import catalog
+from flyball.collectors.base import Sample, Unavailable
+from flyball.collectors.run_state import RankState
+
+_WIDTH = len(catalog.GPU_LABELS)
+
+
+def collector_answers(watched: Mapping[str, Watched], store: Store) -> tuple[CollectorAnswer, ...]:
+    """All collectors by name."""
+    return tuple(_collector(name, one, store.get(name)) for name, one in sorted(watched.items()))
+
+
+def _collector(name: str, one: Watched, reading: Reading | None) -> CollectorAnswer:
+    state = one.state
+    unavailable = state.unavailable if isinstance(state, Up) else ()
+    return CollectorAnswer(
+        name=name,
+        state=state.name,
+        reason=state.reason,
+        detail=state.detail,
+        since=state.since,
+        required=one.settings.required,
+        interval_seconds=one.interval_seconds,
+        duration_seconds=reading.duration_seconds if reading else None,
+        series=len(reading.samples) if reading else 0,
+        unavailable=tuple(Missing(reason=item.reason, detail=item.detail) for item in unavailable),
+        failures=dict(one.failures),
+    )
+
+
+def gpu_answers(store: Store) -> tuple[GpuAnswer, ...]:
+    """All GPUs with what is known of each, and the ranks that run there."""
+    gpus: dict[tuple[str, ...], list[GpuMetric]] = {}
+    ranks: dict[str, list[GpuRank]] = {}
+    for reading in store:
+        for sample in (*reading.samples, *reading.missing):
+            if sample.metric is catalog.RUN_INFO:
+                ranks.setdefault(sample.label("uuid"), []).append(_rank(sample))
+            elif sample.metric.labels[:_WIDTH] == catalog.GPU_LABELS:
+                gpus.setdefault(sample.labels[:_WIDTH], []).append(_gpu_metric(sample))
+    return tuple(
+        GpuAnswer(
+            host=key[0], gpu=key[1], uuid=key[2], ranks=tuple(ranks.get(key[2], ())), metrics=tuple(found)
+        )
+        for key, found in sorted(gpus.items())
+    )
+
+
+def _rank(sample: Sample) -> GpuRank:
+    return GpuRank(**{name: sample.label(name) for name in GpuRank.model_fields})
+
+
+def _gpu_metric(sample: Sample) -> GpuMetric:
+    labels = dict(zip(sample.metric.labels[_WIDTH:], sample.labels[_WIDTH:], strict=True))
+    missing = sample.value if isinstance(sample.value, Unavailable) else None
+    value = float(sample.value) if isinstance(sample.value, int | float) else None
+    return GpuMetric(
+        metric=sample.metric.name, labels=labels, value=value, reason=missing.reason if missing else ""
+    )
+
+
+def run_answers(ranks: Iterable[RankState]) -> tuple[RunAnswer, ...]:
+    """All ranks by run and number."""
+    return tuple(_run(one) for one in sorted(ranks, key=lambda one: (one.run, one.rank)))
+
+
+def _run(one: RankState) -> RunAnswer:
+    same = set(RunAnswer.model_fields) - {"folder", "loss"}
+    # JSON has no NaN.
+    loss = one.loss if one.loss is not None and math.isfinite(one.loss) else None
+    return RunAnswer(**{name: getattr(one, name) for name in same}, folder=str(one.folder), loss=loss)

@@ -1,0 +1,73 @@
+"""One thread, one job at a time: where something that may hang is called."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Worker(Protocol):
+    """Runs jobs one after the other, in the order in which they were handed in."""
+
+    def submit(self, job: Callable[[], T]) -> "asyncio.Future[T]":
+        """Hand in a job from the event loop; the future gets what it returns or raises."""
+        ...
+
+    def stop(self) -> None:
+        """End after the jobs that were handed in; never waits."""
+        ...
+
+
+class ThreadWorker:
+    """A daemon thread: one that hangs delays neither the others nor the exit of the process."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._loop = asyncio.get_running_loop()
+        # A kernel thread's name has at most 15 characters.
+        threading.Thread(target=self._run, name=name[:15], daemon=True).start()
+
+    def submit(self, job: Callable[[], T]) -> "asyncio.Future[T]":
+        """Hand in a job; see :class:`Worker`."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put((job, future))
+        return future
+
+    def stop(self) -> None:
+        """End after the jobs that were handed in."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (entry := self._jobs.get()) is not None:
+            job, future = entry
+            try:
+                result = job()
+            except BaseException as error:  # also SystemExit: it must not end the thread unheard
+                self._answer(future, None, error)
+            else:
+                self._answer(future, result, None)
+            # What a job returned must not live until the next one comes.
+            del entry, job, future
+            result = None
+
+    def _answer(self, future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_settle, future, result, error)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if future.done():  # whoever waited was cancelled
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+        future.set_exception(error)
+    else:  # a future does not take these
+        future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))

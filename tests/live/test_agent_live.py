@@ -1,0 +1,284 @@
+"""The agent as a real process: started, scraped, reloaded, stopped, and treated badly."""
+
+import contextlib
+import os
+import queue
+import re
+import resource
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import bcrypt
+import httpx2
+import pytest
+
+pytestmark = pytest.mark.live
+
+SCRIPT = Path(__file__).parent / "scripts" / "agent_with_fakes.py"
+PATIENCE = 30.0
+"""Seconds after which something that must happen is taken to be lost."""
+FORBIDDEN = ("sqlalchemy", "numpy", "scipy", "optuna", "torch")
+
+
+class Running:
+    """One agent."""
+
+    def __init__(self, folder: Path, text: str = "", **environment: str) -> None:
+        self.config = folder / "flyball.yaml"
+        self.write(text)
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), "agent", "--config", str(self.config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        self.lines: list[str] = []
+        self._new: queue.Queue[str] = queue.Queue()
+        streams = (self.process.stdout, self.process.stderr)
+        self.readers = [threading.Thread(target=self._read, args=(one,), daemon=True) for one in streams]
+        for reader in self.readers:
+            reader.start()
+
+    def write(self, text: str) -> None:
+        head = "listen: 127.0.0.1:0\nstate_folder: state\nrun_folders: [runs]\n"
+        self.config.write_text(head + text, "utf-8")
+
+    def _read(self, stream: TextIO) -> None:
+        with stream:
+            for line in stream:
+                self._new.put(line)
+
+    def line(self, pattern: str) -> re.Match[str]:
+        """The next line that matches; those before it are passed over."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                line = self._new.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no line like {pattern!r} in {self.lines}") from None
+            self.lines.append(line)
+            found = re.search(pattern, line)
+            if found:
+                return found
+
+    def url(self) -> str:
+        return self.line(r"flyball agent: (https?://\S+)")[1]
+
+    def end(self) -> int:
+        """Ask it to stop; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def running(folder: Path, text: str = "", **environment: str) -> Iterator[Running]:
+    agent = Running(folder, text, **environment)
+    try:
+        yield agent
+    finally:
+        if agent.process.poll() is None:
+            agent.process.kill()
+        agent.process.wait()
+        for reader in agent.readers:
+            reader.join()
+
+
+def both_up(agent: Running) -> None:
+    for _ in range(2):
+        agent.line("collector up")
+
+
+def test_it_is_scraped_and_promtool_finds_no_fault(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        url = agent.url()
+        both_up(agent)
+        assert httpx2.get(f"{url}/-/ready").text == "ready\n"
+        page = httpx2.get(f"{url}/metrics")
+        assert page.headers["content-encoding"] == "gzip"
+        told = subprocess.run(
+            ["promtool", "check", "metrics"], input=page.text, capture_output=True, text=True
+        )
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+        assert "flyball_step_seconds_bucket" in page.text
+        assert agent.end() == 0
+
+
+def test_a_good_reload_is_taken_over_and_a_bad_one_is_not(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        url = agent.url()
+        both_up(agent)
+        agent.write("collectors: {moody: {enabled: false}}\n")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.line("configuration taken over")
+        assert [one["name"] for one in httpx2.get(f"{url}/api/v1/collectors").json()] == ["steady"]
+        agent.write("collectors: {mody: {}}\n")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.line(r"not taken over.*flyball.yaml:4: collectors.mody: no such collector; did you mean moody")
+        assert [one["name"] for one in httpx2.get(f"{url}/api/v1/collectors").json()] == ["steady"]
+        assert "flyball_config_last_reload_successful 0.0" in httpx2.get(f"{url}/metrics").text
+        assert agent.end() == 0
+
+
+def test_a_collector_that_hangs_delays_neither_the_others_nor_the_end(tmp_path: Path) -> None:
+    mood = tmp_path / "mood"
+    mood.write_text("hang", "utf-8")
+    limits = "stall_seconds: 0.5\nstale_after_seconds: 1\n"
+    text = f"{limits}collectors:\n  moody: {{file: {mood}, required: true}}\n"
+    with running(tmp_path, text) as agent:
+        url = agent.url()
+        agent.line("collector stalled.*collector=moody reason=stalled")
+        assert httpx2.get(f"{url}/-/ready").status_code == 503
+        assert 'flyball_collector_up{collector="steady",reason=""} 1.0' in httpx2.get(f"{url}/metrics").text
+        began = time.monotonic()
+        assert agent.end() == 0
+        assert time.monotonic() - began < 10  # what is promised, not how fast this machine is
+
+
+def test_a_port_in_use_and_a_state_folder_in_use_are_one_line(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        url = agent.url()
+        for extra, expected in (
+            (
+                [],
+                r"another agent \(process \d+\) uses this state folder; stop it, or set another state_folder",
+            ),
+            (["--listen", url.partition("//")[2]], r"another agent"),
+        ):
+            command = [sys.executable, str(SCRIPT), "agent", "--config", str(agent.config), *extra]
+            told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            assert told.returncode == 2
+            assert re.fullmatch(rf"error: .*{expected}.*\n", told.stderr)
+        other = tmp_path / "other"
+        command = [sys.executable, str(SCRIPT), "agent", "--listen", url.partition("//")[2]]
+        environment = {**os.environ, "FLYBALL_STATE_DIR": str(other)}
+        told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+        assert told.returncode == 2
+        assert re.fullmatch(r"error: listen: .*: address already in use; set listen to .*\n", told.stderr)
+
+
+def make_certificate(folder: Path) -> None:
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    files = ["-keyout", str(folder / "server.key"), "-out", str(folder / "server.crt")]
+    more = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, *files, *more], check=True, capture_output=True)
+
+
+def test_tls_basic_auth_and_the_token(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    stored = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+    tls = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
+    (tmp_path / "web.yml").write_text(f"{tls}basic_auth_users: {{me: {stored}}}\n", "utf-8")
+    (tmp_path / "token").write_text("0123456789abcdef", "ascii")
+    text = "web_config_file: web.yml\nbearer_token_file: token\nallow_admin: true\n"
+    with running(tmp_path, text) as agent:
+        url = agent.url()
+        assert url.startswith("https://")
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "server.crt"))
+        with httpx2.Client(base_url=url, verify=trusting) as client:
+            assert client.get("/metrics").status_code == 401
+            assert client.get("/metrics", auth=("me", "wrong")).status_code == 401
+            assert client.get("/metrics", auth=("me", "open sesame")).status_code == 200
+            bearer = {"authorization": "Bearer 0123456789abcdef"}
+            assert client.post("/-/reload").status_code == 401
+            assert client.post("/-/reload", headers=bearer).json()["successful"] is True
+        assert agent.end() == 0
+
+
+def test_thousands_of_connections_neither_end_it_nor_starve_a_scrape(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(3000, soft - 500)
+    assert count > 1000, f"this machine allows {soft} of {hard} open files"
+    with running(tmp_path, "max_connections: 64\nrequest_seconds: 60\n") as agent:
+        url = agent.url()
+        both_up(agent)
+        host, port = url.partition("//")[2].split(":")
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+            assert httpx2.get(f"{url}/metrics", timeout=PATIENCE).status_code == 200
+            held = len(list(Path(f"/proc/{agent.process.pid}/fd").iterdir()))
+            assert held < 64 + 100
+            assert httpx2.get(f"{url}/-/ready", timeout=PATIENCE).status_code == 200
+        assert agent.end() == 0
+
+
+def test_a_client_that_takes_too_long_is_let_go(tmp_path: Path) -> None:
+    with running(tmp_path, "request_seconds: 0.5\n") as agent:
+        host, port = agent.url().partition("//")[2].split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as slow:
+            slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                assert slow.recv(1) == b""
+
+
+def test_headers_past_the_limit_are_refused(tmp_path: Path) -> None:
+    with running(tmp_path, "max_header_bytes: 2048\n") as agent:
+        url = agent.url()
+        assert httpx2.get(f"{url}/-/healthy", headers={"x-much": "a" * 5000}).status_code == 431
+        assert httpx2.get(f"{url}/-/healthy").status_code == 200
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told(tmp_path: Path, abstract: bool) -> None:
+    name = f"flyball-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"\0{name}" if abstract else name)
+        heard.settimeout(PATIENCE)
+        shown = f"@{name}" if abstract else name
+        with running(tmp_path, NOTIFY_SOCKET=shown, WATCHDOG_USEC="200000") as agent:
+            told: list[str] = []
+
+            def until(word: str) -> None:
+                while not told or word not in told[-1]:
+                    told.append(heard.recv(4096).decode())
+
+            until("READY=1")
+            until("WATCHDOG=1")
+            agent.process.send_signal(signal.SIGHUP)
+            until("RELOADING=1")
+            assert "MONOTONIC_USEC=" in told[-1]
+            until("READY=1")
+            agent.process.send_signal(signal.SIGTERM)
+            until("STOPPING=1")
+            assert agent.process.wait(PATIENCE) == 0
+
+
+def test_it_is_small_and_imports_nothing_that_only_tuning_needs(tmp_path: Path) -> None:
+    with running(tmp_path) as agent:
+        url = agent.url()
+        both_up(agent)
+        assert httpx2.get(f"{url}/metrics").status_code == 200
+        status = Path(f"/proc/{agent.process.pid}/status").read_text()
+        resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert resident
+        assert int(resident[1]) < 100_000
+        mapped = Path(f"/proc/{agent.process.pid}/maps").read_text()
+        # Their compiled modules would be mapped.
+        assert not [name for name in FORBIDDEN if f"/site-packages/{name}/" in mapped]
+
+
+def test_the_daemons_modules_import_nothing_that_only_tuning_needs() -> None:
+    modules = "flyball.agent.cli, flyball.agent.daemon.service, flyball.agent.daemon.config_print"
+    code = f"import sys, {modules}; print([name for name in {FORBIDDEN!r} if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
