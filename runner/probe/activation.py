@@ -9,6 +9,7 @@ from typing import Any
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.failures import report, watch_exceptions
 from flyball.runner.probe.imports import FINDER, Hook, install_finder
+from flyball.runner.probe.latency import LATENCIES
 from flyball.runner.probe.settings import Settings
 from flyball.runner.probe.trackers import quiet_trackers
 from flyball.runner.probe.watch import SLOT, Probe
@@ -22,6 +23,7 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
     probe = Probe(settings, speaks=speaks)
     SLOT.probe = probe
     COUNTS.clear()
+    LATENCIES.clear()
     if first:
         atexit.register(leave)
     install_finder()

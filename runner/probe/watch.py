@@ -75,6 +75,7 @@ class Probe:
         self.ended = True
         for meter in self.meters:
             self.safely(meter.flush)
+            self.safely(meter.communicate)
         steps = max((meter.step for meter in self.meters), default=0)
         self.journal.record("end", steps=steps, reason=reason)
 
