@@ -4,8 +4,8 @@ Counted is the payload of this rank's call: the tensor for all_reduce, broadcast
 larger side (the gathered or the unreduced one) for all_gather, reduce_scatter, gather and scatter; the input
 for all_to_all. A group of one rank moves nothing and counts nothing.
 
-Timed are synchronous calls on CPU tensors. Such a time holds the waiting for late peers: they cannot be told
-apart from one side. ``send`` is not timed, since it returns when the message is handed to the kernel; ``recv``
+Timed are synchronous calls on CPU tensors. Such a time holds the waiting for late peers: from one side it
+cannot be told from transfer. ``send`` is not timed, as it returns once the kernel has the message; ``recv``
 stands for the message. An asynchronous call returns a handle of torch's own that cannot be wrapped without
 taking its place, and is left out; so is every call on a device.
 """
