@@ -1,7 +1,7 @@
 """Ranks agree through the job's key-value store on what they do together; nobody waits for ever.
 
-The store is torch's (TCPStore and its kin): ``add`` and ``compare_set`` are atomic there, so that whoever gives
-up and whoever arrives at that moment see the same outcome.
+The store is torch's (TCPStore and its kin): ``add`` and ``compare_set`` are atomic there, so that whoever
+gives up and whoever arrives at that moment see the same outcome.
 """
 
 from __future__ import annotations
@@ -49,19 +49,18 @@ class Agreement:
         return answer.decode() == YES
 
     def meet(self, name: str, seconds: float) -> bool:
-        """Whether two ranks that call this by one name do so within some seconds; both get the same answer."""
+        """Whether two ranks that call this by one name do so within some seconds; both hear the same."""
         arrived = self._store.add(f"{name}/count", 1)
         if arrived > 1:
             if arrived > GIVEN_UP:
                 return False
             self._store.set(f"{name}/here", "1")
             return True
-        if self._await([f"{name}/here"], seconds):
+        if self._await([f"{name}/here"], seconds, heeds_end=True):
             self._forget(name)
             return True
-        if self._store.add(f"{name}/count", GIVEN_UP) == GIVEN_UP + 1:
-            return False
-        return True
+        # The other one may have come at this very moment, and counts on us.
+        return bool(self._store.add(f"{name}/count", GIVEN_UP) != GIVEN_UP + 1)
 
     def _forget(self, name: str) -> None:
         # A file's store does not delete; its keys are few.
@@ -80,12 +79,12 @@ class Agreement:
         """Whether somebody has said so."""
         return bool(self._store.check(["over"]))
 
-    def _await(self, keys: list[str], seconds: float) -> bool:
+    def _await(self, keys: list[str], seconds: float, *, heeds_end: bool = False) -> bool:
         # torch's own wait would hold the connection, which torch's threads use as well.
         deadline = self._clock() + seconds
         pause = POLL_SECONDS
         while not self._store.check(keys):
-            if self._clock() >= deadline:
+            if self._clock() >= deadline or (heeds_end and self.over):
                 return False
             self._sleep(pause)
             pause = min(2 * pause, 0.01)

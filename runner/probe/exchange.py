@@ -3,9 +3,9 @@
 It is also loaded by its path, by the worker of ``flyball p2p``, so that a live job and a check before it
 measure the same thing.
 
-A message of 8 bytes is answered by one of its own size, and half of the round trip is its one-way time: clocks
-of two hosts cannot tell the two directions apart. A larger message is answered by 8 bytes, whose one-way time
-is taken off, so that its time is that of one direction.
+A message of 8 bytes is answered by one of its own size, and half of the round trip is its one-way time:
+clocks of two hosts cannot tell the two directions apart. A larger message is answered by 8 bytes, whose
+one-way time is taken off, so that its time is that of one direction.
 
 On CPU the host's clock is read around every round trip. On CUDA nothing is read while messages are under way:
 events are recorded on a stream of our own between round trips, behind a kernel that only waits, so that the
@@ -19,8 +19,8 @@ from time import perf_counter
 from typing import Any
 
 ACKNOWLEDGEMENT_BYTES = 8
-HEAD_START_CYCLES = 100_000
-"""That a device spins for each round trip that is enqueued: some 50 microseconds."""
+HEAD_START_CYCLES = 500_000
+"""That a device spins for each round trip that is enqueued: some 250 microseconds."""
 
 
 class Exchange:
@@ -73,10 +73,7 @@ class Exchange:
             leads: whether this rank sends first. Only the leader's times mean anything.
         """
         message, answer = self._buffer(size_bytes), self._buffer(ACKNOWLEDGEMENT_BYTES, 1)
-        if leads:
-            turn = self._leading(message, answer, peer)
-        else:
-            turn = self._following(message, answer, peer)
+        turn = (self._leading if leads else self._following)(message, answer, peer)
         return self._timed_on_device(turn, rounds) if self._on_device else _timed(turn, rounds)
 
     def _buffer(self, size_bytes: int, number: int = 0) -> Any:
@@ -137,8 +134,8 @@ def one_way(round_trips: list[float], size_bytes: int, acknowledgement: float) -
 def pairs(ranks: int, turn: int) -> list[tuple[int, int]]:
     """Disjoint pairs of one turn of a round-robin tournament (the circle method).
 
-    In as many turns as there are ranks, less one where that is even, every pair comes once. With an odd number
-    one rank has no peer. Who leads changes from one tournament to the next.
+    In as many turns as there are ranks, less one where that is even, every pair comes once. With an odd
+    number one rank has no peer. Who leads changes from one tournament to the next.
     """
     size = ranks + ranks % 2
     if size < 2:

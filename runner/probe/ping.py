@@ -1,17 +1,18 @@
 """The in-band ping-pong: now and then, at a step boundary, a live job measures the latency of its own links.
 
-It is off unless ``ping_every_steps`` asks for it, and it is the one part of the probe that waits: for a peer, and
-on CUDA for messages on a stream of its own. Messages go over a process group of their own, 8 bytes each, between
-disjoint pairs of ranks, another pairing at each event, so that a cycle of events covers every link.
+It is off unless ``ping_every_steps`` asks for it, and it is the one part of the probe that waits: for a peer,
+and on CUDA for messages on a stream of its own. Messages go over a process group of their own, 8 bytes each,
+between disjoint pairs of ranks, another pairing at each event, so that a cycle of events covers every link.
 
-Nobody enters an exchange alone. The group is made only when every rank has said that it will, the same way, at
-the same place of its program. Before each exchange the two ranks meet in the job's store; who waits in vain
-switches the ping off on all ranks, and so does a fault, or a probe that has switched itself off.
+Nobody enters an exchange alone. The group is made only when every rank has said that it will, the same way,
+at the same place of its program. Before each exchange the two ranks meet in the job's store; who waits in
+vain switches the ping off on all ranks, and so does a fault, or a probe that has switched itself off.
 """
 
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,8 @@ AGREE_SECONDS = 30.0
 """That ranks wait for one another when the first engine begins."""
 MEET_SECONDS = 5.0
 """That a rank waits for its peer at a boundary."""
+EXCHANGE_SECONDS = 60.0
+"""After which gloo gives up a message whose other end is gone; NCCL would end the process: no limit."""
 PREFIX = "flyball_ping"
 
 
@@ -73,7 +76,8 @@ class Ping:
         said = f"{every} {distributed.get_backend()} {world._world.group_count}"
         if not agreement.all_say(said, AGREE_SECONDS):
             return None
-        exchange = Exchange(torch, distributed.new_group(), device)
+        limit = {} if device.type == "cuda" else {"timeout": timedelta(seconds=EXCHANGE_SECONDS)}
+        exchange = Exchange(torch, distributed.new_group(**limit), device)
         exchange.open()
         return cls(probe, agreement, exchange, every)
 
@@ -99,7 +103,8 @@ class Ping:
         if mine is None:
             return
         if not self._agreement.meet(f"{number}/{mine[0]}-{mine[1]}", MEET_SECONDS):
-            self._switch_off(f"rank {sum(mine) - self._rank} did not come within {MEET_SECONDS:g} s")
+            late = f"rank {sum(mine) - self._rank} did not come within {MEET_SECONDS:g} s"
+            self._switch_off("another rank has stopped" if self._agreement.over else late)
             return
         self._measure(*mine)
 
