@@ -17,6 +17,8 @@ import typer
 from flyball.agent.arguments import EXAMPLE, split_arguments
 from flyball.agent.autotune_command import autotune
 from flyball.agent.history_commands import history_app
+from flyball.agent.p2p_command import EXAMPLE as P2P_EXAMPLE
+from flyball.agent.p2p_command import p2p
 from flyball.agent.probe_command import probe_app
 from flyball.agent.redact import redact_urls
 from flyball.agent.text import clean
@@ -37,6 +39,10 @@ _AUTOTUNE_USAGE: dict[str, Any] = {
         "help_option_names": ["-h", "--help"],
     },
 }
+_P2P_USAGE: dict[str, Any] = {
+    "options_metavar": "[OPTIONS] [-- LAUNCHER...]",
+    "epilog": f"Example: {P2P_EXAMPLE}",
+}
 
 app = typer.Typer(
     name="flyball",
@@ -46,6 +52,7 @@ app = typer.Typer(
     epilog=f"Example: flyball {EXAMPLE}",
 )
 app.command("autotune", **_AUTOTUNE_USAGE)(autotune)
+app.command("p2p", **{**_AUTOTUNE_USAGE, **_P2P_USAGE})(p2p)
 app.add_typer(history_app, name="history")
 app.add_typer(probe_app, name="probe")
 

@@ -30,12 +30,20 @@ def open_real_history(url: str) -> Iterator[Past]:
         yield history
 
 
+def count_real_gpus() -> int:
+    """Return how many NVIDIA GPUs this host has, by NVML."""
+    from flyball.collectors.nvml_inventory import list_gpus
+
+    return len(list_gpus()[0])
+
+
 @dataclass(kw_only=True, slots=True)
 class Wiring:
     """One invocation of the command line."""
 
     run_study: RunStudy = run_real_study
     open_history: Callable[[str], AbstractContextManager[Past]] = open_real_history
+    count_gpus: Callable[[], int] = count_real_gpus
     command: tuple[str, ...] | None = None
     """What stood after ``--``; None where there was no ``--``."""
     debug: bool = False
