@@ -33,14 +33,18 @@ class Arguments:
     """The user's command; None where there was no ``--``."""
 
 
+WITH_COMMAND: Final = frozenset({"autotune", "p2p"})
+"""Commands of flyball's that take a command of the user's behind ``--``."""
+
+
 def split_arguments(arguments: Sequence[str], *, program: str) -> Arguments:
-    """Split the arguments of ``autotune`` at the first ``--``, which belongs to neither side.
+    """Split arguments at the first ``--``, which belongs to neither side, for commands that take a command.
 
     Those of flyball's other commands are left whole: there ``--`` has its usual meaning.
     """
     tokens = list(arguments)
     place = tokens.index("--") if "--" in tokens else len(tokens)
-    if program == "flyball" and "autotune" not in tokens[:place]:
+    if program == "flyball" and WITH_COMMAND.isdisjoint(tokens[:place]):
         return Arguments(own=tuple(tokens), command=None)
     command = tuple(tokens[place + 1 :]) if place < len(tokens) else None
     return Arguments(own=tuple(_with_resume_value(tokens[:place])), command=command)

@@ -18,6 +18,8 @@ from flyball.agent.agent_command import agent
 from flyball.agent.arguments import EXAMPLE, split_arguments
 from flyball.agent.autotune_command import autotune
 from flyball.agent.history_commands import history_app
+from flyball.agent.p2p_command import EXAMPLE as P2P_EXAMPLE
+from flyball.agent.p2p_command import p2p
 from flyball.agent.probe_command import probe_app
 from flyball.agent.redact import redact_urls
 from flyball.agent.text import clean
@@ -38,6 +40,10 @@ _AUTOTUNE_USAGE: dict[str, Any] = {
         "help_option_names": ["-h", "--help"],
     },
 }
+_P2P_USAGE: dict[str, Any] = {
+    "options_metavar": "[OPTIONS] [-- LAUNCHER...]",
+    "epilog": f"Example: {P2P_EXAMPLE}",
+}
 
 app = typer.Typer(
     name="flyball",
@@ -48,6 +54,7 @@ app = typer.Typer(
 )
 app.command("autotune", **_AUTOTUNE_USAGE)(autotune)
 app.command("agent", epilog="Example: flyball agent --config flyball.yaml")(agent)
+app.command("p2p", **{**_AUTOTUNE_USAGE, **_P2P_USAGE})(p2p)
 app.add_typer(history_app, name="history")
 app.add_typer(probe_app, name="probe")
 

@@ -29,6 +29,15 @@ def install(
             help="Folder for the journals; by default runs/<name of DIR> in flyball's state folder.",
         ),
     ] = None,
+    ping_every_steps: Annotated[
+        int,
+        typer.Option(
+            "--ping-every-steps",
+            metavar="N",
+            min=0,
+            help="Measure the latency of the job's own links every N steps; 0, the default: never.",
+        ),
+    ] = 0,
 ) -> None:
     """Copy the probe into DIR and print the environment to set, as shell commands."""
     from flyball.runner.probe_install import install as install_probe
@@ -37,7 +46,12 @@ def install(
     target = absolute_folder(directory, cwd, where="DIR")
     assert target is not None
     journals = absolute_folder(run_dir, cwd, where="--run-dir") or state_folder() / "runs" / target.name
-    settings = {"run": journals.name, "purpose": "run", "directory": str(journals)}
+    settings = {
+        "run": journals.name,
+        "purpose": "run",
+        "directory": str(journals),
+        "ping_every_steps": ping_every_steps,
+    }
     try:
         journals.mkdir(parents=True, exist_ok=True)
         environment = install_probe(target, settings)

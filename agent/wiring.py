@@ -40,6 +40,13 @@ def real_collector_types() -> "Mapping[str, CollectorType]":
     return collector_types()
 
 
+def count_real_gpus() -> int:
+    """Return how many NVIDIA GPUs this host has, by NVML."""
+    from flyball.collectors.nvml_inventory import list_gpus
+
+    return len(list_gpus()[0])
+
+
 @dataclass(kw_only=True, slots=True)
 class Wiring:
     """One invocation of the command line."""
@@ -47,6 +54,7 @@ class Wiring:
     run_study: RunStudy = run_real_study
     open_history: Callable[[str], AbstractContextManager[Past]] = open_real_history
     collector_types: "Callable[[], Mapping[str, CollectorType]]" = real_collector_types
+    count_gpus: Callable[[], int] = count_real_gpus
     command: tuple[str, ...] | None = None
     """What stood after ``--``; None where there was no ``--``."""
     debug: bool = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from typing import Any
 
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.failures import report, watch_exceptions
 from flyball.runner.probe.imports import FINDER, Hook, install_finder
+from flyball.runner.probe.latency import LATENCIES
 from flyball.runner.probe.settings import Settings
 from flyball.runner.probe.trackers import quiet_trackers
 from flyball.runner.probe.watch import SLOT, Probe
@@ -22,6 +24,7 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
     probe = Probe(settings, speaks=speaks)
     SLOT.probe = probe
     COUNTS.clear()
+    LATENCIES.clear()
     if first:
         atexit.register(leave)
     install_finder()
@@ -30,6 +33,7 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
         _guard(probe)
     if probe.trial:
         quiet_trackers()
+    FINDER.when_imported("torch", _guarded(_keep_ring_small))
     FINDER.when_imported("deepspeed", _guarded(_watch))
     FINDER.when_imported("transformers.trainer", _guarded(_watch_trainer))
     FINDER.when_imported("accelerate.accelerator", _guarded(_watch_accelerate))
@@ -53,6 +57,12 @@ def _guarded(hook: Hook) -> Hook:
             probe.safely(hook, module)
 
     return imported
+
+
+def _keep_ring_small(module: Any) -> None:
+    from flyball.runner.probe.flight_recorder import keep_ring_small
+
+    keep_ring_small(os.environ, module.__version__)
 
 
 def _watch(module: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from flyball.runner.probe import flight_recorder, ping
 from flyball.runner.probe.batch import count_batch
 from flyball.runner.probe.checkpoints import watch_checkpoints
 from flyball.runner.probe.collectives import watch_backend
@@ -78,6 +79,8 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     meter = Meter(
         probe, engine, probe.engines, readings_for(torch, engine.device), pipeline="pipeline_stages" in fields
     )
+    flight_recorder.begin(probe, probe.engines)
+    ping.begin(probe, engine, meter)
     probe.engines += 1
     probe.meters.append(meter)
     engine.__dict__[ATTRIBUTE] = meter

@@ -10,6 +10,7 @@ from typing import Any
 from flyball.runner.probe.budget import Budget
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.journal import encode, number
+from flyball.runner.probe.latency import LATENCIES
 from flyball.runner.probe.watch import Probe
 
 ATTRIBUTE = "_flyball_meter"
@@ -80,6 +81,7 @@ class Meter:
         """Write the step, unless the last record is too young; a pipeline knows its loss only now."""
         if self.held is None:
             return
+        self.readings.grad_norm(getattr(engine, "_global_grad_norm", None))
         known = self.readings.boundary(self.step, mean=self.mean_loss)
         if known is not None:
             self.loss = known
@@ -110,6 +112,9 @@ class Meter:
         )
         if loss and loss[0] != self.step:
             line += f',"loss_step":{loss[0]}'
+        norm = self.readings.known_grad_norm()
+        if norm is not None:
+            line += f',"grad_norm":{number(norm)}'
         if self.reads_memory:
             line += ',"memory":' + self.readings.memory()
         if COUNTS.bytes:
@@ -119,7 +124,15 @@ class Meter:
             line += f',"device_seconds":{device[1]:.9f},"device_step":{device[0]}'
         line += "}\n"
         self.probe.journal.write(line.encode())
+        if LATENCIES.due(clock):
+            self.communicate()
         self._clear()
+
+    def communicate(self) -> None:
+        """Write the histograms of communication, where anything was observed."""
+        fields = LATENCIES.take(monotonic())
+        if fields is not None:
+            self.probe.journal.record("communication", engine=self.engine_number, **fields)
 
     def _clear(self) -> None:
         assert self.held is not None

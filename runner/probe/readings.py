@@ -21,11 +21,24 @@ class HostReadings:
 
     def __init__(self) -> None:
         self._losses: list[float] = []
+        self._grad_norm: float | None = None
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
     def loss(self, tensor: Any) -> None:
         """Take the loss of one micro batch."""
         self._losses.append(tensor.item())
+
+    def grad_norm(self, value: Any) -> None:
+        """Take the norm that DeepSpeed has for this step: a number, a tensor, or nothing."""
+        if isinstance(value, (int, float)):
+            self._grad_norm = float(value)
+        elif getattr(value, "is_cpu", False) and value.numel() == 1:
+            self._grad_norm = value.item()
+
+    def known_grad_norm(self) -> float | None:
+        """The newest norm since the last call, or None."""
+        known, self._grad_norm = self._grad_norm, None
+        return known
 
     def boundary(self, step: int, *, mean: bool) -> tuple[int, float] | None:
         """Close a step; return ``(step, loss)`` of the newest step whose loss is known, or None."""
@@ -62,14 +75,16 @@ class CudaReadings:
         self._device = device_index
         self._statistics = torch._C._cuda_memoryStats
         self._free = [
-            (torch.empty(LOSS_SLOTS, dtype=torch.float32, pin_memory=True), torch.cuda.Event())
+            (torch.empty(LOSS_SLOTS + 1, dtype=torch.float32, pin_memory=True), torch.cuda.Event())
             for _ in range(BUFFERS)
         ]
         self._filling: tuple[Any, Any] | None = None
         self._filled = 0
         self._skipping = False
         self._copied_at = 0.0
-        self._flying: deque[tuple[int, Any, Any, int, bool]] = deque()
+        self._has_norm = False
+        self._grad_norm: float | None = None
+        self._flying: deque[tuple[int, Any, Any, int, bool, bool]] = deque()
         self._events: deque[tuple[int, Any]] = deque()
         self._spare: list[Any] = []
         self._marked_at = 0.0
@@ -90,15 +105,32 @@ class CudaReadings:
             event.record()
         self._filled += 1
 
+    def grad_norm(self, value: Any) -> None:
+        """Take the norm of this step; one on the device travels in the last place of the losses' buffer."""
+        if isinstance(value, (int, float)):
+            self._grad_norm = float(value)
+        elif self._filling is not None and getattr(value, "is_cuda", False) and value.numel() == 1:
+            buffer, event = self._filling
+            buffer[LOSS_SLOTS].copy_(value.detach().reshape(()), non_blocking=True)
+            event.record()
+            self._has_norm = True
+
+    def known_grad_norm(self) -> float | None:
+        """The newest norm that has arrived since the last call: of the same step as the loss; or None."""
+        known, self._grad_norm = self._grad_norm, None
+        return known
+
     def boundary(self, step: int, *, mean: bool) -> tuple[int, float] | None:
         """Close a step; return ``(step, loss)`` of the newest step whose loss has arrived, or None."""
         self._mark(step)
         if self._filling is not None:
-            self._flying.append((step, *self._filling, self._filled, mean))
-        self._filling, self._filled, self._skipping = None, 0, False
+            self._flying.append((step, *self._filling, self._filled, mean, self._has_norm))
+        self._filling, self._filled, self._skipping, self._has_norm = None, 0, False, False
         known = None
         while self._flying and self._flying[0][2].query():
-            at, buffer, event, count, averaged = self._flying.popleft()
+            at, buffer, event, count, averaged, has_norm = self._flying.popleft()
+            if has_norm:
+                self._grad_norm = buffer[LOSS_SLOTS].item()
             values = buffer[: min(count, LOSS_SLOTS)].tolist()
             average = sum(values) / len(values)
             known = (at, average if averaged else average * count)

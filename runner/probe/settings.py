@@ -35,6 +35,8 @@ class Settings:
     """Whether step records carry the allocator's state."""
     max_records_per_second: float = 50.0
     """Faster boundaries share a record (``count`` above 1)."""
+    ping_every_steps: int = 0
+    """Steps from one in-band ping-pong to the next; 0: none."""
     budget_ratio: float = 0.01
     """Own cost over step time at which the probe switches itself off."""
 

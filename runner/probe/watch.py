@@ -33,6 +33,7 @@ class Probe:
         self.exception: Any = None
         self.ended = False
         self.redirects: dict[str, str] = {}
+        self.flight_recorder: Any = None
 
     @property
     def trial(self) -> bool:
@@ -73,8 +74,11 @@ class Probe:
         if self.ended or not self.journal.is_open:
             return
         self.ended = True
+        if self.flight_recorder is not None:
+            self.safely(self.flight_recorder.stop)
         for meter in self.meters:
             self.safely(meter.flush)
+            self.safely(meter.communicate)
         steps = max((meter.step for meter in self.meters), default=0)
         self.journal.record("end", steps=steps, reason=reason)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flyball.agent.cli import run
+from flyball.runner.probe.settings import read_settings
 
 
 @pytest.mark.parametrize("own", [None, "/mine"])
@@ -40,6 +41,21 @@ def test_the_journals_go_to_the_state_folder_by_default(
     monkeypatch.setenv("FLYBALL_STATE_DIR", str(tmp_path / "state"))
     assert run(["probe", "install", str(tmp_path / "here")]) == 0
     assert (tmp_path / "state" / "runs" / "here").is_dir()
+
+
+@pytest.mark.parametrize(("options", "steps"), [([], 0), (["--ping-every-steps", "50"], 50)])
+def test_the_ping_is_off_unless_asked_for(options: list[str], steps: int, tmp_path: Path) -> None:
+    target = tmp_path / "here"
+    assert run(["probe", "install", str(target), "--run-dir", str(tmp_path / "runs"), *options]) == 0
+    assert read_settings(str(target / "settings.json")).ping_every_steps == steps
+
+
+@pytest.mark.parametrize("value", ["-1", "often"])
+def test_a_ping_interval_that_is_none_is_refused(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["probe", "install", str(tmp_path / "here"), "--ping-every-steps", value]) == 2
+    assert capsys.readouterr().err.startswith("error: --ping-every-steps: ")
 
 
 @pytest.mark.parametrize(

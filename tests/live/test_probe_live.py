@@ -146,9 +146,10 @@ def test_the_loss_of_a_plain_backward_is_known(tmp_path: Path) -> None:
 
 def test_the_group_of_every_collective_is_found() -> None:
     code = "from deepspeed.comm.torch import TorchBackend as backend\n"
-    code += "from flyball.runner.probe.collectives import PAYLOAD, group_place\n"
+    code += "from flyball.runner.probe.collectives import PAYLOAD, argument_place\n"
     code += "methods = {name: vars(backend).get(name) for name in PAYLOAD}\n"
-    code += "print({name: group_place(method) for name, method in methods.items() if callable(method)})"
+    code += "methods = {name: method for name, method in methods.items() if callable(method)}\n"
+    code += "print({name: argument_place(method, 'group') for name, method in methods.items()})"
     environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True

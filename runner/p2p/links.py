@@ -1,0 +1,135 @@
+"""What was measured of the links between ranks, and which of them are slow."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+SCHEMA = 1
+SOURCE = "preflight"
+SLOW_RATIO = 2.0
+COMPARABLE_HOSTS = 3
+"""With fewer hosts there is no second link between hosts to compare one with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """Messages of one size from one rank to another, one way."""
+
+    src: int
+    dst: int
+    size_bytes: int
+    rounds: int
+    p50_seconds: float
+    p99_seconds: float
+    calm_p50_seconds: float
+    """The least of the medians of its visits: what a busy moment of a host does not touch."""
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second, by the median."""
+        return self.size_bytes / self.p50_seconds if self.p50_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Every link between the ranks at every size."""
+
+    started: float
+    """Seconds since the epoch."""
+    backend: str
+    torch: str
+    concurrent: bool
+    """Whether disjoint pairs were measured at the same time."""
+    hosts: tuple[str, ...]
+    """By rank."""
+    devices: tuple[str, ...]
+    """By rank: a GPU's name, or ``cpu``."""
+    sizes: tuple[int, ...]
+    """Bytes, ascending."""
+    links: tuple[Link, ...]
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "Links":
+        """From what the worker says. Raises KeyError or TypeError where it says something else."""
+        return cls(
+            started=float(document["started"]),
+            backend=str(document["backend"]),
+            torch=str(document["torch"]),
+            concurrent=bool(document["concurrent"]),
+            hosts=tuple(str(rank["host"]) for rank in document["ranks"]),
+            devices=tuple(str(rank["device"]) for rank in document["ranks"]),
+            sizes=tuple(int(size) for size in document["sizes"]),
+            links=tuple(Link(**link) for link in document["links"]),
+        )
+
+    def at(self, size_bytes: int) -> tuple[Link, ...]:
+        """The links at one size."""
+        return tuple(link for link in self.links if link.size_bytes == size_bytes)
+
+    def slowness(self, link: Link) -> float:
+        """Median time over that of a fast link: the quartile of what it is compared with.
+
+        With three hosts or more, links between hosts are compared with each other, and those within a host
+        too; with fewer, all with all. The quartile and not the median, since one slow host of three is in
+        four of six links.
+        """
+        reference = self._references[link.size_bytes, self._kind(link)]
+        return link.p50_seconds / reference if reference > 0 else 1.0
+
+    def is_slow(self, link: Link) -> bool:
+        """Whether its median is above twice a fast link's, at each visit."""
+        return link.calm_p50_seconds > SLOW_RATIO * self._references[link.size_bytes, self._kind(link)]
+
+    @property
+    def slow(self) -> tuple[Link, ...]:
+        """The slow links, at the sizes where they are."""
+        return tuple(link for link in self.links if self.is_slow(link))
+
+    def _kind(self, link: Link) -> str:
+        if len(set(self.hosts)) < COMPARABLE_HOSTS:
+            return "any"
+        return "within" if self.hosts[link.src] == self.hosts[link.dst] else "between"
+
+    @cached_property
+    def _references(self) -> Mapping[tuple[int, str], float]:
+        groups: dict[tuple[int, str], list[float]] = {}
+        for link in self.links:
+            groups.setdefault((link.size_bytes, self._kind(link)), []).append(link.p50_seconds)
+        return {key: lower_quartile(values) for key, values in groups.items()}
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: what ``flyball p2p --json`` prints and the history keeps."""
+        return {
+            "schema": SCHEMA,
+            "source": SOURCE,
+            "started": self.started,
+            "backend": self.backend,
+            "torch": self.torch,
+            "concurrent": self.concurrent,
+            "ranks": [
+                {"rank": rank, "host": host, "device": device}
+                for rank, (host, device) in enumerate(zip(self.hosts, self.devices, strict=True))
+            ],
+            "sizes": list(self.sizes),
+            "links": [self._link_document(link) for link in self.links],
+        }
+
+    def _link_document(self, link: Link) -> dict[str, Any]:
+        return {
+            "src": link.src,
+            "dst": link.dst,
+            "size_bytes": link.size_bytes,
+            "rounds": link.rounds,
+            "p50_seconds": link.p50_seconds,
+            "p99_seconds": link.p99_seconds,
+            "calm_p50_seconds": link.calm_p50_seconds,
+            "bandwidth_bytes_per_second": link.bandwidth,
+            "slowness": self.slowness(link),
+            "slow": self.is_slow(link),
+        }
+
+
+def lower_quartile(values: Sequence[float]) -> float:
+    """The value that a quarter of them does not exceed."""
+    return sorted(values)[(len(values) - 1) // 4]
