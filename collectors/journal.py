@@ -8,7 +8,26 @@ from typing import Any
 
 SCHEMA = 1
 
+_MOST_DIGITS = 6
+
 Record = Mapping[str, Any]
+
+
+def parse_line(line: bytes) -> Record | None:
+    """The record that a line holds; None for a line that is not a JSON object with a ``kind``."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        # A line of opening brackets is deeper than the interpreter's stack.
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+
+
+def rank_of(name: str) -> int | None:
+    """The rank whose journal has this file name; None for any other file."""
+    number = name.removeprefix("rank-").removesuffix(".jsonl")
+    is_journal = name == f"rank-{number}.jsonl" and number.isascii() and number.isdigit()
+    return int(number) if is_journal and len(number) <= _MOST_DIGITS else None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,14 +59,11 @@ class RankJournal:
 
     def _parse(self, data: bytes) -> Iterator[Record]:
         for line in data.splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if isinstance(record, dict) and isinstance(record.get("kind"), str):
-                yield record
-            else:
+            record = parse_line(line)
+            if record is None:
                 self.torn_lines += 1
+            else:
+                yield record
 
     def of_kind(self, kind: str) -> list[Record]:
         """All records of one kind, in the order written."""
@@ -71,9 +87,9 @@ def read_folder(folder: Path) -> dict[int, RankJournal]:
     """Read every ``rank-<n>.jsonl`` of a run's folder, by rank."""
     journals = {}
     for path in sorted(folder.glob("rank-*.jsonl")):
-        suffix = path.stem.removeprefix("rank-")
-        if suffix.isdigit():
+        rank = rank_of(path.name)
+        if rank is not None:
             journal = RankJournal(path=path)
             journal.refresh()
-            journals[int(suffix)] = journal
+            journals[rank] = journal
     return journals

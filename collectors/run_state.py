@@ -1,17 +1,49 @@
-"""What is known of one rank of one run, from its journal."""
+"""What is known of one rank of one run, from its journal. No record is kept; every mapping is bounded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from flyball.collectors import catalog
 from flyball.collectors.distribution import Tally
+from flyball.collectors.journal import SCHEMA
+from flyball.collectors.latencies import (
+    MOST_OPERATIONS,
+    CollectiveKey,
+    Communication,
+    PairKey,
+    copy_tally,
+    restored,
+)
+from flyball.collectors.record_fields import (
+    LONGEST_NAME,
+    WrongField,
+    count_of,
+    counts_of,
+    optional_count,
+    optional_real,
+    real_of,
+    text_of,
+)
+
+RECENT_STEPS = 64
+SAME_START_SECONDS = 2.0
+"""Two start times of a process that differ by less are one."""
+_LONGEST_STEP_SECONDS = 3.2e7
+_MOST_PENDING = 16
+_MOST_MEMORY_KEYS = 32
+_PAUSES: Final = ("evaluating", "checkpointing")
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class RankState:
-    """One rank of one run, as far as its journal was read."""
+    """One rank of one run, as far as its journal was read.
+
+    Of a script with several engines, steps, samples, tokens, loss and step times are those of the engine that
+    stepped first; bytes and memory are the process's.
+    """
 
     run: str
     """Name of the run's folder."""
@@ -20,7 +52,11 @@ class RankState:
     purpose: str = "run"
     """``run`` or ``trial``; trials are not exported."""
     host: str = ""
+    """As the rank calls it; a container may have a name of its own."""
     pid: int = 0
+    """As the rank sees it: in its own PID namespace."""
+    started: float = 0.0
+    """When its process started, on the machine's monotonic clock."""
     gpu_uuid: str | None = None
     device: str = ""
     world_size: int = 0
@@ -33,13 +69,256 @@ class RankState:
     grad_norm: float | None = None
     memory: Mapping[str, Any] | None = None
     step_seconds: Tally = field(default_factory=lambda: Tally(catalog.STEP_SECONDS))
-    recent_step_seconds: list[float] = field(default_factory=list)
-    communicated: dict[str, int] = field(default_factory=dict)
-    collectives: dict[tuple[str, str, str], Tally] = field(default_factory=dict)
-    p2p: dict[tuple[int, int, str, str], Tally] = field(default_factory=dict)
-    operations: dict[str, int] = field(default_factory=dict)
-    pending_seconds: float | None = None
+    recent_step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
+    communication: Communication = field(default_factory=Communication)
     last_checkpoint_step: int | None = None
     torn_lines: int = 0
     last_time: float = 0.0
+    """Of the last record, seconds since the epoch by the rank's wall clock."""
+    last_clock: float = 0.0
+    """The same on the machine's monotonic clock."""
+    now_clock: float = 0.0
+    """The machine's monotonic clock when this state was given out."""
     finished_time: float | None = None
+    outcome: str = ""
+    """How it ended: the ``end`` record's reason, ``exception``, ``out_of_memory`` or ``gone``; else empty."""
+    newer_schema: int | None = None
+    """The header's schema where it is newer than this reader; steps are read as far as they are known."""
+    probe_off: str = ""
+    """Why the probe switched itself off; empty while it watches."""
+    engine: int | None = None
+    """The engine that stepped first."""
+    pauses: list[tuple[int, str]] = field(default_factory=list)
+    """Open pauses as (engine, phase), oldest first."""
+    pending: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Operations that have not ended: (age in seconds, monotonic clock when that was said), by name."""
+
+    @property
+    def reason(self) -> str:
+        """Why something of this rank may be missing, in snake case; empty while nothing is."""
+        if self.newer_schema is not None:
+            return "journal_schema_newer"
+        if self.probe_off:
+            return "probe_off"
+        return "journal_too_many_names" if self.communication.overflowed else ""
+
+    @property
+    def communicated(self) -> Mapping[str, int]:
+        """Bytes by operation."""
+        return self.communication.communicated
+
+    @property
+    def collectives(self) -> Mapping[CollectiveKey, Tally]:
+        """Latencies by (operation, size class, source)."""
+        return self.communication.collectives
+
+    @property
+    def p2p(self) -> Mapping[PairKey, Tally]:
+        """One-way latencies by (sender, receiver, size class, source)."""
+        return self.communication.p2p
+
+    @property
+    def operations(self) -> Mapping[str, int]:
+        """Operations begun, by name."""
+        return self.communication.operations
+
+    @property
+    def pending_seconds(self) -> float | None:
+        """Age of the oldest operation that has not ended; None while none is known to hang."""
+        if not self.pending:
+            return None
+        return max(age + max(0.0, self.now_clock - said) for age, said in self.pending.values())
+
+    def feed(self, record: Mapping[str, Any]) -> bool:
+        """Take one record in; False, and nothing of it is taken, where a field has a wrong type."""
+        action = _ACTIONS.get(record["kind"])
+        try:
+            time, clock = real_of(record, "time"), real_of(record, "clock")
+            if action is not None:
+                action(self, record)
+        except WrongField:
+            return False
+        self.last_time, self.last_clock = time, clock
+        return True
+
+    def copy(self, now_clock: float) -> "RankState":
+        """As it is now, for other threads."""
+        return replace(
+            self,
+            step_seconds=copy_tally(self.step_seconds),
+            recent_step_seconds=self.recent_step_seconds.copy(),
+            communication=self.communication.copy(),
+            pauses=self.pauses.copy(),
+            pending=self.pending.copy(),
+            now_clock=now_clock,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for a restart."""
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "memory": dict(self.memory) if self.memory is not None else None,
+            "step_seconds": self.step_seconds.document(),
+            "recent_step_seconds": list(self.recent_step_seconds),
+            "communication": self.communication.document(),
+            "pauses": self.pauses,
+            "pending": self.pending,
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Go on from :meth:`document`. Raises KeyError, TypeError or ValueError for anything else."""
+        for name, kinds in _PLAIN.items():
+            if not isinstance(document[name], kinds):
+                raise WrongField(name)
+            setattr(self, name, document[name])
+        memory = document["memory"]
+        self.memory = None if memory is None else _memory(document)
+        self.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
+        self.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
+        self.communication.restore(document["communication"])
+        self.pauses = [(int(engine), str(phase)) for engine, phase in document["pauses"]]
+        self.pending = {str(op): (float(age), float(said)) for op, (age, said) in document["pending"].items()}
+
+    def _header(self, record: Mapping[str, Any]) -> None:
+        schema, pid = count_of(record, "schema"), count_of(record, "pid")
+        purpose, host = text_of(record, "purpose", 16), text_of(record, "host", 255)
+        device, uuid = text_of(record, "device", LONGEST_NAME), text_of(record, "gpu_uuid", 96)
+        world_size, started = count_of(record, "world_size", 0), real_of(record, "started")
+        # Each engine's header works the start out anew, to within a clock tick.
+        if pid != self.pid or abs(started - self.started) > SAME_START_SECONDS:
+            # Another process goes on with this journal; totals go on, what one process holds does not.
+            self.engine, self.phase = None, "starting"
+            self.pauses.clear()
+            self.pending.clear()
+            self.recent_step_seconds.clear()
+            self.memory, self.probe_off = None, ""
+        self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
+        self.device, self.gpu_uuid = device, uuid or None
+        self.purpose = purpose or "run"
+        self.newer_schema = schema if schema > SCHEMA else None
+        self._lives()
+
+    def _step(self, record: Mapping[str, Any]) -> None:
+        engine, step, count = record.get("engine", 0), count_of(record, "step"), count_of(record, "count", 1)
+        seconds = real_of(record, "seconds")
+        samples, tokens = count_of(record, "samples", 0), count_of(record, "tokens", 0)
+        skipped = count_of(record, "skipped", 0)
+        loss, grad_norm = optional_real(record, "loss"), optional_real(record, "grad_norm")
+        communicated = counts_of(record, "communicated", MOST_OPERATIONS)
+        if type(engine) is not int or not count or seconds > _LONGEST_STEP_SECONDS:
+            raise WrongField("engine")
+        if record.get("memory") is not None:
+            self.memory = _memory(record)
+        if communicated:
+            self.communication.add_bytes(communicated)
+        if self.phase != "stepping":
+            self._steps(engine)
+        if self.engine is None:
+            self.engine = engine
+        if engine != self.engine:
+            return
+        self.step = step
+        self.samples += samples
+        self.tokens += tokens
+        self.skipped += skipped
+        if loss is not None:
+            self.loss = loss
+        if grad_norm is not None:
+            self.grad_norm = grad_norm
+        self.step_seconds.observe(seconds / count, count)
+        self.recent_step_seconds.append(seconds / count)
+
+    def _steps(self, engine: int) -> None:
+        # Whoever steps is not evaluating, even where the end of the pause was never written.
+        self.pauses = [pause for pause in self.pauses if pause[0] != engine]
+        self._lives()
+        self.phase = self.pauses[-1][1] if self.pauses else "stepping"
+
+    def _lives(self) -> None:
+        self.finished_time, self.outcome = None, ""
+        if self.phase == "finished":
+            self.phase = "stepping" if self.step else "starting"
+
+    def _pause(self, record: Mapping[str, Any]) -> None:
+        phase, edge, engine = record.get("phase"), record.get("edge"), record.get("engine", 0)
+        if phase not in _PAUSES or edge not in ("begin", "end") or type(engine) is not int:
+            raise WrongField("phase")
+        pause = (engine, str(phase))
+        if pause in self.pauses:
+            self.pauses.remove(pause)
+        if edge == "begin":
+            self.pauses = [*self.pauses[-7:], pause]
+        elif phase == "checkpointing" and self.step:
+            # Before the first step a checkpoint is loaded, not saved.
+            self.last_checkpoint_step = self.step
+        self._lives()
+        self.phase = self.pauses[-1][1] if self.pauses else ("stepping" if self.step else "starting")
+
+    def _communication(self, record: Mapping[str, Any]) -> None:
+        self.communication.add_record(record)
+
+    def _pending(self, record: Mapping[str, Any]) -> None:
+        op, age, edge = text_of(record, "op", LONGEST_NAME), real_of(record, "seconds"), record.get("edge")
+        clock = real_of(record, "clock")
+        if not op or edge not in ("begin", "end"):
+            raise WrongField("op")
+        if edge == "end":
+            self.pending.pop(op, None)
+        elif op in self.pending or len(self.pending) < _MOST_PENDING:
+            self.pending[op] = (age, clock)
+
+    def _fault(self, record: Mapping[str, Any]) -> None:
+        if self.outcome != "out_of_memory":
+            self.outcome = record["kind"]
+
+    def _probe_off(self, record: Mapping[str, Any]) -> None:
+        self.probe_off = text_of(record, "reason", 500) or "unknown"
+
+    def _end(self, record: Mapping[str, Any]) -> None:
+        reason = text_of(record, "reason", LONGEST_NAME)
+        self.finish(real_of(record, "time"), self.outcome or reason or "end")
+
+    def finish(self, time: float, outcome: str) -> None:
+        """It has ended.
+
+        Args:
+            time: when, seconds since the epoch.
+            outcome: how, see :attr:`outcome`.
+        """
+        self.phase, self.finished_time, self.outcome = "finished", time, outcome
+        self.pauses.clear()
+        self.pending.clear()
+
+
+_ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = {
+    "step": RankState._step,
+    "header": RankState._header,
+    "pause": RankState._pause,
+    "communication": RankState._communication,
+    "pending": RankState._pending,
+    "out_of_memory": RankState._fault,
+    "exception": RankState._fault,
+    "probe_off": RankState._probe_off,
+    "end": RankState._end,
+}
+
+_NUMBER = (int, float)
+_PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("purpose", "host", "device", "phase", "outcome", "probe_off"), str),
+    **dict.fromkeys(("pid", "world_size", "step", "samples", "tokens", "skipped", "torn_lines"), int),
+    **dict.fromkeys(("started", "last_time", "last_clock"), _NUMBER),
+    **dict.fromkeys(("loss", "grad_norm", "finished_time"), (*_NUMBER, type(None))),
+    **dict.fromkeys(("last_checkpoint_step", "newer_schema", "engine"), (int, type(None))),
+    "gpu_uuid": (str, type(None)),
+}
+"""Attributes that are JSON by themselves, and their types."""
+
+
+def _memory(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = record["memory"]
+    if type(value) is not dict or len(value) > _MOST_MEMORY_KEYS:
+        raise WrongField("memory")
+    for name, found in value.items():
+        if type(found) is not bool:
+            optional_count(value, name)
+    return value

@@ -1,0 +1,95 @@
+"""Processes as /proc shows them (proc(5)): whether one lives, since when, and what it was started with."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_LONGEST_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stat:
+    """What /proc/<pid>/stat says."""
+
+    pid: int
+    parent: int
+    started: float
+    """Seconds on the machine's monotonic clock."""
+    dead: bool
+    """A zombie: only its exit status is left."""
+
+
+def read_stat(pid: int, *, proc: Path = PROC) -> Stat | None:
+    """One process; None when there is none of that id, or it may not be seen."""
+    # The name in parentheses may hold blanks and parentheses of its own.
+    fields = read_bytes(proc / str(pid) / "stat").rpartition(b")")[2].split()
+    try:
+        ticks, parent = int(fields[19]), int(fields[1])
+    except (IndexError, ValueError):
+        return None
+    # The kernel counts from boot and goes on while it sleeps; the monotonic clock stands still then.
+    slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    started = ticks / _TICKS_PER_SECOND - slept
+    return Stat(pid=pid, parent=parent, started=started, dead=fields[0] in (b"Z", b"X"))
+
+
+def process_started(pid: int, *, proc: Path = PROC) -> float | None:
+    """When a living process started, on the monotonic clock, in seconds; None when it is gone or not seen."""
+    found = read_stat(pid, proc=proc)
+    return None if found is None or found.dead else found.started
+
+
+def all_pids(proc: Path = PROC) -> list[int]:
+    """Every process id that this PID namespace shows."""
+    try:
+        with os.scandir(proc) as entries:
+            return [int(entry.name) for entry in entries if entry.name.isdigit()]
+    except OSError:
+        return []
+
+
+def environment(pid: int, *, proc: Path = PROC) -> dict[str, str]:
+    """What a process was started with; empty when it may not be read."""
+    pairs = (entry.partition(b"=") for entry in read_bytes(proc / str(pid) / "environ").split(b"\0"))
+    return {os.fsdecode(name): os.fsdecode(value) for name, separator, value in pairs if separator}
+
+
+def command_line(pid: int, *, proc: Path = PROC) -> list[str]:
+    """Its arguments; empty when it may not be read, and of a kernel thread."""
+    return [os.fsdecode(part) for part in read_bytes(proc / str(pid) / "cmdline").split(b"\0")[:-1]]
+
+
+def own_pids(pid: int, *, proc: Path = PROC) -> tuple[int, ...]:
+    """Its ids in each PID namespace that it is in, the outermost first."""
+    for line in read_bytes(proc / str(pid) / "status").splitlines():
+        if line.startswith(b"NSpid:"):
+            return tuple(int(number) for number in line.split()[1:])
+    return (pid,)
+
+
+def maps_library(pid: int, name: bytes, *, proc: Path = PROC) -> bool:
+    """Whether a file whose path holds ``name`` is mapped into a process."""
+    return name in read_bytes(proc / str(pid) / "maps", most_bytes=16 * _LONGEST_FILE_BYTES)
+
+
+def working_folder(pid: int, *, proc: Path = PROC) -> Path | None:
+    """Its current folder; None when it may not be seen or lies in another mount namespace."""
+    own = proc / "self" / "ns" / "mnt"
+    try:
+        if (proc / str(pid) / "ns" / "mnt").readlink() != own.readlink():
+            return None
+        return (proc / str(pid) / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def read_bytes(path: Path, *, most_bytes: int = _LONGEST_FILE_BYTES) -> bytes:
+    """The begin of a file; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most_bytes)
+    except OSError:
+        return b""
