@@ -39,6 +39,37 @@ def list_gpus(nvml: Any = pynvml) -> tuple[tuple[Gpu, ...], str | None]:
     return gpus, None if gpus else "the driver lists no GPU"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuProcess:
+    """One process that computes on a GPU."""
+
+    pid: int
+    gpu: str
+    """Index of the GPU."""
+    uuid: str
+
+
+def list_gpu_processes(nvml: Any = pynvml) -> tuple[GpuProcess, ...]:
+    """Return who computes on which GPU; none where NVML cannot be asked."""
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return ()
+    found: list[GpuProcess] = []
+    try:
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            uuid = _text(nvml.nvmlDeviceGetUUID(handle))
+            for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                found.append(GpuProcess(pid=int(process.pid), gpu=str(index), uuid=uuid))
+    except nvml.NVMLError:
+        return tuple(found)
+    finally:
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+    return tuple(found)
+
+
 def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     return Gpu(

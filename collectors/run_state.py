@@ -33,6 +33,7 @@ SAME_START_SECONDS = 2.0
 """Two start times of a process that differ by less are one."""
 _LONGEST_STEP_SECONDS = 3.2e7
 _MOST_PENDING = 16
+_LONGEST_PATH = 4096
 _MOST_MEMORY_KEYS = 32
 _PAUSES: Final = ("evaluating", "checkpointing")
 
@@ -68,6 +69,13 @@ class RankState:
     loss: float | None = None
     grad_norm: float | None = None
     memory: Mapping[str, Any] | None = None
+    peaks: tuple[float, float] | None = None
+    """Greatest peak of the active and of the reserved bytes that this process has shown: DeepSpeed's
+    see_memory_usage resets those of the allocator."""
+    free: tuple[float, float] | None = None
+    """Largest free block and all free bytes of the last snapshot of the allocator."""
+    checkpoint_folder: str | None = None
+    """Where the last checkpoint went."""
     step_seconds: Tally = field(default_factory=lambda: Tally(catalog.STEP_SECONDS))
     recent_step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
     communication: Communication = field(default_factory=Communication)
@@ -158,6 +166,8 @@ class RankState:
         return {
             **{name: getattr(self, name) for name in _PLAIN},
             "memory": dict(self.memory) if self.memory is not None else None,
+            "peaks": self.peaks,
+            "free": self.free,
             "step_seconds": self.step_seconds.document(),
             "recent_step_seconds": list(self.recent_step_seconds),
             "communication": self.communication.document(),
@@ -173,6 +183,7 @@ class RankState:
             setattr(self, name, document[name])
         memory = document["memory"]
         self.memory = None if memory is None else _memory(document)
+        self.peaks, self.free = _floats(document["peaks"]), _floats(document["free"])
         self.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
         self.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
         self.communication.restore(document["communication"])
@@ -191,7 +202,8 @@ class RankState:
             self.pauses.clear()
             self.pending.clear()
             self.recent_step_seconds.clear()
-            self.memory, self.probe_off = None, ""
+            self.memory = self.peaks = self.free = None
+            self.probe_off = ""
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.device, self.gpu_uuid = device, uuid or None
         self.purpose = purpose or "run"
@@ -208,7 +220,7 @@ class RankState:
         if type(engine) is not int or not count or seconds > _LONGEST_STEP_SECONDS:
             raise WrongField("engine")
         if record.get("memory") is not None:
-            self.memory = _memory(record)
+            self._remember(_memory(record))
         if communicated:
             self.communication.add_bytes(communicated)
         if self.phase != "stepping":
@@ -228,6 +240,14 @@ class RankState:
         self.step_seconds.observe(seconds / count, count)
         self.recent_step_seconds.append(seconds / count)
 
+    def _remember(self, memory: Mapping[str, Any]) -> None:
+        self.memory = memory
+        found = _two(memory, "peak_active", "peak_reserved")
+        if found is not None:
+            before = self.peaks or (0.0, 0.0)
+            self.peaks = (max(before[0], found[0]), max(before[1], found[1]))
+        self.free = _two(memory, "largest_free", "free") or self.free
+
     def _steps(self, engine: int) -> None:
         # Whoever steps is not evaluating, even where the end of the pause was never written.
         self.pauses = [pause for pause in self.pauses if pause[0] != engine]
@@ -243,6 +263,10 @@ class RankState:
         phase, edge, engine = record.get("phase"), record.get("edge"), record.get("engine", 0)
         if phase not in _PAUSES or edge not in ("begin", "end") or type(engine) is not int:
             raise WrongField("phase")
+        path = record.get("path")
+        if path is not None and (type(path) is not str or len(path) > _LONGEST_PATH):
+            raise WrongField("path")
+        self.checkpoint_folder = path or self.checkpoint_folder
         pause = (engine, str(phase))
         if pause in self.pauses:
             self.pauses.remove(pause)
@@ -309,7 +333,7 @@ _PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("started", "last_time", "last_clock"), _NUMBER),
     **dict.fromkeys(("loss", "grad_norm", "finished_time"), (*_NUMBER, type(None))),
     **dict.fromkeys(("last_checkpoint_step", "newer_schema", "engine"), (int, type(None))),
-    "gpu_uuid": (str, type(None)),
+    **dict.fromkeys(("gpu_uuid", "checkpoint_folder"), (str, type(None))),
 }
 """Attributes that are JSON by themselves, and their types."""
 
@@ -322,3 +346,15 @@ def _memory(record: Mapping[str, Any]) -> Mapping[str, Any]:
         if type(found) is not bool:
             optional_count(value, name)
     return value
+
+
+def _two(memory: Mapping[str, Any], first: str, second: str) -> tuple[float, float] | None:
+    one, other = memory.get(first), memory.get(second)
+    return None if one is None or other is None else (float(one), float(other))
+
+
+def _floats(pair: Any) -> tuple[float, float] | None:
+    if pair is None:
+        return None
+    one, other = pair
+    return float(one), float(other)

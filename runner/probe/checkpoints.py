@@ -46,7 +46,7 @@ def _save(original: Callable[..., Any]) -> Callable[..., Any]:
         call = inspect.signature(original).bind(self, *args, **kwargs)
         if probe.trial and probe.settings.checkpoint_directory:
             call.arguments["save_dir"] = redirected(probe, call.arguments["save_dir"])
-        with Paused(probe, self):
+        with Paused(probe, self, call.arguments.get("save_dir")):
             return original(*call.args, **call.kwargs)
 
     return save
@@ -111,13 +111,14 @@ def inside(path: str, root: str) -> bool:
 class Paused:
     """The length of a checkpoint as a pause in the journal."""
 
-    def __init__(self, probe: Probe, engine: Any) -> None:
+    def __init__(self, probe: Probe, engine: Any, folder: Any = None) -> None:
         self.probe = probe
+        self.path = None if folder is None else os.path.abspath(str(folder))
         self.meter = engine.__dict__.get(ATTRIBUTE) if probe.watching else None
 
     def __enter__(self) -> None:
         # A checkpoint inside another one is part of it, and only the outer one ends the pause.
-        if self.meter is not None and not self.probe.safely(self.meter.pause, "checkpointing"):
+        if self.meter is not None and not self.probe.safely(self.meter.pause, "checkpointing", self.path):
             self.meter = None
 
     def __exit__(self, *_: object) -> None:

@@ -146,13 +146,13 @@ class Meter:
         if self.count:
             self.emit()
 
-    def pause(self, phase: str) -> bool:
+    def pause(self, phase: str, path: str | None = None) -> bool:
         """An evaluation or a checkpoint begins, its time is no step's; False when it had begun already."""
         if any(name == phase for name, _ in self.phases):
             return False
         self.flush()
         self.phases.append((phase, monotonic()))
-        self._edge(phase, "begin")
+        self._edge(phase, "begin", **({} if path is None else {"path": path}))
         return True
 
     def resume(self, phase: str) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 LOSS_INTERVAL_SECONDS = 0.02
@@ -13,6 +14,10 @@ LOSS_SLOTS = 64
 BUFFERS = 4
 MARK_INTERVAL_SECONDS = 0.02
 EVENTS = 64
+SNAPSHOT_INTERVAL_SECONDS = 10.0
+SNAPSHOT_COST_RATIO = 5000
+"""A snapshot of the allocator waits for at least so many times its own cost."""
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -89,6 +94,10 @@ class CudaReadings:
         self._spare: list[Any] = []
         self._marked_at = 0.0
         self._opened = False
+        # Not in the first steps, which are short of everything else too.
+        self._snapshot_due = time.monotonic() + SNAPSHOT_INTERVAL_SECONDS
+        # Under expandable segments torch does not maintain inactive_split_bytes.
+        self._expandable = ',"expandable":true' if expandable_segments(os.environ) else ""
 
     def loss(self, tensor: Any) -> None:
         """Start the copy of one micro batch's loss, in stream order, ahead of its backward."""
@@ -166,13 +175,31 @@ class CudaReadings:
         """The caching allocator's counters as JSON, in bytes; the raw call, which does not synchronize."""
         found = self._statistics(self._device)
         allocated, reserved = found["allocated_bytes"]["all"], found["reserved_bytes"]["all"]
+        active = found["active_bytes"]["all"]
         return (
             f'{{"allocated":{allocated["current"]},"reserved":{reserved["current"]},'
-            f'"active":{found["active_bytes"]["all"]["current"]},'
+            f'"active":{active["current"]},"peak_active":{active["peak"]},'
             f'"inactive_split":{found["inactive_split_bytes"]["all"]["current"]},'
             f'"peak_allocated":{allocated["peak"]},"peak_reserved":{reserved["peak"]},'
-            f'"retries":{found["num_alloc_retries"]},"ooms":{found["num_ooms"]}}}'
+            f'"retries":{found["num_alloc_retries"]},"ooms":{found["num_ooms"]}{self._free_blocks()}'
+            f"{self._expandable}}}"
         )
+
+    def _free_blocks(self) -> str:
+        """Largest and all free bytes inside the segments, once in a while: it walks over every block."""
+        begun = time.monotonic()
+        if begun < self._snapshot_due:
+            return ""
+        free = [
+            block["size"]
+            for segment in self._torch.cuda.memory_snapshot()
+            if segment["device"] == self._device
+            for block in segment["blocks"]
+            if block["state"] == "inactive"
+        ]
+        cost = time.monotonic() - begun
+        self._snapshot_due = begun + max(SNAPSHOT_INTERVAL_SECONDS, cost * SNAPSHOT_COST_RATIO)
+        return f',"free":{sum(free)},"largest_free":{max(free, default=0)}'
 
 
 def readings_for(torch: Any, device: Any) -> Any:
@@ -182,3 +209,10 @@ def readings_for(torch: Any, device: Any) -> Any:
     if device.type == "cuda" and torch.version.cuda is not None:
         return CudaReadings(torch, device.index or 0)
     return SilentReadings()
+
+
+def expandable_segments(environment: Mapping[str, str]) -> bool:
+    """Whether the CUDA allocator was told to use expandable segments, by its environment."""
+    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    options = ",".join(environment.get(name, "") for name in names).replace(" ", "").lower()
+    return "expandable_segments:true" in options.split(",")

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-config_file = pytest.importorskip("flyball.agent.daemon.config_file")
-pytest.importorskip("flyball.collectors.nvml")
-pytest.importorskip("flyball.collectors.host")
+from flyball.agent.daemon.config_file import read_config
+from flyball.collectors.registry import collector_types
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -30,10 +29,8 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_the_agent_takes_it(text: str, tmp_path: Path) -> None:
-    from flyball.collectors.registry import collector_types
-
     path = tmp_path / "flyball.yaml"
     path.write_text(text)
-    effective = config_file.read_config(path, collector_types)
+    effective = read_config(path, collector_types)
     assert effective.config.state_folder == Path("/var/lib/flyball/agent")
     assert effective.config.listen.endswith(":19753")

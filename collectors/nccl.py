@@ -1,0 +1,67 @@
+"""Communication between ranks, from the journals: latencies, bytes, operations, and what does not end."""
+
+from collections.abc import Iterable, Iterator
+
+from flyball.collectors import catalog
+from flyball.collectors.base import Sample
+from flyball.collectors.distribution import Tally
+from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
+from flyball.collectors.run_state import RankState
+
+
+class NcclCollector:
+    """Reads the ``communication`` and ``pending`` records and the bytes of the steps."""
+
+    name = "nccl"
+
+    def __init__(self, surroundings: Surroundings, *, interval_seconds: float) -> None:
+        self.interval_seconds = interval_seconds
+        self._surroundings = surroundings
+
+    def collect(self) -> Iterable[Sample]:
+        """Everything that the journals say of communication, trials left out."""
+        ranks = self._surroundings.runs.refresh()
+        now = self._surroundings.clock.time()
+        pairs: dict[tuple[str, ...], Tally] = {}
+        for state in ranks:
+            if state.purpose == "run":
+                yield from self._samples(state, now)
+                # Both ends of a link may have timed it.
+                for pair, tally in state.p2p.items():
+                    series = (state.run, *map(str, pair))
+                    merged = pairs.setdefault(series, Tally(catalog.P2P_LATENCY))
+                    merged.add(tally.bounds, tally.counts, tally.sum)
+        for labels, tally in pairs.items():
+            yield Sample(metric=catalog.P2P_LATENCY, labels=labels, value=tally.distribution(), time=now)
+
+    def _samples(self, state: RankState, now: float) -> Iterator[Sample]:
+        labels = (state.run, str(state.rank))
+        for op, count in state.communicated.items():
+            yield Sample(
+                metric=catalog.COMMUNICATED_BYTES, labels=(*labels, op), value=float(count), time=now
+            )
+        for op, count in state.operations.items():
+            yield Sample(metric=catalog.COLLECTIVES, labels=(*labels, op), value=float(count), time=now)
+        for key, tally in state.collectives.items():
+            series = (*labels, *key)
+            yield Sample(
+                metric=catalog.COLLECTIVE_LATENCY, labels=series, value=tally.distribution(), time=now
+            )
+        if state.pending_seconds is not None:
+            value = state.pending_seconds
+            yield Sample(metric=catalog.COLLECTIVE_PENDING, labels=labels, value=value, time=now)
+
+    def close(self) -> None:
+        """Hold nothing: the journals belong to ``Runs``."""
+
+
+def _make(settings: CollectorSettings, surroundings: Surroundings) -> NcclCollector:
+    return NcclCollector(surroundings, interval_seconds=settings.interval_seconds)
+
+
+TYPE = CollectorType(
+    name="nccl",
+    help="latency, bytes, counts and stalls of communication between ranks",
+    settings=CollectorSettings,
+    make=_make,
+)

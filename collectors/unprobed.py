@@ -1,0 +1,127 @@
+"""Finds processes that train without the probe, so that a silent job is not taken for no job."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flyball.clock import Clock
+from flyball.collectors.nvml_inventory import GpuProcess, list_gpu_processes, list_gpus
+from flyball.collectors.run_state import RankState
+
+NOT_PROBED = "not_probed"
+MEND = "start it under `flyball run --`, or set the PYTHONPATH that `flyball probe install DIR` prints"
+LOOK_SECONDS = 30.0
+_PER_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unprobed:
+    """One process that trains and has no journal."""
+
+    pid: int
+    rank: str
+    """Its RANK, or empty where it has none or may not be asked."""
+    gpu: str = ""
+    uuid: str = ""
+
+
+class UnprobedProcesses:
+    """Looks at the GPUs' processes, and at those that a launcher gave a rank, once in ``LOOK_SECONDS``.
+
+    A process is unprobed when neither it nor a parent or child of it has a journal.
+
+    Args:
+        clock: time.
+        gpu_processes: the compute processes of the GPUs.
+        gpus: UUID to index.
+        proc: proc(5).
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        gpu_processes: Callable[[], Sequence[GpuProcess]] = list_gpu_processes,
+        gpus: Callable[[], Mapping[str, str]] | None = None,
+        proc: Path = Path("/proc"),
+    ) -> None:
+        self._clock, self._gpu_processes, self._proc = clock, gpu_processes, proc
+        self._gpus = gpus or _gpu_indices
+        self._looked_at = float("-inf")
+        self._found: list[Unprobed] = []
+        self._indices: Mapping[str, str] = {}
+
+    def gpu_indices(self) -> Mapping[str, str]:
+        """UUID of each GPU to its index, as of the last look."""
+        return self._indices
+
+    def find(self, ranks: Sequence[RankState]) -> Sequence[Unprobed]:
+        """The processes that train unwatched, by process id."""
+        now = self._clock.monotonic()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            self._indices = self._gpus()
+            self._found = list(self._look())
+        known = {state.pid for state in ranks}
+        return [each for each in self._found if not self._is_known(each.pid, known)]
+
+    def _look(self) -> Iterator[Unprobed]:
+        on_gpu = {process.pid: process for process in self._gpu_processes()}
+        for pid, process in sorted(on_gpu.items()):
+            rank = self._environment(pid).get("RANK", "")
+            yield Unprobed(pid=pid, rank=rank, gpu=process.gpu, uuid=process.uuid)
+        for pid in self._processes():
+            if pid not in on_gpu:
+                environment = self._environment(pid)
+                if all(name in environment for name in _PER_RANK) and self._computes(pid):
+                    yield Unprobed(pid=pid, rank=environment["RANK"])
+
+    def _processes(self) -> list[int]:
+        try:
+            return sorted(int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())
+        except OSError:
+            return []
+
+    def _environment(self, pid: int) -> dict[str, str]:
+        try:
+            raw = (self._proc / str(pid) / "environ").read_bytes()
+        except OSError:
+            return {}
+        pairs = (os.fsdecode(part).partition("=") for part in raw.split(b"\0"))
+        return {name: value for name, _, value in pairs}
+
+    def _computes(self, pid: int) -> bool:
+        """Whether torch is loaded, and this is no helper (a DataLoader's worker) of another such process."""
+        try:
+            if b"libtorch" not in (self._proc / str(pid) / "maps").read_bytes():
+                return False
+        except OSError:
+            return False
+        parent = self._environment(self._parent(pid))
+        return parent.get("RANK") is None
+
+    def _parent(self, pid: int) -> int:
+        try:
+            fields = (self._proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+            return int(fields[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def _is_known(self, pid: int, known: set[int]) -> bool:
+        if not (self._proc / str(pid)).exists():
+            return True  # it ended since the last look
+        return pid in known or self._parent(pid) in known or self._has_probe(pid)
+
+    def _has_probe(self, pid: int) -> bool:
+        """Whether it was started under the probe, which opens a journal at the first engine."""
+        paths = self._environment(pid).get("PYTHONPATH", "").split(os.pathsep)
+        return any(
+            Path(path, "sitecustomize.py").is_file() and Path(path).with_name("settings.json").is_file()
+            for path in paths
+            if os.path.isabs(path)  # noqa: PTH117 - a string from another process
+        )
+
+
+def _gpu_indices() -> Mapping[str, str]:
+    return {gpu.uuid: str(index) for index, gpu in enumerate(list_gpus()[0])}

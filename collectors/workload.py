@@ -1,0 +1,131 @@
+"""What the runs of this host do: steps, throughput, loss, stragglers, and which rank works on which GPU."""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from flyball.collectors import catalog
+from flyball.collectors.base import Sample, Unavailable
+from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
+from flyball.collectors.run_state import RankState
+from flyball.collectors.unprobed import NOT_PROBED, Unprobed, UnprobedProcesses
+
+GpuIndices = Callable[[], Mapping[str, str]]
+"""UUID of each GPU of this host to its index."""
+
+
+class WorkloadCollector:
+    """Reads the journals of all local ranks.
+
+    Args:
+        surroundings: host, clock and journals.
+        interval_seconds: from one reading to the next.
+        gpu_indices: where the GPUs stand; without it the device that the rank named is its index.
+        unprobed: finds the processes that train unwatched.
+    """
+
+    name = "workload"
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        interval_seconds: float,
+        gpu_indices: GpuIndices = dict,
+        unprobed: Callable[[Sequence[RankState]], Sequence[Unprobed]] = lambda _: (),
+    ) -> None:
+        self.interval_seconds = interval_seconds
+        self._surroundings = surroundings
+        self._gpu_indices, self._unprobed = gpu_indices, unprobed
+
+    def collect(self) -> Iterable[Sample]:
+        """Everything that the journals say of the steps, trials left out."""
+        ranks = self._surroundings.runs.refresh()
+        now = self._surroundings.clock.time()
+        watched = [state for state in ranks if state.purpose == "run"]
+        indices = self._gpu_indices()
+        stragglers = straggler_ratios(watched)
+        for state in watched:
+            yield self._run_info(state, indices, now)
+            yield from _rank_samples(state, now)
+            if (ratio := stragglers.get(id(state))) is not None:
+                yield Sample(metric=catalog.STRAGGLER, labels=_labels(state), value=ratio, time=now)
+        for process in self._unprobed(ranks):
+            yield self._not_probed(process, now)
+
+    def _run_info(self, state: RankState, indices: Mapping[str, str], now: float) -> Sample:
+        uuid = state.gpu_uuid or ""
+        gpu = indices.get(uuid, state.device.removeprefix("cuda:") if uuid else "")
+        labels = (*_labels(state), state.host, gpu, uuid, state.phase, "")
+        return Sample(metric=catalog.RUN_INFO, labels=labels, value=1.0, time=now)
+
+    def _not_probed(self, process: Unprobed, now: float) -> Sample:
+        host = self._surroundings.host
+        labels = (f"pid-{process.pid}", process.rank, host, process.gpu, process.uuid, "", NOT_PROBED)
+        return Sample(metric=catalog.RUN_INFO, labels=labels, value=1.0, time=now)
+
+    def close(self) -> None:
+        """Hold nothing: the journals belong to ``Runs``."""
+
+
+def _labels(state: RankState) -> tuple[str, str]:
+    return (state.run, str(state.rank))
+
+
+def _rank_samples(state: RankState, now: float) -> Iterator[Sample]:
+    labels = _labels(state)
+    values = (
+        (catalog.STEP_SECONDS, state.step_seconds.distribution()),
+        (catalog.SAMPLES, float(state.samples)),
+        (catalog.TOKENS, float(state.tokens)),
+        (catalog.SKIPPED_STEPS, float(state.skipped)),
+        (catalog.LOSS, state.loss),
+        (catalog.GRAD_NORM, state.grad_norm),
+        (catalog.LAST_CHECKPOINT_STEP, _float(state.last_checkpoint_step)),
+        (catalog.JOURNAL_TORN_LINES, float(state.torn_lines)),
+    )
+    for metric, value in values:
+        if value is not None and not (state.reason and metric is catalog.STEP_SECONDS):
+            yield Sample(metric=metric, labels=labels, value=value, time=now)
+    if state.reason:
+        detail = f"run {state.run}, rank {state.rank}: {state.probe_off or state.reason}"
+        missing = Unavailable(reason=state.reason, detail=detail)
+        yield Sample(metric=catalog.STEP_SECONDS, labels=labels, value=missing, time=now)
+
+
+def _float(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def straggler_ratios(ranks: Sequence[RankState]) -> dict[int, float]:
+    """Median of each rank's recent steps over the median of its run's local ranks, by ``id`` of the state.
+
+    A run with one rank on this host has none: there is nobody to be slower than.
+    """
+    medians: dict[str, dict[int, float]] = {}
+    for state in ranks:
+        if state.recent_step_seconds and state.finished_time is None:
+            medians.setdefault(state.run, {})[id(state)] = statistics.median(state.recent_step_seconds)
+    found = {}
+    for own in medians.values():
+        middle = statistics.median(own.values())
+        if len(own) > 1 and middle > 0:
+            found.update({rank: value / middle for rank, value in own.items()})
+    return found
+
+
+def _make(settings: CollectorSettings, surroundings: Surroundings) -> WorkloadCollector:
+    finder = UnprobedProcesses(clock=surroundings.clock)
+    return WorkloadCollector(
+        surroundings,
+        interval_seconds=settings.interval_seconds,
+        gpu_indices=finder.gpu_indices,
+        unprobed=finder.find,
+    )
+
+
+TYPE = CollectorType(
+    name="workload",
+    help="steps, throughput, loss, stragglers, checkpoints and phases, from the journals of the local ranks",
+    settings=CollectorSettings,
+    make=_make,
+)

@@ -1,0 +1,89 @@
+import os
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+from tests.collectors.journal_fakes import Host, header, line, step
+
+from flyball.collectors.host import HostCollector
+from flyball.collectors.registry import Surroundings
+
+
+class FakeSystem:
+    """Stands in for psutil."""
+
+    disks: Any = MappingProxyType(
+        {
+            "sda": SimpleNamespace(read_bytes=10, write_bytes=20),
+            "loop0": SimpleNamespace(read_bytes=1, write_bytes=1),
+        }
+    )
+
+    def cpu_times(self) -> Any:
+        return SimpleNamespace(user=5.0, system=2.0, idle=100.0)
+
+    def getloadavg(self) -> tuple[float, float, float]:
+        return (1.5, 1.0, 0.5)
+
+    def virtual_memory(self) -> Any:
+        return SimpleNamespace(total=1000, available=400)
+
+    def swap_memory(self) -> Any:
+        return SimpleNamespace(used=7)
+
+    def disk_io_counters(self, *, perdisk: bool) -> Any:
+        assert perdisk
+        return self.disks
+
+    def net_io_counters(self, *, pernic: bool) -> Any:
+        assert pernic
+        found = {"bytes_recv": 30, "bytes_sent": 40, "errin": 1, "dropin": 2, "errout": 3, "dropout": 4}
+        return {"eth0": SimpleNamespace(**found)}
+
+
+def read(host: Host, folder: Path) -> dict[tuple[str, ...], object]:
+    collector = HostCollector(
+        Surroundings(host="here", clock=host.clock, runs=host.runs()),
+        interval_seconds=5.0,
+        infiniband=folder,
+        system=FakeSystem(),
+        statvfs=lambda path: os.statvfs_result((4096, 4096, 100, 60, 50, 9, 9, 9, 0, 255)),
+    )
+    return {(each.metric.name, *each.labels[1:]): each.value for each in collector.collect()}
+
+
+def test_processors_memory_disks_and_network(tmp_path: Path) -> None:
+    found = read(Host(tmp_path), tmp_path / "none")
+    assert found["host_cpu_seconds_total", "user"] == 5.0
+    assert ("host_cpu_seconds_total", "steal") not in found
+    assert found["host_load1",] == 1.5
+    assert found["host_memory_available_bytes",] == 400.0
+    assert found["host_disk_written_bytes_total", "sda"] == 20.0
+    assert ("host_disk_read_bytes_total", "loop0") not in found
+    assert found["host_network_errors_total", "eth0", "receive"] == 3.0
+    assert found["host_network_errors_total", "eth0", "send"] == 7.0
+
+
+def test_room_where_live_runs_save_and_where_journals_lie(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write(header() + step(1))
+    host.write(line("pause", 1.0, phase="checkpointing", edge="begin", engine=0, path="/data/ckpt"))
+    found = read(host, tmp_path / "none")
+    assert found["host_filesystem_free_bytes", "/data/ckpt"] == 50 * 4096
+    assert found["host_filesystem_size_bytes", str(host.root)] == 100 * 4096
+
+
+def test_rdma_ports_count_bytes_and_errors(tmp_path: Path) -> None:
+    port = tmp_path / "infiniband" / "mlx5_0" / "ports" / "1"
+    for folder, values in {
+        "counters": {"port_rcv_data": 250, "port_xmit_data": 500, "symbol_error": 2, "link_downed": "N/A"},
+        "hw_counters": {"out_of_sequence": 9},
+    }.items():
+        (port / folder).mkdir(parents=True)
+        for name, value in values.items():
+            (port / folder / name).write_text(f"{value}\n")
+    found = read(Host(tmp_path), tmp_path / "infiniband")
+    assert found["rdma_received_bytes_total", "mlx5_0", "1"] == 1000.0
+    assert found["rdma_sent_bytes_total", "mlx5_0", "1"] == 2000.0
+    errors = {key[-1]: each for key, each in found.items() if key[0] == "rdma_errors_total"}
+    assert errors == {"symbol_error": 2.0, "out_of_sequence": 9.0}
