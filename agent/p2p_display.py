@@ -73,7 +73,7 @@ def _verdict(found: Links) -> Iterator[str]:
     if not slow:
         yield "no link is slow beside the others"
         return
-    yield f"{_MARK} slow: more than twice the median time of a fast link of its kind at that size"
+    yield f"{_MARK} slow: more than twice the time of a fast link of its kind at that size"
     for link in slow[:SHOWN_LINKS]:
         yield (
             f"  {link.src} ({found.hosts[link.src]}) to {link.dst} ({found.hosts[link.dst]}) at "
