@@ -60,7 +60,7 @@ def p2p(
         )
     if backend not in BACKENDS:
         raise OptionError(
-            f"'{backend}' is no backend", where="--backend", mend=f"choose of {', '.join(BACKENDS)}"
+            f"'{backend}' is no backend", where="--backend", mend=f"write one of {', '.join(BACKENDS)}"
         )
     found = _measure(
         parse_sizes(sizes),
