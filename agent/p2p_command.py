@@ -17,16 +17,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "flyball p2p -- torchrun --nnodes 2 --node-rank 0 --master-addr HOST --nproc-per-node 1"
 BACKENDS = ("auto", "nccl", "gloo")
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kib": 1 << 10,
-    "k": 1 << 10,
-    "mib": 1 << 20,
-    "m": 1 << 20,
-    "gib": 1 << 30,
-    "g": 1 << 30,
-}
+_UNITS = {"": 0, "b": 0, "k": 10, "kib": 10, "m": 20, "mib": 20, "g": 30, "gib": 30}
+"""Powers of two."""
 _LARGEST = 4 << 30
 _MOST_SIZES = 16
 _RANKS_WITHOUT_GPUS = 2
@@ -68,7 +60,7 @@ def p2p(
         )
     if backend not in BACKENDS:
         raise OptionError(
-            f"'{backend}' is no backend", where="--backend", mend=f"choose of {', '.join(BACKENDS)}"
+            f"'{backend}' is no backend", where="--backend", mend=f"write one of {', '.join(BACKENDS)}"
         )
     found = _measure(
         parse_sizes(sizes),
@@ -161,7 +153,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 
 def _parse_size(text: str) -> int:
     match = re.fullmatch(r"(\d{1,12})\s*([a-z]*)", text.strip().lower())
-    size = int(match[1]) * _UNITS[match[2]] if match is not None and match[2] in _UNITS else 0
+    size = int(match[1]) << _UNITS[match[2]] if match is not None and match[2] in _UNITS else 0
     if not 1 <= size <= _LARGEST:
         mend = "write bytes up to 4GiB, as in 8,64KiB,1MiB"
         raise OptionError(f"'{text.strip()}' is not a size of a message", where="--sizes", mend=mend)

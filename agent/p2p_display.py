@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
+from flyball.agent.text import clean, shorten
 from flyball.runner.p2p.links import Link, Links
 
 MOST_RANKS = 8
 SHOWN_LINKS = 10
 BANDWIDTH_FROM_BYTES = 64 << 10
 """Below it a message is all latency, and its bandwidth says nothing."""
+_WIDTH = 80
 _CELL = 8
 _MARK = "*"
 
@@ -27,7 +29,7 @@ def _head(found: Links) -> Iterator[str]:
     for host in dict.fromkeys(found.hosts):
         ranks = [rank for rank, name in enumerate(found.hosts) if name == host]
         devices = ", ".join(dict.fromkeys(found.devices[rank] for rank in ranks))
-        yield f"  {host}: {_ranks(ranks)} ({devices})"
+        yield shorten(f"  {clean(host)}: {_ranks(ranks)} ({clean(devices)})", _WIDTH)
 
 
 def _ranks(ranks: list[int]) -> str:
@@ -73,12 +75,11 @@ def _verdict(found: Links) -> Iterator[str]:
     if not slow:
         yield "no link is slow beside the others"
         return
-    yield f"{_MARK} slow: more than twice the median time of a fast link of its kind at that size"
+    yield f"{_MARK} slow: more than twice the time of a fast link of its kind at that size"
     for link in slow[:SHOWN_LINKS]:
-        yield (
-            f"  {link.src} ({found.hosts[link.src]}) to {link.dst} ({found.hosts[link.dst]}) at "
-            f"{describe_size(link.size_bytes)}: {found.slowness(link):.1f} times"
-        )
+        src, dst = (f"{rank} ({clean(found.hosts[rank])})" for rank in (link.src, link.dst))
+        times = f"{describe_size(link.size_bytes)}: {found.slowness(link):.1f} times"
+        yield f"  {src} to {dst} at {times}"
     if len(slow) > SHOWN_LINKS:
         yield f"  and {len(slow) - SHOWN_LINKS} more"
 

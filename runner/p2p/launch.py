@@ -112,7 +112,7 @@ def _outcome(status: int | None, out: Sequence[str], errors: Sequence[str], requ
             "on every host the command has to reach rank 0; the rank that leads each host prints the result"
         )
         raise NotMeasured("the launcher ended, and no rank said what it found", mend=mend)
-    last = next((line.strip() for line in reversed(errors) if line.strip()), "it said nothing")
+    last = next((line.strip() for line in reversed(errors) if any(map(str.isalpha, line))), "it said nothing")
     raise NotMeasured(f"the launcher ended with status {status}: {last[:_LONGEST_REASON]}")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 SCHEMA = 1
 SOURCE = "preflight"
 SLOW_RATIO = 2.0
+NOISE_SECONDS = {"gloo": 200e-6, "nccl": 5e-6}
+"""By backend: what two equal links may differ by. gloo's small messages are at the mercy of the scheduler."""
 COMPARABLE_HOSTS = 3
 """With fewer hosts there is no second link between hosts to compare one with."""
 
@@ -20,10 +22,10 @@ class Link:
     dst: int
     size_bytes: int
     rounds: int
+    p10_seconds: float
+    """What busy moments of a host hardly touch: links are compared by it."""
     p50_seconds: float
     p99_seconds: float
-    calm_p50_seconds: float
-    """The least of the medians of its visits: what a busy moment of a host does not touch."""
 
     @property
     def bandwidth(self) -> float:
@@ -68,23 +70,29 @@ class Links:
         return tuple(link for link in self.links if link.size_bytes == size_bytes)
 
     def slowness(self, link: Link) -> float:
-        """Median time over that of a fast link: the quartile of what it is compared with.
+        """Its time over that of a fast link, both by their 10th percentile.
+
+        A fast link is the quartile of those that it is compared with.
 
         With three hosts or more, links between hosts are compared with each other, and those within a host
         too; with fewer, all with all. The quartile and not the median, since one slow host of three is in
         four of six links.
         """
-        reference = self._references[link.size_bytes, self._kind(link)]
-        return link.p50_seconds / reference if reference > 0 else 1.0
+        reference = self._reference(link)
+        return link.p10_seconds / reference if reference > 0 else 1.0
 
     def is_slow(self, link: Link) -> bool:
-        """Whether its median is above twice a fast link's, at each visit."""
-        return link.calm_p50_seconds > SLOW_RATIO * self._references[link.size_bytes, self._kind(link)]
+        """Whether it takes more than twice the time of a fast link, by more than noise."""
+        excess = link.p10_seconds - self._reference(link)
+        return self.slowness(link) > SLOW_RATIO and excess > NOISE_SECONDS.get(self.backend, 0.0)
 
     @property
     def slow(self) -> tuple[Link, ...]:
         """The slow links, at the sizes where they are."""
         return tuple(link for link in self.links if self.is_slow(link))
+
+    def _reference(self, link: Link) -> float:
+        return self._references[link.size_bytes, self._kind(link)]
 
     def _kind(self, link: Link) -> str:
         if len(set(self.hosts)) < COMPARABLE_HOSTS:
@@ -95,7 +103,7 @@ class Links:
     def _references(self) -> Mapping[tuple[int, str], float]:
         groups: dict[tuple[int, str], list[float]] = {}
         for link in self.links:
-            groups.setdefault((link.size_bytes, self._kind(link)), []).append(link.p50_seconds)
+            groups.setdefault((link.size_bytes, self._kind(link)), []).append(link.p10_seconds)
         return {key: lower_quartile(values) for key, values in groups.items()}
 
     def document(self) -> dict[str, Any]:
@@ -121,9 +129,9 @@ class Links:
             "dst": link.dst,
             "size_bytes": link.size_bytes,
             "rounds": link.rounds,
+            "p10_seconds": link.p10_seconds,
             "p50_seconds": link.p50_seconds,
             "p99_seconds": link.p99_seconds,
-            "calm_p50_seconds": link.calm_p50_seconds,
             "bandwidth_bytes_per_second": link.bandwidth,
             "slowness": self.slowness(link),
             "slow": self.is_slow(link),

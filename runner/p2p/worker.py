@@ -25,7 +25,9 @@ LINE_BYTES = 3000
 PASSES = 3
 """Times that every link is visited: a busy moment is in one pass, a slow link in all."""
 WARM_UP_ROUNDS = 3
-FEWEST_ROUNDS, MOST_ROUNDS = 3, 200
+FEWEST_ROUNDS = 3
+MOST_ROUNDS = {"nccl": 200, "gloo": 1000}
+"""A device is sent all rounds of a pass ahead of time, so they are fewer there."""
 SECONDS_A_SIZE = 0.1
 """Of one link in one pass."""
 RANK_VARIABLES = {
@@ -173,7 +175,8 @@ class Worker:
         for size in sorted({smallest, *self.options.sizes}):
             times = self._measure_size(name, peer, size, leads, acknowledgement)
             if size == smallest:
-                acknowledgement = median(times)
+                # The least: a busy moment in it would make larger messages look faster than they are.
+                acknowledgement = min(times)
             if leads and size in self.options.sizes:
                 self.found.setdefault((follower, size), []).append(times)
         if leads:
@@ -184,7 +187,8 @@ class Worker:
     ) -> list[float]:
         warm = self.exchange.round_trips(peer, size, WARM_UP_ROUNDS, leads=leads)
         if leads:
-            rounds = int(min(max(SECONDS_A_SIZE / max(min(warm), 1e-9), FEWEST_ROUNDS), MOST_ROUNDS))
+            rounds = int(SECONDS_A_SIZE / max(min(warm), 1e-9))
+            rounds = min(max(rounds, FEWEST_ROUNDS), MOST_ROUNDS[self.backend])
             self._tell(f"rounds/{link}/{size}", rounds)
         else:
             rounds = self._hear(f"rounds/{link}/{size}")
@@ -217,15 +221,19 @@ class Worker:
 
 
 def summary(passes: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Of one-way seconds: median and 99th percentile (nearest rank) of all, and the calmest pass's median."""
+    """10th, 50th and 99th percentile (nearest rank, but for the median) of all passes' one-way seconds."""
     ordered = sorted(seconds for times in passes for seconds in times)
-    place_99 = max(0, -(-99 * len(ordered) // 100) - 1)
     return {
         "rounds": len(ordered),
+        "p10_seconds": ordered[nearest_rank(10, len(ordered))],
         "p50_seconds": median(ordered),
-        "p99_seconds": ordered[place_99],
-        "calm_p50_seconds": min(median(times) for times in passes),
+        "p99_seconds": ordered[nearest_rank(99, len(ordered))],
     }
+
+
+def nearest_rank(percent: int, count: int) -> int:
+    """Place of a percentile in an ascending list."""
+    return max(0, -(-percent * count // 100) - 1)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
