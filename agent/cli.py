@@ -19,6 +19,8 @@ from flyball.agent.autotune_command import autotune
 from flyball.agent.history_commands import history_app
 from flyball.agent.probe_command import probe_app
 from flyball.agent.redact import redact_urls
+from flyball.agent.run_command import EXAMPLE as RUN_EXAMPLE
+from flyball.agent.run_command import run as run_command
 from flyball.agent.text import clean
 from flyball.agent.usage import UsageError, usage_error
 from flyball.agent.version import show_version
@@ -46,6 +48,7 @@ app = typer.Typer(
     epilog=f"Example: flyball {EXAMPLE}",
 )
 app.command("autotune", **_AUTOTUNE_USAGE)(autotune)
+app.command("run", **{**_AUTOTUNE_USAGE, "epilog": f"Example: {RUN_EXAMPLE}"})(run_command)
 app.add_typer(history_app, name="history")
 app.add_typer(probe_app, name="probe")
 
