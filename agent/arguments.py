@@ -23,6 +23,10 @@ RARE_OPTIONS: Final = frozenset(
 """Options of ours that a training script hardly ever has: behind ``--`` they are probably misplaced."""
 
 
+WITH_COMMAND: Final = frozenset({"autotune", "run"})
+"""Commands of flyball's that take a command of the user's behind ``--``."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
     """An argument list split at its first ``--``."""
@@ -64,20 +68,28 @@ def misplaced_options(command: Sequence[str]) -> list[str]:
     return [token for token in command if token.partition("=")[0] in RARE_OPTIONS]
 
 
-def require_command(command: Sequence[str] | None, stray: Sequence[str]) -> tuple[str, ...]:
-    """Return the command to tune.
+def require_command(
+    command: Sequence[str] | None,
+    stray: Sequence[str],
+    *,
+    program: str = "autotune",
+    purpose: str = "tune",
+    example: str = EXAMPLE,
+) -> tuple[str, ...]:
+    """Return the command to tune, or to do something else with.
 
     Raises:
         CommandError: there is none, or it stands there without the ``--`` in front (``stray``).
     """
     if stray and command is None:
-        mend = f"put -- in front of the command: autotune [OPTIONS] -- {' '.join(stray)}"
-        raise CommandError("the command to tune is not marked off from autotune's options", mend=mend)
+        mend = f"put -- in front of the command: {program} [OPTIONS] -- {' '.join(stray)}"
+        what = f"the command to {purpose} is not marked off from {program}'s options"
+        raise CommandError(what, mend=mend)
     if stray:
-        mend = f"take it out or put it behind the --, as in: {EXAMPLE}"
-        raise CommandError("autotune takes options only before the --", where=stray[0], mend=mend)
+        mend = f"take it out or put it behind the --, as in: {example}"
+        raise CommandError(f"{program} takes options only before the --", where=stray[0], mend=mend)
     if not command:
-        raise CommandError("there is no command to tune", mend=f"write it after --, as in: {EXAMPLE}")
+        raise CommandError(f"there is no command to {purpose}", mend=f"write it after --, as in: {example}")
     for token in command:
         try:
             token.encode()

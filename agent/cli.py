@@ -22,6 +22,8 @@ from flyball.agent.p2p_command import EXAMPLE as P2P_EXAMPLE
 from flyball.agent.p2p_command import p2p
 from flyball.agent.probe_command import probe_app
 from flyball.agent.redact import redact_urls
+from flyball.agent.run_command import EXAMPLE as RUN_EXAMPLE
+from flyball.agent.run_command import run as run_command
 from flyball.agent.text import clean
 from flyball.agent.usage import UsageError, usage_error
 from flyball.agent.version import show_version
@@ -55,6 +57,7 @@ app = typer.Typer(
 app.command("autotune", **_AUTOTUNE_USAGE)(autotune)
 app.command("agent", epilog="Example: flyball agent --config flyball.yaml")(agent)
 app.command("p2p", **{**_AUTOTUNE_USAGE, **_P2P_USAGE})(p2p)
+app.command("run", **{**_AUTOTUNE_USAGE, "epilog": f"Example: {RUN_EXAMPLE}"})(run_command)
 app.add_typer(history_app, name="history")
 app.add_typer(probe_app, name="probe")
 

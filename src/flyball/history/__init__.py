@@ -2,6 +2,7 @@
 
 from flyball.history.digest import command_digest
 from flyball.history.owner import Owner
+from flyball.history.run_log import RunLog
 from flyball.history.store import History
 
-__all__ = ["History", "Owner", "command_digest"]
+__all__ = ["History", "Owner", "RunLog", "command_digest"]

@@ -147,3 +147,36 @@ class RecommendationRow(Base):
     created_time: Mapped[float]
     verdict: Mapped[str]
     document: Mapped[dict[str, Any]]
+
+
+class RunRow(Base):
+    """One run that ``flyball run`` started on one host; times are seconds since the epoch."""
+
+    __tablename__ = "flyball_run"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    host: Mapped[str]
+    folder: Mapped[str]
+    command: Mapped[list[str]]
+    started_time: Mapped[float]
+    finished_time: Mapped[float | None]
+    exit_status: Mapped[int | None]
+    signal: Mapped[int | None]
+    summary: Mapped[dict[str, Any] | None] = mapped_column(PlainJson)
+    fingerprint_id: Mapped[int | None] = mapped_column(ForeignKey("flyball_fingerprint.id"), index=True)
+
+    fingerprint: Mapped[FingerprintRow | None] = relationship(lazy="joined")
+
+
+class P2pRow(Base):
+    """One measurement of the links between ranks."""
+
+    __tablename__ = "flyball_p2p"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_time: Mapped[float]
+    host: Mapped[str]
+    command: Mapped[list[str]]
+    backend: Mapped[str]
+    document: Mapped[dict[str, Any]]

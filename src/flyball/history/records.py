@@ -161,3 +161,38 @@ class PastTrial:
     outcome: str
     samples_per_second: float | None
     total_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """One run that ``flyball run`` started on one host."""
+
+    id: int
+    name: str
+    host: str
+    folder: str
+    """Where its journals lie."""
+    command: tuple[str, ...]
+    started_time: float
+    finished_time: float | None
+    """None while it runs, and for ever where flyball was killed."""
+    exit_status: int | None
+    """Of the command; None where a signal ended it."""
+    signal: int | None
+    """That ended it."""
+    summary: Mapping[str, Any] | None
+    fingerprint: Mapping[str, Any] | None
+    """Of the machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class P2pRecord:
+    """One measurement of the links between ranks."""
+
+    id: int
+    created_time: float
+    host: str
+    command: tuple[str, ...]
+    """The launcher; empty where flyball started the ranks on its own host."""
+    backend: str
+    document: Mapping[str, Any]

@@ -4,7 +4,9 @@ from flyball.history.models import (
     ConfigurationRow,
     ExperimentRow,
     MeasurementRow,
+    P2pRow,
     RecommendationRow,
+    RunRow,
     TrialRow,
 )
 from flyball.history.owner import Owner
@@ -12,7 +14,9 @@ from flyball.history.records import (
     ConfigurationRecord,
     ExperimentRecord,
     MeasurementRecord,
+    P2pRecord,
     RecommendationRecord,
+    RunRecord,
     TrialRecord,
 )
 
@@ -108,5 +112,34 @@ def recommendation_record(row: RecommendationRow) -> RecommendationRecord:
         experiment_id=row.experiment_id,
         created_time=row.created_time,
         verdict=row.verdict,
+        document=row.document,
+    )
+
+
+def run_record(row: RunRow) -> RunRecord:
+    """Return a run with the machine's fingerprint."""
+    return RunRecord(
+        id=row.id,
+        name=row.name,
+        host=row.host,
+        folder=row.folder,
+        command=tuple(row.command),
+        started_time=row.started_time,
+        finished_time=row.finished_time,
+        exit_status=row.exit_status,
+        signal=row.signal,
+        summary=row.summary,
+        fingerprint=row.fingerprint.document if row.fingerprint else None,
+    )
+
+
+def p2p_record(row: P2pRow) -> P2pRecord:
+    """Return a measurement of links."""
+    return P2pRecord(
+        id=row.id,
+        created_time=row.created_time,
+        host=row.host,
+        command=tuple(row.command),
+        backend=row.backend,
         document=row.document,
     )

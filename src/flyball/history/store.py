@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from flyball.clock import Clock, SystemClock
@@ -15,12 +14,11 @@ from flyball.history import leases
 from flyball.history.columns import storable
 from flyball.history.digest import command_digest as digest_of
 from flyball.history.finding import find_row, matching_trials, resumable_row
+from flyball.history.inserting import fingerprint_id, insert_new
 from flyball.history.measured import measurement_columns
 from flyball.history.models import (
-    Base,
     ConfigurationRow,
     ExperimentRow,
-    FingerprintRow,
     MeasurementRow,
     RecommendationRow,
     TrialRow,
@@ -108,25 +106,13 @@ class History:
                 seed=seed,
                 budget_seconds=budget_seconds,
                 output_directory=os.fspath(output_directory),
-                fingerprint_id=self._fingerprint(session, fingerprint),
+                fingerprint_id=fingerprint_id(session, fingerprint),
             )
             if owner is not None:
                 leases.claim(row, owner, now=self._clock.time(), one_machine=self._database.is_sqlite)
             session.add(row)
             session.flush()
             return row.id
-
-    def _fingerprint(self, session: Session, fingerprint: MachineFingerprint) -> int:
-        values = {"digest": fingerprint.digest, "document": fingerprint.document()}
-        self._insert_new(session, FingerprintRow, values, unique=("digest",))
-        found = select(FingerprintRow.id).where(FingerprintRow.digest == fingerprint.digest)
-        return session.scalars(found).one()
-
-    def _insert_new(
-        self, session: Session, model: type[Base], values: Mapping[str, Any], *, unique: Sequence[str]
-    ) -> None:
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        session.execute(insert(model).values(**values).on_conflict_do_nothing(index_elements=unique))
 
     def claim(self, experiment_id: int, owner: Owner) -> None:
         """Make a process the only one that works on an experiment; doing it twice is no fault.
@@ -179,7 +165,7 @@ class History:
         }
         own = ConfigurationRow.experiment_id == experiment_id, ConfigurationRow.digest == digest
         with self._database.writing() as session:
-            self._insert_new(session, ConfigurationRow, values, unique=("experiment_id", "digest"))
+            insert_new(session, ConfigurationRow, values, unique=("experiment_id", "digest"))
             return session.scalars(select(ConfigurationRow.id).where(*own)).one()
 
     def start_trial(

@@ -1,0 +1,113 @@
+"""What ``flyball run`` does beside the command: samples the GPUs, keeps the run, sums it up. Never raises."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyball.clock import Clock
+from flyball.collectors.gpu_recorder import GpuRecorder, nvml_collector
+from flyball.runner.foreground import Ending
+from flyball.runner.watched_folder import WatchedFolder
+
+_START_SECONDS = 10.0
+"""How long the end of a run waits until its beginning is in the history."""
+
+
+def host_name() -> str:
+    """This machine's name."""
+    return os.uname().nodename
+
+
+@dataclass(kw_only=True)
+class RunWatch:
+    """One run, from beside it."""
+
+    folder: WatchedFolder | None
+    """None where it could not be made: then nothing is watched."""
+    command: Sequence[str]
+    database_url: str
+    clock: Clock
+    faults: list[str] = field(default_factory=list)
+    """What went wrong with us, a line each."""
+    _started_time: float = 0.0
+    _started: float = 0.0
+    _run_id: int | None = None
+    _gpus: GpuRecorder | None = None
+    _beginning: threading.Thread | None = None
+
+    def begin(self, pid: int) -> None:
+        """The command runs: start watching, in threads that nobody waits for."""
+        del pid
+        self._started_time, self._started = self.clock.time(), self.clock.monotonic()
+        self._guarded("the GPUs are not watched", self._watch_gpus)
+        self._beginning = threading.Thread(
+            target=lambda: self._guarded("the run is not in the history", self._keep_beginning), daemon=True
+        )
+        self._guarded("the run is not in the history", self._beginning.start)
+
+    def end(self, ending: Ending) -> dict[str, Any]:
+        """The command has ended: return all that is known of it."""
+        seconds = self.clock.monotonic() - self._started
+        if self._gpus is not None:
+            self._gpus.stop()
+        if self._beginning is not None and self._beginning.ident is not None:
+            self._beginning.join(_START_SECONDS)
+        known: dict[str, Any] = {
+            "run": self.folder.name if self.folder else None,
+            "host": host_name(),
+            "folder": str(self.folder.path) if self.folder else None,
+            "command": list(self.command),
+            "exit_status": ending.exit_status,
+            "signal": ending.signal,
+            "seconds": seconds,
+        }
+        self._guarded("the run is not summed up", lambda: known.update(self._summary()))
+        self._guarded("the end of the run is not in the history", lambda: self._keep_end(ending, known))
+        return known
+
+    def _guarded(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # whatever breaks here is ours, and no business of the command's
+            self.faults.append(f"{what}: {error or type(error).__name__}")
+
+    def _watch_gpus(self) -> None:
+        self._gpus = GpuRecorder(lambda: nvml_collector(self.clock, host_name()))
+        self._gpus.start()
+
+    def _keep_beginning(self) -> None:
+        from flyball.collectors.fingerprint import fingerprint
+        from flyball.database import open_database
+        from flyball.history import RunLog
+
+        with open_database(self.database_url) as database:
+            self._run_id = RunLog(database).start_run(
+                name=self.folder.name if self.folder else "unwatched",
+                host=host_name(),
+                folder=self.folder.path if self.folder else "",
+                command=self.command,
+                started_time=self._started_time,
+                fingerprint=fingerprint(),
+            )
+
+    def _keep_end(self, ending: Ending, known: dict[str, Any]) -> None:
+        if self._run_id is None:  # said already
+            return
+        from flyball.database import open_database
+        from flyball.history import RunLog
+
+        with open_database(self.database_url) as database:
+            RunLog(database).finish_run(
+                self._run_id,
+                finished_time=self.clock.time(),
+                exit_status=ending.exit_status,
+                signal=ending.signal,
+                summary=known,
+            )
+
+    def _summary(self) -> dict[str, Any]:
+        from flyball.tuners.run_summary import summarize_run
+
+        return summarize_run(self.folder.path, self._gpus) if self.folder else {}

@@ -1,0 +1,27 @@
+"""Adds rows of which there is one for each key, also where two processes add it at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from flyball.history.models import Base, FingerprintRow
+from flyball.history.records import MachineFingerprint
+
+
+def insert_new(
+    session: Session, model: type[Base], values: Mapping[str, Any], *, unique: Sequence[str]
+) -> None:
+    """Add a row unless there is one with the same ``unique`` columns."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(insert(model).values(**values).on_conflict_do_nothing(index_elements=unique))
+
+
+def fingerprint_id(session: Session, fingerprint: MachineFingerprint) -> int:
+    """Return the id of a machine's fingerprint, which is added where it is new."""
+    values = {"digest": fingerprint.digest, "document": fingerprint.document()}
+    insert_new(session, FingerprintRow, values, unique=("digest",))
+    found = select(FingerprintRow.id).where(FingerprintRow.digest == fingerprint.digest)
+    return session.scalars(found).one()
