@@ -41,9 +41,9 @@ def render(metrics: Iterable[Metric] = METRICS.values()) -> str:
 def _head() -> Iterator[str]:
     yield "# Metrics"
     yield ""
-    yield "Made from `collectors/catalog.py` by `python -m flyball.collectors.metrics_page`. Every name begins"
-    yield "with `flyball_`; units are Prometheus' base units. What cannot be known has no series: the reason is a"
-    yield "`flyball_collector_up{collector, reason}` of 0. Series of trials are never exported."
+    yield "Made from `collectors/catalog.py` by `python -m flyball.collectors.metrics_page`. Every name"
+    yield "begins with `flyball_`; units are Prometheus' base units. What cannot be known has no series: the"
+    yield "reason is a `flyball_collector_up{collector, reason}` of 0. Series of trials are never exported."
     yield ""
     classes = ", ".join(f"`{name}`" for name in SIZE_CLASSES)
     yield f"`size_class` is the largest message of the class: {classes}."

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from flyball.runner.probe import flight_recorder, ping
 from flyball.runner.probe.batch import count_batch
 from flyball.runner.probe.checkpoints import watch_checkpoints
 from flyball.runner.probe.collectives import watch_backend
 from flyball.runner.probe.evaluation import EVALUATING, mode_changed, watch_module
+from flyball.runner.probe.flight_recorder import begin as follow_flight_recorder
 from flyball.runner.probe.header import header_fields, imported_modules
 from flyball.runner.probe.knobs import apply_knobs
 from flyball.runner.probe.losses import trained, watch_backward
 from flyball.runner.probe.meter import ATTRIBUTE, Meter
+from flyball.runner.probe.ping import begin as begin_ping
 from flyball.runner.probe.pipeline_hooks import watch_pipeline
 from flyball.runner.probe.readings import readings_for
 from flyball.runner.probe.substitution import Substituted, given_config
@@ -79,8 +80,8 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     meter = Meter(
         probe, engine, probe.engines, readings_for(torch, engine.device), pipeline="pipeline_stages" in fields
     )
-    flight_recorder.begin(probe, probe.engines)
-    ping.begin(probe, engine, meter)
+    follow_flight_recorder(probe, probe.engines)
+    begin_ping(probe, engine, meter)
     probe.engines += 1
     probe.meters.append(meter)
     engine.__dict__[ATTRIBUTE] = meter

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/p2p_agreement.py [--rounds 5] [--backend gloo|nccl]
 
-Two ranks on this host take steps in which nothing happens, with a ping at each, and `flyball p2p` measures the
-same link, in turn. Compared are the medians over the rounds of each one's median one-way time, which must differ
-by at most 20%. With two GPUs and NCCL it is the GPUs' link. Exits 1 on a miss.
+Two ranks on this host take steps in which nothing happens, with a ping at each, and `flyball p2p` measures
+the same link, in turn. Compared are the medians over the rounds of each one's median one-way time, which must
+differ by at most 20%. With two GPUs and NCCL it is the GPUs' link. Exits 1 on a miss.
 """
 
 import argparse
