@@ -23,7 +23,7 @@ RARE_OPTIONS: Final = frozenset(
 """Options of ours that a training script hardly ever has: behind ``--`` they are probably misplaced."""
 
 
-WITH_COMMAND: Final = frozenset({"autotune", "run"})
+WITH_COMMAND: Final = frozenset({"autotune", "p2p", "run"})
 """Commands of flyball's that take a command of the user's behind ``--``."""
 
 
@@ -35,10 +35,6 @@ class Arguments:
     """What typer parses."""
     command: tuple[str, ...] | None
     """The user's command; None where there was no ``--``."""
-
-
-WITH_COMMAND: Final = frozenset({"autotune", "p2p"})
-"""Commands of flyball's that take a command of the user's behind ``--``."""
 
 
 def split_arguments(arguments: Sequence[str], *, program: str) -> Arguments:

@@ -35,6 +35,7 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball history trials",
         "flyball p2p",
         "flyball probe install",
+        "flyball run",
     ]
 
 
