@@ -9,6 +9,7 @@ from typing import Any
 SCHEMA = 1
 
 _MOST_DIGITS = 6
+_decode = json.JSONDecoder().raw_decode
 
 Record = Mapping[str, Any]
 
@@ -16,9 +17,13 @@ Record = Mapping[str, Any]
 def parse_line(line: bytes) -> Record | None:
     """The record that a line holds; None for a line that is not a JSON object with a ``kind``."""
     try:
-        record = json.loads(line)
+        text = line.decode()
+        # What json.loads does besides costs a fifth of a step's line.
+        record, end = _decode(text, len(text) - len(text.lstrip()))
     except (ValueError, RecursionError):
         # A line of opening brackets is deeper than the interpreter's stack.
+        return None
+    if text[end:].strip():
         return None
     return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
 

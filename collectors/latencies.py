@@ -4,12 +4,21 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from typing import Any, TypeVar
 
 from flyball.collectors import catalog
 from flyball.collectors.base import Metric
 from flyball.collectors.distribution import Tally
-from flyball.collectors.record_fields import LONGEST_NAME, WrongField, count_of, counts_of, real_of, text_of
+from flyball.collectors.record_fields import (
+    LONGEST_NAME,
+    MOST_COUNT,
+    WrongField,
+    count_of,
+    counts_of,
+    real_of,
+    text_of,
+)
 
 MOST_OPERATIONS = 64
 MOST_COLLECTIVES = 512
@@ -34,6 +43,8 @@ class Communication:
     collectives: dict[CollectiveKey, Tally] = field(default_factory=dict)
     p2p: dict[PairKey, Tally] = field(default_factory=dict)
     operations: dict[str, int] = field(default_factory=dict)
+    bounds: Sequence[float] = field(default_factory=list)
+    """Of the last record's histograms, seconds."""
     overflowed: bool = False
     """Whether something was left out because there were too many keys."""
 
@@ -43,7 +54,7 @@ class Communication:
 
     def add_record(self, record: Mapping[str, Any]) -> None:
         """Add a ``communication`` record. Raises WrongField, before anything was added."""
-        bounds = _bounds(record.get("bounds"))
+        bounds = self._bounds(record.get("bounds"))
         collectives = [_entry(entry, bounds) for entry in _entries(record, "collectives")]
         pairs = [_entry(entry, bounds) for entry in _entries(record, "p2p")]
         collective_keys = [_collective_key(entry) for entry, _, _ in collectives]
@@ -55,6 +66,12 @@ class Communication:
         for pair, (_, counts, total) in zip(pair_keys, pairs, strict=True):
             self._tally(self.p2p, pair, MOST_PAIRS, catalog.P2P_LATENCY).add(bounds, counts, total)
         self._add_counts(self.operations, operations)
+
+    def _bounds(self, value: object) -> Sequence[float]:
+        # One probe has the same bounds every second.
+        if value != self.bounds:
+            self.bounds = _checked_bounds(value)
+        return self.bounds
 
     def _add_counts(self, totals: dict[str, int], found: Mapping[str, int]) -> None:
         for name, count in found.items():
@@ -120,13 +137,15 @@ def restored(metric: Metric, document: dict[str, Any]) -> Tally:
     return tally
 
 
-def _bounds(value: object) -> Sequence[float]:
+def _checked_bounds(value: object) -> Sequence[float]:
     if value is None:
-        return ()
+        return []
     if not isinstance(value, list) or len(value) >= _MOST_BUCKETS:
         raise WrongField("bounds")
-    bounds = [real_of({"bounds": bound}, "bounds") for bound in value]
-    if any(after <= before for before, after in pairwise(bounds)):
+    bounds = value
+    if not all(type(bound) in (int, float) and 0 <= bound < inf for bound in bounds) or any(
+        after <= before for before, after in pairwise(bounds)
+    ):
         raise WrongField("bounds")
     return bounds
 
@@ -144,7 +163,9 @@ def _entry(entry: Mapping[str, Any], bounds: Sequence[float]) -> tuple[Mapping[s
     counts = entry.get("counts")
     if not isinstance(counts, list) or len(counts) != len(bounds) + 1:
         raise WrongField("counts")
-    return entry, [count_of({"counts": count}, "counts") for count in counts], real_of(entry, "sum")
+    if not all(type(count) is int and 0 <= count <= MOST_COUNT for count in counts):
+        raise WrongField("counts")
+    return entry, counts, real_of(entry, "sum")
 
 
 def _size_class(entry: Mapping[str, Any]) -> str:

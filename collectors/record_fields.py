@@ -63,10 +63,11 @@ def counts_of(record: Mapping[str, Any], name: str, most: int) -> Mapping[str, i
         return {}
     if type(value) is not dict or len(value) > most:
         raise WrongField(name)
-    for key in value:
+    for key, count in value.items():
         if not key or len(key) > LONGEST_NAME or not key.isprintable():
             raise WrongField(name)
-        count_of(value, key)
+        if type(count) is not int or not 0 <= count <= MOST_COUNT:
+            raise WrongField(key)
     return value
 
 

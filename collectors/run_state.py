@@ -19,10 +19,10 @@ from flyball.collectors.latencies import (
 )
 from flyball.collectors.record_fields import (
     LONGEST_NAME,
+    MOST_COUNT,
     WrongField,
     count_of,
     counts_of,
-    optional_count,
     optional_real,
     real_of,
     text_of,
@@ -342,9 +342,13 @@ def _memory(record: Mapping[str, Any]) -> Mapping[str, Any]:
     value = record["memory"]
     if type(value) is not dict or len(value) > _MOST_MEMORY_KEYS:
         raise WrongField("memory")
-    for name, found in value.items():
-        if type(found) is not bool:
-            optional_count(value, name)
+    for found in value.values():
+        if (
+            found is not None
+            and type(found) is not bool
+            and not (type(found) is int and 0 <= found <= MOST_COUNT)
+        ):
+            raise WrongField("memory")
     return value
 
 
