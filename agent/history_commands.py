@@ -8,7 +8,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from flyball.agent.history_records import PastExperiment, PastTrial
-from flyball.agent.history_search import find_experiment
+from flyball.agent.history_search import find_experiment, find_runs
 from flyball.agent.redact import redact_urls
 from flyball.agent.study_options import parse_whole
 from flyball.agent.wiring import Wiring
@@ -104,6 +104,42 @@ def show(
         _show_trial(wiring.out, past, every, number, as_json=as_json)
     else:
         _show_experiment(wiring.out, past, every, as_json=as_json)
+
+
+@history_app.command(epilog="Example: flyball history runs --json")
+def runs(context: typer.Context, db: _Db = None, as_json: _AsJson = False) -> None:
+    """List the runs that flyball run watched, the newest first."""
+    from flyball.agent.history_tables import runs_table, write
+
+    wiring: Wiring = context.obj
+    with wiring.open_history(db or history_url()) as history:
+        rows = history.runs()
+    if as_json:
+        _print_json(wiring.out, [asdict(row) for row in rows])
+    elif rows:
+        write(runs_table(rows), wiring.out)
+    else:
+        wiring.out.write("no runs yet; make one with flyball run -- COMMAND...\n")
+
+
+@history_app.command(epilog="Example: flyball history run NAME --json")
+def run(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The run's name.")],
+    db: _Db = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Show all of a watched run; of each host, where several have one of this name."""
+    from flyball.agent.history_tables import run_page, write
+
+    wiring: Wiring = context.obj
+    with wiring.open_history(db or history_url()) as history:
+        found = find_runs(history.runs(), name)
+    if as_json:
+        _print_json(wiring.out, [asdict(row) for row in found])
+        return
+    for row in found:
+        write(run_page(row), wiring.out)
 
 
 def _show_experiment(out: TextIO, past: PastExperiment, every: Sequence[PastTrial], *, as_json: bool) -> None:

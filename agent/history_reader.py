@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flyball.agent.history_records import PastExperiment, PastTrial
+from flyball.agent.history_records import PastExperiment, PastRun, PastTrial
 from flyball.agent.redact import redact_command
 from flyball.database import open_database, parse_address
-from flyball.history import History
-from flyball.history.records import RUNNING, ExperimentSummary, TrialRecord
+from flyball.history import History, RunLog
+from flyball.history.records import RUNNING, ExperimentSummary, RunRecord, TrialRecord
 from flyball.settings import history_url
 
 
@@ -25,6 +25,10 @@ class HistoryReader:
     def trials(self, experiment: PastExperiment) -> list[PastTrial]:
         """Return its trials, by number."""
         return sorted(map(_trial, self._history.trials(experiment.id)), key=lambda trial: trial.number)
+
+    def runs(self) -> list[PastRun]:
+        """Return every watched run, the newest first."""
+        return [_run(record) for record in RunLog(self._history.database).runs()]
 
     def _experiment(self, summary: ExperimentSummary) -> PastExperiment:
         record = summary.experiment
@@ -62,6 +66,10 @@ class NoHistory:
         """Return no trial."""
         return []
 
+    def runs(self) -> list[PastRun]:
+        """Return no run."""
+        return []
+
 
 @contextmanager
 def open_history(url: str) -> Iterator[HistoryReader | NoHistory]:
@@ -94,4 +102,19 @@ def _trial(record: TrialRecord) -> PastTrial:
         environment=record.configuration.environment,
         probe=record.configuration.probe,
         measurement=record.measurement.document if record.measurement else None,
+    )
+
+
+def _run(record: RunRecord) -> PastRun:
+    return PastRun(
+        name=record.name,
+        host=record.host,
+        folder=record.folder,
+        command=tuple(redact_command(record.command)),
+        started=record.started_time,
+        finished=record.finished_time,
+        exit_status=record.exit_status,
+        signal=record.signal,
+        summary=record.summary,
+        fingerprint=record.fingerprint,
     )

@@ -60,6 +60,25 @@ class PastTrial:
         return (self.measurement or {}).get("samples_per_second") or {}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastRun:
+    """One run that ``flyball run`` started on one host."""
+
+    name: str
+    host: str
+    folder: str
+    command: tuple[str, ...]
+    """With the values of secret options masked."""
+    started: float
+    """Seconds since the epoch."""
+    finished: float | None
+    """None while it runs, and where flyball was killed before its end."""
+    exit_status: int | None
+    signal: int | None
+    summary: Mapping[str, Any] | None
+    fingerprint: Mapping[str, Any] | None
+
+
 class Past(Protocol):
     """Whatever holds past experiments."""
 
@@ -69,4 +88,8 @@ class Past(Protocol):
 
     def trials(self, experiment: PastExperiment) -> Sequence[PastTrial]:
         """Return its trials, by number."""
+        ...
+
+    def runs(self) -> Sequence[PastRun]:
+        """Return every watched run, the newest first."""
         ...

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from flyball.agent.history_records import PastExperiment
+from flyball.agent.history_records import PastExperiment, PastRun
 from flyball.errors import OptionError
 
 
@@ -21,6 +21,23 @@ def find_experiment(experiments: Sequence[PastExperiment], reference: str) -> Pa
                 return experiment
     mend = _advice([experiment.name for experiment in experiments], reference)
     raise OptionError(f"there is no experiment '{reference}'", where="EXPERIMENT", mend=mend)
+
+
+def find_runs(runs: Sequence[PastRun], name: str) -> list[PastRun]:
+    """Return the runs of a name, one for each host that has it, the newest first.
+
+    Raises:
+        OptionError: there is none; the text says what comes close.
+    """
+    newest: dict[str, PastRun] = {}
+    for run in runs:
+        if run.name == name:
+            newest.setdefault(run.host, run)
+    if newest:
+        return list(newest.values())
+    close = difflib.get_close_matches(name, [run.name for run in runs], n=3, cutoff=0.5)
+    mend = f"did you mean {' or '.join(close)}?" if close else "flyball history runs lists them all"
+    raise OptionError(f"there is no run '{name}'", where="NAME", mend=mend)
 
 
 def _advice(names: Sequence[str], reference: str) -> str:

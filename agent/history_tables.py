@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from flyball.agent.durations import format_duration
-from flyball.agent.history_records import PastExperiment, PastTrial
+from flyball.agent.history_records import PastExperiment, PastRun, PastTrial
 from flyball.agent.redact import redact_urls
+from flyball.agent.run_display import summary_lines
 from flyball.agent.text import clean, describe_changes, describe_rate, describe_value
+from flyball.runner.foreground import Ending
 from flyball.tuners.base import Configuration
 from flyball.tuners.recommendation import changes
 
@@ -111,6 +113,44 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
     if trial.measurement:
         parts += [Text(), _facts({key: _flat(value) for key, value in trial.measurement.items()})]
     return Group(*parts)
+
+
+def runs_table(runs: Sequence[PastRun]) -> Table:
+    """Return one row for each watched run."""
+    table = _table("name", "host", "end", ">took", ">samples/s", ">SM", "started")
+    for run in runs:
+        known = run.summary or {}
+        sm = ((known.get("gpu") or {}).get("sm_utilization") or {}).get("mean")
+        cells = (
+            run.name,
+            run.host,
+            run_end(run),
+            _span(run.finished - run.started if run.finished is not None else None) or "-",
+            describe_rate((known.get("samples_per_second") or {}).get("point")),
+            f"{sm:.0%}" if sm is not None else "-",
+            _moment(run.started),
+        )
+        _add(table, cells, style="yellow" if run.finished is not None and run.exit_status != 0 else "")
+    return table
+
+
+def run_end(run: PastRun) -> str:
+    """Return how a run ended, in words."""
+    if run.finished is None:
+        return "not seen"
+    return Ending(exit_status=run.exit_status, signal=run.signal).text
+
+
+def run_page(run: PastRun) -> Group:
+    """Return all there is to say of one watched run."""
+    facts = {
+        "command": " ".join(run.command),
+        "started": _moment(run.started),
+        "machine": _flat(run.fingerprint),
+        "end": run_end(run) if run.finished is None else None,
+    }
+    known = [Text(line) for line in summary_lines(run.summary)] if run.summary else []
+    return Group(*known, Text(), _facts(facts))
 
 
 def _difference(before: Configuration, after: Configuration) -> list[dict[str, Any]]:

@@ -58,7 +58,6 @@ class RunWatch:
             "run": self.folder.name if self.folder else None,
             "host": host_name(),
             "folder": str(self.folder.path) if self.folder else None,
-            "command": list(self.command),
             "exit_status": ending.exit_status,
             "signal": ending.signal,
             "seconds": seconds,
