@@ -31,6 +31,8 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball agent",
         "flyball autotune",
         "flyball history experiments",
+        "flyball history run",
+        "flyball history runs",
         "flyball history show",
         "flyball history trials",
         "flyball p2p",
