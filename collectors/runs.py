@@ -15,7 +15,7 @@ from flyball.collectors.processes import process_started
 from flyball.collectors.rank_follow import FollowedRank, Now, ProcessStarted
 from flyball.collectors.run_folder import Rules, RunFolder, printable
 from flyball.collectors.run_state import RankState
-from flyball.database.file_system import NETWORK_FILE_SYSTEMS, file_system_of
+from flyball.file_system import NETWORK_FILE_SYSTEMS, file_system_of
 
 MOST_RANKS = 256
 """Ranks that are followed at once: each holds a file open."""

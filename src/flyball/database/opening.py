@@ -6,10 +6,10 @@ from flyball.clock import SystemClock
 from flyball.database.address import parse_address
 from flyball.database.connection import Database
 from flyball.database.faults import opening
-from flyball.database.file_system import MOUNTS
 from flyball.database.postgresql import postgresql_engine
 from flyball.database.schema import upgrade
 from flyball.database.sqlite_file import prepare_for_writing, sqlite_engine
+from flyball.file_system import MOUNTS
 
 
 def open_database(

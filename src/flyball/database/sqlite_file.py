@@ -12,8 +12,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from flyball.clock import Clock
 from flyball.database.address import SQLITE, parse_address
 from flyball.database.connection import begin, immediate
-from flyball.database.file_system import NETWORK_FILE_SYSTEMS, file_system_of
 from flyball.errors import DatabaseError
+from flyball.file_system import NETWORK_FILE_SYSTEMS, file_system_of
 from flyball.settings import history_url, state_folder
 
 SWITCH_POLL_SECONDS = 0.05
