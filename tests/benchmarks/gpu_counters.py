@@ -3,8 +3,8 @@
     python -m tests.benchmarks.gpu_counters
 
 Prints every metric of the GPU, or why it is missing; SM utilization, tensor activity and the driver's own
-figure under back-to-back 8192^3 products and under one-element kernels; the median cost of a collection; and the
-fragmentation of an allocator that is fragmented on purpose, with and without expandable segments.
+figure under back-to-back 8192^3 products and under one-element kernels; the median cost of a collection; and
+the fragmentation of an allocator that is fragmented on purpose, with and without expandable segments.
 """
 
 import os
