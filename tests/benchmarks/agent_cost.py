@@ -2,9 +2,11 @@
 
 It starts the real command, scrapes it every 15 seconds and reads /proc. With ``--fake-gpus N`` that
 process calls ``install(N)`` of ``tests/collectors/nvml_fake.py`` first, which puts N GPUs behind
-``pynvml``; with ``--ranks N`` a writer keeps N journals growing, a step a second each.
+``pynvml``; with ``--ranks N`` a writer keeps N journals growing, by ``--steps-per-second`` each. With
+``--beside nvitop-exporter`` that exporter runs at the same time, scraped alike, and both are printed.
 
     python tests/benchmarks agent_cost --seconds 120 --fake-gpus 8 --ranks 8
+    python tests/benchmarks agent_cost --seconds 600 --ranks 1 --beside nvitop-exporter
 """
 
 import argparse
@@ -13,6 +15,7 @@ import importlib.util
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +23,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from flyball.runner.probe.process import process_started
 
 FAKE = Path(__file__).parents[1] / "collectors" / "nvml_fake.py"
 SCRAPE_SECONDS = 15.0
@@ -56,8 +62,22 @@ def started(folder: Path, fake_gpus: int) -> Iterator[tuple[int, str]]:
             process.terminate()
 
 
-def write_journals(folder: Path, ranks: int, ended: threading.Event) -> None:
-    """Append one step a second to each rank's journal, in the form of docs/journal.md."""
+@contextlib.contextmanager
+def peer(command: str) -> Iterator[tuple[int, str]]:
+    """Yield the other exporter's process id and address, once it answers; it reads the GPUs once a second."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [command, "--hostname", "127.0.0.1", "--port", str(port), "--interval", "1.0"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process.pid, f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def write_journals(folder: Path, ranks: int, steps_per_second: float, ended: threading.Event) -> None:
+    """Append steps to each rank's journal, in the form of docs/journal.md."""
     run = folder / "runs" / "cost"
     run.mkdir(parents=True)
     step = 0
@@ -65,7 +85,7 @@ def write_journals(folder: Path, ranks: int, ended: threading.Event) -> None:
         files = [stack.enter_context((run / f"rank-{rank}.jsonl").open("a")) for rank in range(ranks)]
         for rank, file in enumerate(files):
             file.write(json.dumps(header(rank, ranks)) + "\n")
-        while not ended.wait(1.0):
+        while not ended.wait(1.0 / steps_per_second):
             step += 1
             for file in files:
                 file.write(json.dumps(stamped("step", **STEP, step=step)) + "\n")
@@ -80,7 +100,7 @@ def stamped(kind: str, **fields: object) -> dict[str, object]:
 def header(rank: int, world_size: int) -> dict[str, object]:
     """The journal's first record."""
     place = {"rank": rank, "local_rank": rank, "world_size": world_size, "device": f"cuda:{rank}"}
-    who = {"host": os.uname().nodename, "pid": os.getpid(), "gpu_uuid": None}
+    who = {"host": os.uname().nodename, "pid": os.getpid(), "gpu_uuid": None, "started": process_started()}
     return stamped("header", schema=1, purpose="run", run="cost", **place, **who)
 
 
@@ -97,18 +117,46 @@ def resident_kilobytes(pid: int) -> int:
     return int(found[1])
 
 
-def measure(pid: int, url: str, seconds: float) -> None:
-    """Scrape for ``seconds``, and print what that took."""
+@dataclass(kw_only=True)
+class Spent:
+    """What one process took so far."""
+
+    name: str
+    pid: int
+    url: str
+    processor_at_start: float = 0.0
+    page_bytes: int = 0
+
+    def begin(self) -> None:
+        self.processor_at_start = processor_seconds(self.pid)
+
+    def scrape(self) -> None:
+        with urllib.request.urlopen(f"{self.url}/metrics") as page:
+            self.page_bytes = len(page.read())
+
+    def processor(self) -> float:
+        """Seconds since :meth:`begin`."""
+        return processor_seconds(self.pid) - self.processor_at_start
+
+
+def measure(watched: list[Spent], seconds: float) -> None:
+    """Scrape all of them for ``seconds``, and print what each took; of the first over the others too."""
     time.sleep(5)  # start-up is not what is measured
-    began, used = time.monotonic(), processor_seconds(pid)
+    began = time.monotonic()
+    for each in watched:
+        each.begin()
     while time.monotonic() - began < seconds:
-        with urllib.request.urlopen(f"{url}/metrics") as page:
-            size = len(page.read())
+        for each in watched:
+            each.scrape()
         time.sleep(min(SCRAPE_SECONDS, max(0.0, seconds - (time.monotonic() - began))))
-    elapsed, spent = time.monotonic() - began, processor_seconds(pid) - used
-    print(f"scrape {size} bytes, {elapsed:.0f} s")
-    print(f"processor {spent:.2f} s, {spent / elapsed:.2%} of a core (at most 1%)")
-    print(f"resident {resident_kilobytes(pid)} kB (at most 100000)")
+    elapsed = time.monotonic() - began
+    for each in watched:
+        spent = each.processor()
+        print(f"{each.name}: {elapsed:.0f} s, a scrape has {each.page_bytes} bytes")
+        print(f"  processor {spent:.2f} s, {spent / elapsed:.2%} of a core (at most 1%)")
+        print(f"  resident {resident_kilobytes(each.pid)} kB (at most 100000)")
+    for each in watched[1:]:
+        print(f"processor over {each.name}'s: {watched[0].processor() / each.processor():.2f} (0.5, aim 0.3)")
 
 
 def main() -> int:
@@ -117,17 +165,27 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--fake-gpus", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=8)
+    parser.add_argument("--steps-per-second", type=float, default=10.0)
+    parser.add_argument(
+        "--beside", metavar="COMMAND", help="another exporter, with nvitop-exporter's options"
+    )
     parser.add_argument("--agent", nargs=2, metavar=("GPUS", "CONFIG"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.agent:
         return agent(int(given.agent[0]), ["agent", "--config", given.agent[1]])
     with tempfile.TemporaryDirectory() as name:
         folder, ended = Path(name), threading.Event()
-        writer = threading.Thread(target=write_journals, args=(folder, given.ranks, ended))
+        writing = (folder, given.ranks, given.steps_per_second, ended)
+        writer = threading.Thread(target=write_journals, args=writing)
         writer.start()
         try:
-            with started(folder, given.fake_gpus) as (pid, url):
-                measure(pid, url, given.seconds)
+            with contextlib.ExitStack() as stack:
+                pid, url = stack.enter_context(started(folder, given.fake_gpus))
+                watched = [Spent(name="flyball agent", pid=pid, url=url)]
+                if given.beside:
+                    pid, url = stack.enter_context(peer(given.beside))
+                    watched.append(Spent(name=given.beside, pid=pid, url=url))
+                measure(watched, given.seconds)
         finally:
             ended.set()
             writer.join()
