@@ -1,8 +1,8 @@
 """Step time of a real DeepSpeed engine, watched by probe and agent, over the same unwatched, in one process.
 
 Blocks of steps take turns: in one the probe writes its journal and the agent reads it and the GPUs once a
-second; in the other the probe is off and the agent is stopped (SIGSTOP). The order within each pair is drawn by
-lot, and the ratio of each pair is what counts: its median, with a 95% interval by bootstrap.
+second; in the other the probe is off and the agent is stopped (SIGSTOP). The order within each pair is drawn
+by lot, and the ratio of each pair is what counts: its median, with a 95% interval by bootstrap.
 
     python tests/benchmarks watch_overhead --pairs 20 --steps 40 --hidden-size 768 --layers 12 --heads 12
 """
