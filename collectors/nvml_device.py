@@ -104,10 +104,7 @@ class Device:
         return self._energy
 
     def _throttling(self) -> Iterator[Found]:
-        current = getattr(self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-        # The name before driver 535.
-        call = current or self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-        found = ask(self.nvml, lambda: int(call(self.handle)))
+        found = ask(self.nvml, lambda: clocks_event_reasons(self.nvml, self.handle))
         for reason, bit in THROTTLING.items():
             value = found if isinstance(found, Unavailable) else float(bool(found & bit))
             yield catalog.GPU_THROTTLED, (reason,), value
@@ -118,6 +115,14 @@ class Device:
     def close(self) -> None:
         """Give back what GPM holds."""
         self._gpm.close()
+
+
+def clocks_event_reasons(nvml: Any, handle: Any) -> int:
+    """What sets a GPU's clocks now, as bits. Raises NVMLError."""
+    current = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    # The name before driver 535.
+    call = current or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+    return int(call(handle))
 
 
 def instances(nvml: Any, handle: Any, gpu: str) -> Iterator[Device]:

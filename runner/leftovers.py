@@ -69,9 +69,7 @@ class Leftovers:
 
         One look is not enough: the baton closes its file just before it removes it.
         """
-        locks = {str(lock) for folder in self.extension_folders for lock in Path(folder).glob("**/lock")}
-        ours = {lock for lock in locks if _is_ours(lock)}
-        unheld = {lock: _inode(lock) for lock in ours - _held(ours)} if ours else {}
+        unheld = {lock: _inode(lock) for lock in unheld_locks(self.extension_folders)}
         stale = [lock for lock, inode in unheld.items() if inode and self._unheld.get(lock) == inode]
         self._unheld = unheld
         return [lock for lock in stale if _remove(lock)]
@@ -81,6 +79,13 @@ class Leftovers:
         fresh = {lock for lock in locks if _changed(lock) >= self.started and _is_ours(lock)}
         # torch's baton keeps its lock file open while it builds: one that nobody holds is nobody's
         return fresh - _held(fresh) if fresh else set()
+
+
+def unheld_locks(folders: Iterable[str]) -> list[str]:
+    """Build locks below some extension folders that are this user's, on a local disk, and held by nobody."""
+    locks = {str(lock) for folder in folders for lock in Path(folder).glob("**/lock")}
+    ours = {lock for lock in locks if _is_ours(lock)}
+    return sorted(ours - _held(ours)) if ours else []
 
 
 def buffer_names(environment: Mapping[str, str]) -> set[str]:

@@ -8,10 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flyball.agent.daemon.watched import Limits
-from flyball.settings import state_folder
-
-DEFAULT_PORT = 19753
-"""Outside Prometheus' range for exporters (9100 to 9999, all taken), and not in its list of others."""
+from flyball.settings import AGENT_PORT, state_folder
 
 
 class LogFormat(StrEnum):
@@ -36,7 +33,7 @@ class AgentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     listen: str = Field(
-        default=f"127.0.0.1:{DEFAULT_PORT}",
+        default=f"127.0.0.1:{AGENT_PORT}",
         description="Address and port to serve on, as in 0.0.0.0:19753 or [::1]:19753.",
     )
     web_config_file: Path | None = Field(

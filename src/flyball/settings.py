@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+AGENT_PORT = 19753
+"""Of ``flyball agent``: outside Prometheus' range for exporters (9100 to 9999), and not in its list."""
+
 
 def state_folder() -> Path:
     """Return ``$FLYBALL_STATE_DIR``, else ``$XDG_STATE_HOME/flyball``, else ``~/.local/state/flyball``."""

@@ -30,6 +30,7 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
     assert sorted(ALL) == [
         "flyball agent",
         "flyball autotune",
+        "flyball doctor",
         "flyball history experiments",
         "flyball history run",
         "flyball history runs",

@@ -1,0 +1,1 @@
+"""Checks of ``flyball doctor``, one file a group."""
