@@ -73,7 +73,7 @@ class RunWatch:
             self.faults.append(f"{what}: {error or type(error).__name__}")
 
     def _watch_gpus(self) -> None:
-        self._gpus = GpuRecorder(lambda: nvml_collector(self.clock, host_name()))
+        self._gpus = GpuRecorder(lambda: nvml_collector(self.clock))
         self._gpus.start()
 
     def _keep_beginning(self) -> None:

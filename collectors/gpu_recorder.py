@@ -1,7 +1,7 @@
 """Samples the GPUs from beside a run and says what they did in given stretches of time."""
 
 import bisect
-import importlib
+import os
 import statistics
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -12,6 +12,8 @@ from flyball.clock import Clock
 from flyball.collectors import catalog
 from flyball.collectors.base import Collector, CollectorFailed, Metric, Sample, Unavailable
 
+INTERVAL_SECONDS = 0.5
+"""A trial may step for a few seconds only."""
 MOST_READINGS = 4096
 """Kept of one series; beyond, every second one is dropped and half as many are taken."""
 
@@ -77,7 +79,7 @@ class GpuRecorder:
         interval_seconds: from one reading to the next.
     """
 
-    def __init__(self, make: Callable[[], Collector], *, interval_seconds: float = 1.0) -> None:
+    def __init__(self, make: Callable[[], Collector], *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._make, self._interval_seconds = make, interval_seconds
         self._collector: Collector | None = None
         self._series: dict[tuple[str, str], Series] = {}
@@ -97,6 +99,11 @@ class GpuRecorder:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
+
+    def forget(self) -> None:
+        """Drop what was read so far: another run begins."""
+        with self._lock:
+            self._series.clear()
 
     def _sample(self) -> None:
         while self.take() and not self._stop.wait(self._interval_seconds):
@@ -196,20 +203,12 @@ def plain_uuid(uuid: str) -> str:
     return uuid.removeprefix("GPU-").lower()
 
 
-def nvml_collector(clock: Clock, host: str) -> Collector:
-    """The collector of this machine's NVIDIA GPUs.
-
-    Raises:
-        CollectorFailed: there is none in this installation.
-    """
+def nvml_collector(clock: Clock) -> Collector:
+    """The collector of this machine's NVIDIA GPUs; it reads the energy counter every time."""
+    from flyball.collectors.nvml import NvmlCollector
     from flyball.collectors.registry import Surroundings
     from flyball.collectors.runs import Runs
 
-    try:
-        kind = importlib.import_module("flyball.collectors.nvml").TYPE
-    except ImportError as error:
-        raise CollectorFailed("nvml_not_installed", str(error)) from error
-    collector: Collector = kind.make(
-        kind.settings(), Surroundings(host=host, clock=clock, runs=Runs((), clock=clock, host=host))
-    )
-    return collector
+    host = os.uname().nodename
+    surroundings = Surroundings(host=host, clock=clock, runs=Runs((), clock=clock, host=host))
+    return NvmlCollector(surroundings, interval_seconds=INTERVAL_SECONDS, energy_every=1)

@@ -8,7 +8,7 @@ import pynvml
 
 from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
-from flyball.collectors.nvml_device import Device, instances, unavailable
+from flyball.collectors.nvml_device import ENERGY_EVERY, Device, instances, unavailable
 from flyball.collectors.nvml_faults import LOST, ask, reason_of
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 
@@ -26,13 +26,22 @@ class NvmlCollector:
     Args:
         surroundings: host, clock and journals.
         interval_seconds: from one reading to the next.
+        energy_every: collections from one reading of the energy counter to the next.
         nvml: the ``pynvml`` module of nvidia-ml-py, or what stands in for it.
     """
 
     name = "nvml"
 
-    def __init__(self, surroundings: Surroundings, *, interval_seconds: float, nvml: Any = pynvml) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        interval_seconds: float,
+        energy_every: int = ENERGY_EVERY,
+        nvml: Any = pynvml,
+    ) -> None:
         self.interval_seconds = interval_seconds
+        self._energy_every = energy_every
         self._surroundings, self._nvml = surroundings, nvml
         self._open = False
         self._devices: list[Device] = []
@@ -69,7 +78,12 @@ class NvmlCollector:
 
     def _take(self, index: int) -> None:
         nvml, gpu = self._nvml, str(index)
-        found = ask(nvml, lambda: Device(nvml, nvml.nvmlDeviceGetHandleByIndex(index), gpu))
+        found = ask(
+            nvml,
+            lambda: Device(
+                nvml, nvml.nvmlDeviceGetHandleByIndex(index), gpu, energy_every=self._energy_every
+            ),
+        )
         if isinstance(found, Unavailable):
             self._missing[gpu, ""] = found
             return

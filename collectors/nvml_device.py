@@ -44,12 +44,15 @@ class Device:
         handle: of the GPU, or of the MIG instance.
         gpu: its index; of a MIG instance the GPU's and its own, as in ``0/1``.
         parent: handle of the GPU that a MIG instance is part of; None for a whole GPU.
+        energy_every: readings from one of the energy counter to the next.
 
     Raises:
         pynvml.NVMLError: it is not there any more.
     """
 
-    def __init__(self, nvml: Any, handle: Any, gpu: str, *, parent: Any = None) -> None:
+    def __init__(
+        self, nvml: Any, handle: Any, gpu: str, *, parent: Any = None, energy_every: int = ENERGY_EVERY
+    ) -> None:
         self.nvml, self.handle, self.gpu = nvml, handle, gpu
         uuid = nvml.nvmlDeviceGetUUID(handle)
         self.uuid: str = uuid.decode() if isinstance(uuid, bytes) else uuid
@@ -57,6 +60,7 @@ class Device:
         instance = int(nvml.nvmlDeviceGetGpuInstanceId(handle)) if self.is_instance else None
         self._gpm = Gpm(nvml, parent if self.is_instance else handle, instance=instance)
         self._energy: Value | None = None
+        self._energy_every = energy_every
         self._collections = 0
 
     def read(self, now: float) -> Iterator[Found]:
@@ -98,7 +102,7 @@ class Device:
         return float(self.nvml.nvmlDeviceGetClockInfo(self.handle, self.nvml.NVML_CLOCK_SM)) * 1e6
 
     def _energy_joules(self) -> Value:
-        if self._energy is None or self._collections % ENERGY_EVERY == 0:
+        if self._energy is None or self._collections % self._energy_every == 0:
             self._energy = self._ask(lambda: self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1e3)
         self._collections += 1
         return self._energy

@@ -81,6 +81,8 @@ class Measurement:
     """Median forwards between two steps of the optimizer."""
     startup_seconds: float | None = None
     witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+    """What GPUs, allocator and links did within the measured window; see ``tuners.telemetry``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -160,6 +160,7 @@ class Ledger:
             reason=report.outcome.reason,
             rank=report.outcome.rank,
             measurement=measured,
+            telemetry=report.measurement.telemetry if report.measurement else None,
             launcher=report.launcher,
             startup_seconds=report.startup_seconds,
             waited_seconds=report.waited_seconds,

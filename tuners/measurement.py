@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Measurement
@@ -26,6 +27,7 @@ from flyball.tuners.measurement_series import (
     samples_a_forward,
 )
 from flyball.tuners.measurement_warmup import ALWAYS_DROPPED_STEPS, compile_passes, warmup
+from flyball.tuners.telemetry import telemetry
 
 ENGINE = "engine"
 """Name of the witness that the journal's header is."""
@@ -165,6 +167,7 @@ def measure(
     *,
     startup_seconds: float | None = None,
     device_memory_bytes: int | None = None,
+    gpus: GpuRecorder | None = None,
 ) -> Measurement | Invalid:
     """Return what a run did, or the named reason why that cannot be said.
 
@@ -172,6 +175,7 @@ def measure(
         journals: by rank, as far as written.
         startup_seconds: spawn to the end of the first step, from the launcher.
         device_memory_bytes: memory of one device (of the host on CPU), which peaks are held against.
+        gpus: what was sampled beside the run; None where nothing was.
     """
     reading = Reading(ended=True)
     reading.read(journals)
@@ -205,6 +209,15 @@ def measure(
         },
         fed_batch=reading.fed_batch(),
         forwards_a_step=reading.forwards_a_step(),
+        telemetry=telemetry(
+            reading.series,
+            journals,
+            reading.headers,
+            gpus,
+            world_size=reading.replicas.world_size,
+            samples=float(line.samples[start:].sum()),
+            after_record=start,
+        ),
     )
 
 

@@ -54,6 +54,7 @@ def side_json(side: Side) -> dict[str, Any]:
         "tokens_per_second": run.tokens_per_second if run else None,
         "peak_reserved_bytes": run.peak_reserved_bytes if run else None,
         "communicated_bytes_per_step": dict(run.communicated_bytes_per_step) if run else {},
+        "telemetry": dict(run.telemetry) if run else {},
     }
 
 

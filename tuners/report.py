@@ -12,6 +12,7 @@ from flyball.tuners.base import TrialReport
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.report_chart import Chart, best_so_far, pairs_chart
 from flyball.tuners.summary import HEADLINES, counts, duration, gain_text, rate_text, spent, value_text
+from flyball.tuners.telemetry import described
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -61,7 +62,13 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        gain=gain_text, rate=rate_text, value=value_text, duration=duration, counts=counts, spent=spent
+        seen=described,
+        gain=gain_text,
+        rate=rate_text,
+        value=value_text,
+        duration=duration,
+        counts=counts,
+        spent=spent,
     )
     return environment.get_template("report.html.j2").render(
         recommendation=recommendation,

@@ -4,23 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flyball.collectors.gpu_recorder import RATIOS, GpuRecorder
+from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal, read_folder
-from flyball.tuners.journal_facts import (
-    ON_CPU,
-    fragmentation_peak,
-    gpu_uuids,
-    latencies,
-    on_cpu,
-    stalls,
-    stepping_spans,
-)
 from flyball.tuners.measurement import Reading
 from flyball.tuners.measurement_series import Replicas, TimeLine, line_up
+from flyball.tuners.telemetry import telemetry
 
 NO_JOURNAL = "no DeepSpeed engine was made where the probe could see it (python -I keeps it out)"
 LARGEST_JOURNALS_BYTES = 1 << 30
-_GPU_KEYS = (*RATIOS, "energy_joules_per_sample")
 
 
 def summarize_run(folder: Path, gpus: GpuRecorder | None) -> dict[str, Any]:
@@ -33,8 +24,8 @@ def summarize_run(folder: Path, gpus: GpuRecorder | None) -> dict[str, Any]:
     Returns:
         ``ranks``, ``world_size``, ``steps``, ``skipped_steps``, ``samples``, ``tokens``,
         ``samples_per_second`` (``point``, and ``low`` and ``high`` where there were steps enough),
-        ``tokens_per_second``, ``gpu`` (see ``GpuRecorder.summary``), ``fragmentation_peak``, ``p2p``,
-        ``stalls``, ``probe_off``, ``notes``; and ``unavailable``: name to reason, for what is not there.
+        ``tokens_per_second``, ``notes`` and all of ``telemetry``; and ``unavailable``: name to reason, for
+        what is not there.
     """
     size_bytes = sum(path.stat().st_size for path in folder.glob("rank-*.jsonl"))
     if size_bytes > LARGEST_JOURNALS_BYTES:
@@ -65,7 +56,6 @@ def _summary(
     found: dict[str, Any] = {
         "ranks": sorted(reading.headers),
         "world_size": world,
-        "stalls": stalls(journals),
         "notes": [],
         "unavailable": {},
     }
@@ -73,10 +63,11 @@ def _summary(
         found["notes"].append(f"{len(reading.headers)} of {world} ranks were watched: those of this host")
     _add_probe_off(found, journals)
     _add_rate(found, reading)
-    _add_memory(found, reading, journals)
-    _add_links(found, journals, world)
-    _add_gpus(found, reading, gpus)
-    return found
+    seen = telemetry(
+        reading.series, journals, reading.headers, gpus, world_size=world, samples=found.get("samples")
+    )
+    found["unavailable"] |= seen.pop("unavailable")
+    return found | seen
 
 
 def _add_probe_off(found: dict[str, Any], journals: Mapping[int, RankJournal]) -> None:
@@ -117,34 +108,3 @@ def _add_rate(found: dict[str, Any], reading: Reading) -> None:
         found["notes"].append("too few steps to leave the warm-up out: the rates hold it")
     found["samples_per_second"] = rate
     found["tokens_per_second"] = float(line.tokens[start:].sum()) / seconds
-
-
-def _add_memory(found: dict[str, Any], reading: Reading, journals: Mapping[int, RankJournal]) -> None:
-    peak = fragmentation_peak(journals)
-    if peak is not None:
-        found["fragmentation_peak"] = peak
-    else:
-        why = ON_CPU if on_cpu(reading.headers) else "no step told of the allocator's state"
-        found["unavailable"]["fragmentation_peak"] = why
-
-
-def _add_links(found: dict[str, Any], journals: Mapping[int, RankJournal], world: int) -> None:
-    found["p2p"] = latencies(journals)
-    if not found["p2p"]:
-        why = (
-            "there is one rank"
-            if world == 1
-            else "no message between ranks was timed; see --ping-every-steps"
-        )
-        found["unavailable"]["p2p"] = why
-
-
-def _add_gpus(found: dict[str, Any], reading: Reading, gpus: GpuRecorder | None) -> None:
-    uuids = gpu_uuids(reading.headers)
-    if not uuids or gpus is None:
-        why = ON_CPU if on_cpu(reading.headers) else "the ranks' GPUs are not known"
-        found["gpu"] = {"unavailable": dict.fromkeys(_GPU_KEYS, why)}
-        return
-    first = reading.series[min(reading.series)]
-    spans = stepping_spans(first.journal, first.engine)
-    found["gpu"] = gpus.summary(spans, uuids, samples=found.get("samples"))

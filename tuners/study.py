@@ -1,10 +1,12 @@
 """One study, from the user's command to a verdict."""
 
+import contextlib
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from flyball.clock import Clock, SystemClock
 from flyball.collectors.fingerprint import Fingerprint, fingerprint
+from flyball.collectors.gpu_recorder import GpuRecorder, nvml_collector
 from flyball.database import open_database, parse_address
 from flyball.history import History
 from flyball.runner.launch_cold import ColdLauncher
@@ -47,18 +49,34 @@ def run_study(
     with open_history(options, job, machine) as ledger:
         launchers = (make_launchers or real_launchers)(options, job)
         try:
-            study = Study(
-                options=ledger.options,
-                job=job,
-                ledger=ledger,
-                launchers=launchers,
-                observer=observer,
-                interruption=interruption,
-                clock=clock or SystemClock(),
-            )
-            return study.run()
+            with gpus_watched(job) as gpus:
+                study = Study(
+                    options=ledger.options,
+                    job=job,
+                    ledger=ledger,
+                    launchers=launchers,
+                    observer=observer,
+                    interruption=interruption,
+                    clock=clock or SystemClock(),
+                    gpus=gpus,
+                )
+                return study.run()
         finally:
             launchers.usual.close()
+
+
+@contextlib.contextmanager
+def gpus_watched(job: Job) -> Iterator[GpuRecorder | None]:
+    """Yield what samples the GPUs beside the runs; None where the job runs on the CPU."""
+    if job.context.device != "cuda":
+        yield None
+        return
+    gpus = GpuRecorder(lambda: nvml_collector(SystemClock()))
+    gpus.start()
+    try:
+        yield gpus
+    finally:
+        gpus.stop()
 
 
 def real_launchers(options: StudyOptions, job: Job) -> Launchers:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
+from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.errors import BaselineFailed
 from flyball.runner.base import Launcher
 from flyball.runner.outcome import OutcomeKind
@@ -73,6 +74,8 @@ class Study:
     observer: StudyObserver
     interruption: Interruption
     clock: Clock
+    gpus: GpuRecorder | None = None
+    """Samples the GPUs beside the runs."""
     runner: TrialRunner = field(init=False)
     spending: Spending = field(init=False)
     length: RunLength = field(init=False)
@@ -97,6 +100,7 @@ class Study:
             samples_from=self.options.samples_from,
             limits=self.length.own_limits(),
             renew=self.ledger.renew,
+            gpus=self.gpus,
             substitute=self.job.command.config_place == "probe" and self.job.document is not None,
         )
         self.spending = Spending(

@@ -7,6 +7,7 @@ from typing import Any
 
 from flyball.tuners.base import Interval
 from flyball.tuners.recommendation import Change, Recommendation, Side
+from flyball.tuners.telemetry import described
 from flyball.tuners.verification import Decision
 
 NOTHING_VERIFIED = "UNVERIFIED: nothing was verified; your configuration stands"
@@ -41,6 +42,7 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
         *rates(recommendation),
         *gains(recommendation),
         *loss_line(recommendation),
+        *why_lines(recommendation),
     ]
     below = [
         "",
@@ -97,6 +99,18 @@ def gains(recommendation: Recommendation) -> list[str]:
 def loss_line(recommendation: Recommendation) -> list[str]:
     """Return what the loss guard said, where it had to say something."""
     return wrapped(f"  loss        {recommendation.loss.reason}") if recommendation.loss else []
+
+
+def why_lines(recommendation: Recommendation) -> list[str]:
+    """Return what GPUs, allocator and links did, before and after; nothing where nothing of it is known."""
+    before = described(recommendation.baseline.measurement)
+    after = described(recommendation.recommended.measurement) if recommendation.changes else {}
+    pairs = [f"{name} {_before_after(text, after.get(name))}" for name, text in before.items()]
+    return wrapped(f"  seen        {', '.join(pairs)}") if pairs else []
+
+
+def _before_after(before: str, after: str | None) -> str:
+    return before if after is None else f"{before} -> {after}"
 
 
 def value_text(value: Any) -> str:

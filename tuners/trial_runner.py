@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal
 from flyball.errors import CommandError, StorageFailed
 from flyball.runner.base import Launcher, Limits, Placement, TrialRequest, TrialResult
@@ -77,6 +78,8 @@ class TrialRunner:
     that of the one that makes most steps."""
     engine: int | None = None
     """That engine's number in the first run that was measured: configs and probe knobs are for this one."""
+    gpus: GpuRecorder | None = None
+    """Samples the GPUs beside every run; None where there are none."""
     _own_feeding: Feeding | None = None
 
     def run(self, wanted: Run) -> TrialReport:
@@ -87,6 +90,8 @@ class TrialRunner:
             StorageFailed: the disk is full, for us or for the script.
         """
         self.observer.trial_started(wanted.number, wanted.phase, wanted.changes)
+        if self.gpus is not None:
+            self.gpus.forget()
         result = self._launch(wanted)
         self._refuse_foreign_writes(result)
         _refuse_full_disk(result.outcome)
@@ -196,6 +201,7 @@ class TrialRunner:
                 result.journals,
                 startup_seconds=result.startup_seconds,
                 device_memory_bytes=self.device_memory_bytes,
+                gpus=self.gpus,
             )
             if isinstance(measured, Measurement):
                 measured = self._fed_alike(wanted, measured)

@@ -48,6 +48,7 @@ def test_a_faster_configuration_is_recommended_and_verified_on_fresh_runs(tmp_pa
         json.loads((tmp_path / "out/ds_config_optimal.json").read_text()) == found["recommended"]["ds_config"]
     )
     assert "RECOMMENDED" in result.summary
+    assert all(trial.telemetry and "gpu" in trial.telemetry for trial in bench.trials() if trial.measurement)
 
 
 def test_the_users_config_comes_back_byte_for_byte_when_nothing_is_faster(tmp_path: Path) -> None:
