@@ -7,7 +7,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from flyball.agent.history_records import PastExperiment, PastTrial
+from flyball.agent.history_records import PastExperiment, PastLinks, PastTrial
 from flyball.agent.history_search import find_experiment, find_runs
 from flyball.agent.redact import redact_urls
 from flyball.agent.study_options import parse_whole
@@ -140,6 +140,46 @@ def run(
         return
     for row in found:
         write(run_page(row), wiring.out)
+
+
+@history_app.command(epilog="Example: flyball history p2p 3")
+def p2p(
+    context: typer.Context,
+    number: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Show this measurement; without it, list all.")
+    ] = None,
+    db: _Db = None,
+    as_json: _AsJson = False,
+) -> None:
+    """List the measurements of flyball p2p, the newest first, or show one."""
+    from flyball.agent.history_tables import links_table, write
+
+    wiring: Wiring = context.obj
+    wanted = parse_whole(number, where="ID", least=1)
+    with wiring.open_history(db or history_url()) as history:
+        every = history.links()
+    if wanted is not None:
+        _show_links(wiring.out, every, wanted, as_json=as_json)
+    elif as_json:
+        _print_json(wiring.out, [asdict(row) for row in every])
+    elif every:
+        write(links_table(every), wiring.out)
+    else:
+        wiring.out.write("no links were measured yet; measure them with flyball p2p\n")
+
+
+def _show_links(out: TextIO, every: Sequence[PastLinks], number: int, *, as_json: bool) -> None:
+    from flyball.agent.p2p_display import render
+    from flyball.runner.p2p.links import Links
+
+    chosen = next((each for each in every if each.id == number), None)
+    if chosen is None:
+        mend = f"there are {', '.join(str(each.id) for each in every[:8])}" if every else "there is none yet"
+        raise OptionError(f"there is no measurement {number}", where="ID", mend=mend)
+    if as_json:
+        _print_json(out, asdict(chosen))
+    else:
+        out.write(render(Links.read(chosen.document)))
 
 
 def _show_experiment(out: TextIO, past: PastExperiment, every: Sequence[PastTrial], *, as_json: bool) -> None:

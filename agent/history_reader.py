@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flyball.agent.history_records import PastExperiment, PastRun, PastTrial
+from flyball.agent.history_records import PastExperiment, PastLinks, PastRun, PastTrial
 from flyball.agent.redact import redact_command
 from flyball.database import open_database, parse_address
 from flyball.history import History, RunLog
-from flyball.history.records import RUNNING, ExperimentSummary, RunRecord, TrialRecord
+from flyball.history.records import RUNNING, ExperimentSummary, P2pRecord, RunRecord, TrialRecord
 from flyball.settings import history_url
 
 
@@ -29,6 +29,10 @@ class HistoryReader:
     def runs(self) -> list[PastRun]:
         """Return every watched run, the newest first."""
         return [_run(record) for record in RunLog(self._history.database).runs()]
+
+    def links(self) -> list[PastLinks]:
+        """Return every measurement of links, the newest first."""
+        return [_links(record) for record in RunLog(self._history.database).p2p()]
 
     def _experiment(self, summary: ExperimentSummary) -> PastExperiment:
         record = summary.experiment
@@ -68,6 +72,10 @@ class NoHistory:
 
     def runs(self) -> list[PastRun]:
         """Return no run."""
+        return []
+
+    def links(self) -> list[PastLinks]:
+        """Return no measurement."""
         return []
 
 
@@ -117,4 +125,15 @@ def _run(record: RunRecord) -> PastRun:
         signal=record.signal,
         summary=record.summary,
         fingerprint=record.fingerprint,
+    )
+
+
+def _links(record: P2pRecord) -> PastLinks:
+    return PastLinks(
+        id=record.id,
+        measured=record.created_time,
+        host=record.host,
+        command=tuple(redact_command(record.command)),
+        backend=record.backend,
+        document=record.document,
     )

@@ -79,6 +79,22 @@ class PastRun:
     fingerprint: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastLinks:
+    """One measurement of ``flyball p2p``."""
+
+    id: int
+    measured: float
+    """Seconds since the epoch."""
+    host: str
+    """That measured."""
+    command: tuple[str, ...]
+    """The launcher, with the values of secret options masked; empty where flyball started the ranks."""
+    backend: str
+    document: Mapping[str, Any]
+    """What ``flyball p2p --json`` printed."""
+
+
 class Past(Protocol):
     """Whatever holds past experiments."""
 
@@ -92,4 +108,8 @@ class Past(Protocol):
 
     def runs(self) -> Sequence[PastRun]:
         """Return every watched run, the newest first."""
+        ...
+
+    def links(self) -> Sequence[PastLinks]:
+        """Return every measurement of links, the newest first."""
         ...

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flyball.agent.durations import format_duration
-from flyball.agent.history_records import PastExperiment, PastRun, PastTrial
+from flyball.agent.history_records import PastExperiment, PastLinks, PastRun, PastTrial
 from flyball.agent.redact import redact_urls
 from flyball.agent.run_display import summary_lines
 from flyball.agent.text import clean, describe_changes, describe_rate, describe_value
@@ -131,6 +131,19 @@ def runs_table(runs: Sequence[PastRun]) -> Table:
             _moment(run.started),
         )
         _add(table, cells, style="yellow" if run.finished is not None and run.exit_status != 0 else "")
+    return table
+
+
+def links_table(measurements: Sequence[PastLinks]) -> Table:
+    """Return one row for each measurement of links."""
+    table = _table(">id", "measured", "host", "backend", ">ranks", ">slow links", "launcher")
+    for one in measurements:
+        links = one.document.get("links") or ()
+        slow = {(link["src"], link["dst"]) for link in links if link.get("slow")}
+        ranks = str(len(one.document.get("ranks") or ()))
+        command = " ".join(one.command) or "-"
+        cells = (str(one.id), _moment(one.measured), one.host, one.backend, ranks, str(len(slow)), command)
+        _add(table, cells, style="yellow" if slow else "")
     return table
 
 

@@ -1,6 +1,7 @@
 """``flyball p2p``: measures the links between ranks before a run, and shows which are slow."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flyball.agent.durations import parse_duration
+from flyball.agent.redact import redact_urls
+from flyball.agent.text import clean
 from flyball.agent.wiring import Wiring
-from flyball.errors import CommandError, OptionError
+from flyball.errors import CommandError, FlyballError, OptionError
+from flyball.settings import history_url
 
 if TYPE_CHECKING:
     from flyball.runner.p2p.links import Links
@@ -48,6 +52,15 @@ def p2p(
         str, typer.Option("--timeout", metavar="TIME", help="How long it may take: 90s, 10m.")
     ] = "10m",
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")] = False,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            "--db",
+            metavar="URL",
+            envvar="FLYBALL_DB",
+            help="History database; by default history.db in flyball's state folder.",
+        ),
+    ] = None,
 ) -> None:
     """Measure latency and bandwidth of every link between ranks, and mark the slow ones.
 
@@ -73,10 +86,28 @@ def p2p(
     )
     if as_json:
         wiring.out.write(json.dumps(found.document(), indent=2) + "\n")
-        return
-    from flyball.agent.p2p_display import render
+    else:
+        from flyball.agent.p2p_display import render
 
-    wiring.out.write(render(found))
+        wiring.out.write(render(found))
+    _keep(found, db or history_url(), wiring)
+
+
+def _keep(found: "Links", database_url: str, wiring: Wiring) -> None:
+    """Store the result; where that fails it has been printed all the same."""
+    from flyball.database import open_database
+    from flyball.history import RunLog
+
+    try:
+        with open_database(database_url) as database:
+            RunLog(database).add_p2p(
+                host=os.uname().nodename,
+                command=wiring.command or (),
+                backend=found.backend,
+                document=found.document(),
+            )
+    except FlyballError as error:
+        wiring.err.write(f"note: not kept in the history: {redact_urls(clean(str(error)))}\n")
 
 
 def _measure(

@@ -1,7 +1,7 @@
 """What was measured of the links between ranks, and which of them are slow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -53,7 +53,12 @@ class Links:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Links":
-        """From what the worker says. Raises KeyError or TypeError where it says something else."""
+        """From what the worker says, or the history keeps.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something is of another kind.
+        """
         return cls(
             started=float(document["started"]),
             backend=str(document["backend"]),
@@ -62,7 +67,9 @@ class Links:
             hosts=tuple(str(rank["host"]) for rank in document["ranks"]),
             devices=tuple(str(rank["device"]) for rank in document["ranks"]),
             sizes=tuple(int(size) for size in document["sizes"]),
-            links=tuple(Link(**link) for link in document["links"]),
+            links=tuple(
+                Link(**{each.name: link[each.name] for each in fields(Link)}) for link in document["links"]
+            ),
         )
 
     def at(self, size_bytes: int) -> tuple[Link, ...]:

@@ -176,7 +176,7 @@ def test_bad_input_is_one_line_and_launches_nothing(
         ("zzz", "zzz: no such command; the commands are agent, autotune, doctor, history, p2p, probe"),
         ("--nope", "--nope: no such option; see flyball --help"),
         ("-- autotune x", "the command to tune is not marked off"),
-        ("history", "missing command; the commands are experiments, run, runs, show, trials"),
+        ("history", "missing command; the commands are experiments, p2p, run, runs, show, trials"),
         ("history trails", "trails: no such command; did you mean trials?"),
         ("probe", "missing command; the commands are install"),
         ("probe install", "DIR: is missing; see flyball probe install --help"),

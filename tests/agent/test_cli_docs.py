@@ -32,6 +32,7 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball autotune",
         "flyball doctor",
         "flyball history experiments",
+        "flyball history p2p",
         "flyball history run",
         "flyball history runs",
         "flyball history show",

@@ -19,9 +19,11 @@ MIB = 1 << 20
 
 
 def p2p(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FLYBALL, "p2p", *arguments], capture_output=True, text=True, timeout=240, check=False
-    )
+    return flyball("p2p", *arguments)
+
+
+def flyball(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*FLYBALL, *arguments], capture_output=True, text=True, timeout=240, check=False)
 
 
 def links(document: dict[str, Any], size: int) -> dict[tuple[int, int], dict[str, Any]]:
@@ -33,6 +35,8 @@ def test_every_link_of_this_host_is_measured_in_both_directions(options: list[st
     done = p2p("--ranks", "3", "--backend", "gloo", "--sizes", "8,64KiB", "--json", *options)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
+    (newest, *_) = json.loads(flyball("history", "p2p", "--json").stdout)
+    assert newest["document"] == document
     assert document["source"] == "preflight"
     assert document["sizes"] == [8, 65536]
     for size in document["sizes"]:
