@@ -3,14 +3,10 @@
     python -m tests.benchmarks.gpu_counters
 
 Prints every metric of the GPU, or why it is missing; SM utilization, tensor activity and the driver's own
-figure under back-to-back 8192^3 products and under one-element kernels; the median cost of a collection; and
-the fragmentation of an allocator that is fragmented on purpose, with and without expandable segments.
+figure under back-to-back 8192^3 products and under one-element kernels; and the median cost of a collection.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,21 +19,6 @@ from flyball.collectors.registry import Surroundings
 from flyball.collectors.runs import Runs
 
 COLLECTIONS = 30
-FRAGMENTING = """
-import torch
-torch.cuda.init()
-kept = []
-for size in (40, 60, 90, 130):
-    blocks = [torch.empty(size << 20, dtype=torch.uint8, device="cuda") for _ in range(40)]
-    kept += blocks[::4]
-    del blocks
-stats = torch._C._cuda_memoryStats(0)
-print(1 - stats["active_bytes"]["all"]["current"] / stats["reserved_bytes"]["all"]["current"])
-torch.cuda.reset_peak_memory_stats()
-more = [torch.empty(150 << 20, dtype=torch.uint8, device="cuda") for _ in range(10)]
-stats = torch._C._cuda_memoryStats(0)
-print(1 - stats["active_bytes"]["all"]["peak"] / stats["reserved_bytes"]["all"]["peak"])
-"""
 
 
 def main() -> None:
@@ -59,8 +40,6 @@ def main() -> None:
         inventory(list(collector.collect()))
         print(f"a collection: {cost(collector):.2f} ms (median of {COLLECTIONS})")
         collector.close()
-    for options in ("", "expandable_segments:True"):
-        print(f"fragmentation, {options or 'default allocator'}: {fragmentation(options)}")
 
 
 def under(collector: NvmlCollector, work: Callable[[], object], seconds: float = 1.0) -> str:
@@ -106,16 +85,6 @@ def cost(collector: NvmlCollector) -> float:
         list(collector.collect())
         taken.append((time.perf_counter() - begun) * 1e3)
     return statistics.median(taken)
-
-
-def fragmentation(options: str) -> str:
-    """Slack after freeing three blocks of four, and ``peak`` while larger blocks are then needed."""
-    environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": options}
-    told = subprocess.run(
-        [sys.executable, "-c", FRAGMENTING], env=environment, capture_output=True, text=True, check=True
-    )
-    slack, peak = (float(line) for line in told.stdout.split())
-    return f"slack {slack:.3f}, peak {peak:.3f}"
 
 
 if __name__ == "__main__":

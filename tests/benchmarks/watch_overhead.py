@@ -105,8 +105,8 @@ def ratios(engine: Any, probe: Any, batch: Any, pid: int, given: argparse.Namesp
             os.kill(pid, signal.SIGCONT if watched else signal.SIGSTOP)
             taken[watched] = block(engine, batch, given.steps)
         found.append(taken[True] / taken[False])
+        print(f"pair {len(found)}: {found[-1]:.4f}, step {taken[False] * 1e3:.2f} ms", flush=True)
     probe.watching = True
-    print(f"step {statistics.median((taken[True], taken[False])) * 1e3:.2f} ms")
     return found
 
 
