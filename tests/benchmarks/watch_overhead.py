@@ -4,7 +4,9 @@ Blocks of steps take turns: in one the probe writes its journal and the agent re
 second; in the other the probe is off and the agent is stopped (SIGSTOP). The order within each pair is drawn
 by lot, and the ratio of each pair is what counts: its median, with a 95% interval by bootstrap.
 
-    python tests/benchmarks watch_overhead --pairs 20 --steps 40 --hidden-size 768 --layers 12 --heads 12
+    python tests/benchmarks watch_overhead --pairs 40 --steps 60 --dense 4096 --layers 16 --micro-batch 4096
+
+A model of many small kernels is as noisy as the host; --dense makes one of large products.
 """
 
 import argparse
@@ -60,6 +62,16 @@ def engine_under_probe(folder: Path, given: argparse.Namespace) -> tuple[Any, An
     import torch
     from transformers import DeepseekV3ForCausalLM
 
+    class Dense(torch.nn.Module):
+        """Products that keep the device busy: its steps hardly depend on how busy the host is."""
+
+        def __init__(self, width: int, layers: int) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(*(torch.nn.Linear(width, width) for _ in range(layers)))
+
+        def forward(self, batch: Any) -> Any:
+            return self.layers(batch).float().square().mean()
+
     sys.path.insert(0, str(WORKLOAD))
     from model import model_config  # type: ignore[import-not-found]
 
@@ -71,9 +83,13 @@ def engine_under_probe(folder: Path, given: argparse.Namespace) -> tuple[Any, An
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "torch_adam": True}},
         "zero_optimization": {"stage": 0},
     }
-    module = DeepseekV3ForCausalLM(model_config(given))
+    module: Any = (
+        Dense(given.dense, given.layers) if given.dense else DeepseekV3ForCausalLM(model_config(given))
+    )
     engine, *_ = deepspeed.initialize(model=module, config=config, model_parameters=module.parameters())
     batch = torch.randint(0, 256, (given.micro_batch, given.sequence_length), device=engine.device)
+    if given.dense:
+        batch = torch.randn(given.micro_batch, given.dense, device=engine.device, dtype=torch.bfloat16)
     from flyball.runner.probe.watch import SLOT
 
     assert SLOT.probe is not None
@@ -88,7 +104,8 @@ def block(engine: Any, batch: Any, steps: int) -> float:
     synchronize()
     begun = time.perf_counter()
     for _ in range(steps):
-        engine.backward(engine(input_ids=batch, labels=batch).loss)
+        found = engine(input_ids=batch, labels=batch) if batch.dtype == torch.int64 else engine(batch)
+        engine.backward(found.loss if hasattr(found, "loss") else found)
         engine.step()
     synchronize()
     return (time.perf_counter() - begun) / steps
@@ -122,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in {
         "pairs": 20, "steps": 40, "micro-batch": 8, "hidden-size": 64, "layers": 2, "heads": 4,
-        "sequence-length": 64, "seed": 0,
+        "sequence-length": 64, "seed": 0, "dense": 0,
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     given = parser.parse_args()
