@@ -55,7 +55,8 @@ def gpu_answers(store: Store) -> tuple[GpuAnswer, ...]:
     # As on the page, the first of two collectors counts; what one knows is not missing.
     for sample in (*known, *missing):
         if sample.metric is catalog.RUN_INFO:
-            ranks.setdefault(sample.label("uuid"), []).append(_rank(sample))
+            if not isinstance(sample.value, Unavailable):
+                ranks.setdefault(sample.label("uuid"), []).append(_rank(sample))
         elif sample.metric.labels[:_WIDTH] == catalog.GPU_LABELS:
             series = (sample.metric.name, *sample.labels[_WIDTH:])
             gpus.setdefault(sample.labels[:_WIDTH], {}).setdefault(series, sample)

@@ -89,6 +89,17 @@ def test_a_probe_that_switched_itself_off_leaves_a_reason(host: Host) -> None:
     assert "its cost passed its budget" in found.detail
 
 
+def test_journals_that_are_not_read_are_one_reason_each(host: Host) -> None:
+    host.write(header() + step(1))
+    for number in range(3):
+        (host.root / f"link-{number}").symlink_to(host.root / "job")
+    found = collect(workload(host))
+    missing = {key[1:] for key, each in found.items() if isinstance(each, Unavailable)}
+    assert len(missing) == 1
+    assert {(key[1], key[-1]) for key in missing} == {("", "run_folder_is_a_link")}
+    assert found["samples_total", "job", "0"] == 4.0
+
+
 def test_a_checkpoint_is_remembered_with_its_step_and_folder(host: Host) -> None:
     host.write(header() + steps(range(1, 4)))
     host.write(line("pause", 1.0, phase="checkpointing", edge="begin", engine=0, path="/data/ckpt"))
