@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.collectors.gate import Gate
+
 A100 = (
     'gpu="{index}",UUID="{uuid}",device="nvidia{index}",modelName="NVIDIA A100-SXM4-80GB",Hostname="{host}"'
 )
@@ -54,9 +56,8 @@ class Exporter:
         self.length: int | None = None
         """The length that it claims; None for the body's own, -1 for none."""
         self.asked: list[str] = []
-        self.go = threading.Event()
-        """While it is not set, a request is read and not answered."""
-        self.go.set()
+        self.gate = Gate()
+        """While it is shut, a request is read and not answered."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         told = self.exporter
         told.asked.append(self.path)
-        told.go.wait()
+        told.gate.go_through()
         self.send_response(told.status)
         for name, value in told.headers.items():
             self.send_header(name, value)
@@ -93,6 +94,6 @@ def serving() -> Iterator[Exporter]:
         try:
             yield exporter
         finally:
-            exporter.go.set()
+            exporter.gate.open()
             server.shutdown()
             thread.join()

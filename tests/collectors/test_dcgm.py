@@ -221,10 +221,9 @@ def test_a_page_that_breaks_off_is_not_taken_for_a_whole_one(exporter: Exporter)
 
 
 def test_a_server_that_hangs_is_given_up(exporter: Exporter) -> None:
-    exporter.go.clear()
+    exporter.gate.shut()
     bench = Bench(exporter, ampere(), timeout_seconds=0.05)
     assert bench.failure().reason == "exporter_unreachable"
-    exporter.go.set()
 
 
 def test_a_server_that_trickles_is_given_up(exporter: Exporter) -> None:
