@@ -31,8 +31,8 @@ class OwnBench:
         collector: Collector,
         clock: FakeClock,
         *,
-        break_source: Callable[[], object],
-        mend_source: Callable[[], object],
+        break_source: Callable[[], None],
+        mend_source: Callable[[], None],
         gate: Gate,
     ) -> None:
         self.kind, self.collector, self.clock = kind, collector, clock
