@@ -22,6 +22,9 @@ RDMA_ERRORS = (
 )
 """Counters of sysfs' ``counters`` and ``hw_counters`` that tell of trouble on the link."""
 
+_Reading = tuple[Metric, tuple[str, ...], float | Unavailable]
+"""A metric, its labels without the host, and its value."""
+
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -52,27 +55,42 @@ class HostCollector:
         self._system, self._statvfs = system, statvfs
 
     def collect(self) -> Iterable[Sample]:
-        """All of it; what this machine does not have (RDMA ports) is left out."""
+        """All of it; what this machine does not have (RDMA ports) is left out, what it hides has a reason."""
         now, host = self._surroundings.clock.time(), self._surroundings.host
         for metric, labels, value in self._readings():
             yield Sample(metric=metric, labels=(host, *labels), value=value, time=now)
 
-    def _readings(self) -> Iterator[tuple[Metric, tuple[str, ...], float | Unavailable]]:
+    def _readings(self) -> Iterator[_Reading]:
+        for read, metric in (
+            (self._processors, catalog.HOST_CPU),
+            (self._load, catalog.HOST_LOAD),
+            (self._memory, catalog.HOST_MEMORY_TOTAL),
+            (self._swap, catalog.HOST_SWAP_USED),
+            (self._disks, catalog.HOST_DISK_READ),
+            (self._network, catalog.HOST_NETWORK_RECEIVED),
+        ):
+            yield from _whole(read, metric)
+        yield from self._file_systems()
+        yield from self._rdma()
+
+    def _processors(self) -> Iterator[_Reading]:
         times = self._system.cpu_times()
         for mode in _CPU_MODES:
             if hasattr(times, mode):
                 yield catalog.HOST_CPU, (mode,), float(getattr(times, mode))
+
+    def _load(self) -> Iterator[_Reading]:
         yield catalog.HOST_LOAD, (), float(self._system.getloadavg()[0])
+
+    def _memory(self) -> Iterator[_Reading]:
         memory = self._system.virtual_memory()
         yield catalog.HOST_MEMORY_TOTAL, (), float(memory.total)
         yield catalog.HOST_MEMORY_AVAILABLE, (), float(memory.available)
-        yield catalog.HOST_SWAP_USED, (), float(self._system.swap_memory().used)
-        yield from self._disks()
-        yield from self._network()
-        yield from self._file_systems()
-        yield from self._rdma()
 
-    def _disks(self) -> Iterator[tuple[Metric, tuple[str, ...], float | Unavailable]]:
+    def _swap(self) -> Iterator[_Reading]:
+        yield catalog.HOST_SWAP_USED, (), float(self._system.swap_memory().used)
+
+    def _disks(self) -> Iterator[_Reading]:
         counters = self._system.disk_io_counters(perdisk=True)
         if not counters:
             yield (
@@ -87,14 +105,14 @@ class HostCollector:
             yield catalog.HOST_DISK_READ, (device,), float(found.read_bytes)
             yield catalog.HOST_DISK_WRITTEN, (device,), float(found.write_bytes)
 
-    def _network(self) -> Iterator[tuple[Metric, tuple[str, ...], float | Unavailable]]:
+    def _network(self) -> Iterator[_Reading]:
         for device, found in self._system.net_io_counters(pernic=True).items():
             yield catalog.HOST_NETWORK_RECEIVED, (device,), float(found.bytes_recv)
             yield catalog.HOST_NETWORK_SENT, (device,), float(found.bytes_sent)
             yield catalog.HOST_NETWORK_ERRORS, (device, "receive"), float(found.errin + found.dropin)
             yield catalog.HOST_NETWORK_ERRORS, (device, "send"), float(found.errout + found.dropout)
 
-    def _file_systems(self) -> Iterator[tuple[Metric, tuple[str, ...], float | Unavailable]]:
+    def _file_systems(self) -> Iterator[_Reading]:
         runs = self._surroundings.runs
         folders = {str(root) for root in runs.roots}
         folders |= {
@@ -110,7 +128,7 @@ class HostCollector:
             yield catalog.HOST_FILESYSTEM_FREE, (folder,), float(found.f_bavail * found.f_frsize)
             yield catalog.HOST_FILESYSTEM_SIZE, (folder,), float(found.f_blocks * found.f_frsize)
 
-    def _rdma(self) -> Iterator[tuple[Metric, tuple[str, ...], float | Unavailable]]:
+    def _rdma(self) -> Iterator[_Reading]:
         for port in sorted(self._infiniband.glob("*/ports/*")):
             labels = (port.parent.parent.name, port.name)
             for name, metric in (
@@ -128,6 +146,16 @@ class HostCollector:
 
     def close(self) -> None:
         """Hold nothing."""
+
+
+def _whole(read: Callable[[], Iterator[_Reading]], metric: Metric) -> list[_Reading]:
+    """All that one source gives, or why it gives nothing: a container may hide a file of /proc."""
+    try:
+        return list(read())
+    except (OSError, RuntimeError, psutil.Error) as error:
+        reason = "no_permission" if isinstance(error, PermissionError) else "not_readable"
+        why = Unavailable(reason=reason, detail=f"{metric.name}: {type(error).__name__}: {error}")
+        return [(metric, ("",) * (len(metric.labels) - 1), why)]
 
 
 def _number(path: Path) -> int | None:

@@ -57,8 +57,8 @@ class Device:
         uuid = nvml.nvmlDeviceGetUUID(handle)
         self.uuid: str = uuid.decode() if isinstance(uuid, bytes) else uuid
         self.is_instance = parent is not None
-        instance = int(nvml.nvmlDeviceGetGpuInstanceId(handle)) if self.is_instance else None
-        self._gpm = Gpm(nvml, parent if self.is_instance else handle, instance=instance)
+        self.instance = int(nvml.nvmlDeviceGetGpuInstanceId(handle)) if self.is_instance else None
+        self._gpm = Gpm(nvml, parent if self.is_instance else handle, instance=self.instance)
         self._energy: Value | None = None
         self._energy_every = energy_every
         self._collections = 0
@@ -136,9 +136,14 @@ def instances(nvml: Any, handle: Any, gpu: str) -> Iterator[Device]:
         return
     count = ask(nvml, lambda: int(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)))
     for place in range(0 if isinstance(count, Unavailable) else count):
-        found = ask(nvml, partial(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place))
+        found = ask(nvml, partial(_instance, nvml, handle, gpu, place))
         if not isinstance(found, Unavailable):
-            yield Device(nvml, found, f"{gpu}/{place}", parent=handle)
+            yield found
+
+
+def _instance(nvml: Any, handle: Any, gpu: str, place: int) -> Device:
+    own = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+    return Device(nvml, own, f"{gpu}/{place}", parent=handle)
 
 
 def unavailable(why: Unavailable) -> Iterator[Found]:

@@ -49,7 +49,7 @@ class CollectorType:
     """Takes an instance of ``settings``; opens nothing that can fail: that is the first ``collect``'s."""
 
 
-OWN = ("nvml", "workload", "allocator", "nccl", "host")
+OWN = ("nvml", "dcgm", "workload", "allocator", "nccl", "host")
 """Modules of this folder, each with a ``TYPE``."""
 
 

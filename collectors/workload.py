@@ -51,6 +51,17 @@ class WorkloadCollector:
                 yield Sample(metric=catalog.STRAGGLER, labels=_labels(state), value=ratio, time=now)
         for process in self._unprobed(ranks):
             yield self._not_probed(process, now)
+        yield from self._unread(now)
+
+    def _unread(self, now: float) -> Iterator[Sample]:
+        # One for each reason: where several users' runs lie, anybody can make as many faults as he likes.
+        first = {fault.reason: fault for fault in reversed(self._surroundings.runs.faults())}
+        for reason, fault in sorted(first.items()):
+            rank = "" if fault.rank is None else str(fault.rank)
+            detail = f"run {fault.run}{rank and f', rank {rank}'}: {fault.detail}"
+            labels = (fault.run, rank, self._surroundings.host, "", "", "", reason)
+            why = Unavailable(reason=reason, detail=detail)
+            yield Sample(metric=catalog.RUN_INFO, labels=labels, value=why, time=now)
 
     def _run_info(self, state: RankState, indices: Mapping[str, str], now: float) -> Sample:
         uuid = state.gpu_uuid or ""

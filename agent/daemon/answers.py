@@ -47,17 +47,26 @@ def _collector(name: str, one: Watched, reading: Reading | None) -> CollectorAns
 
 def gpu_answers(store: Store) -> tuple[GpuAnswer, ...]:
     """All GPUs with what is known of each, and the ranks that run there."""
-    gpus: dict[tuple[str, ...], list[GpuMetric]] = {}
+    gpus: dict[tuple[str, ...], dict[tuple[str, ...], Sample]] = {}
     ranks: dict[str, list[GpuRank]] = {}
-    for reading in store:
-        for sample in (*reading.samples, *reading.missing):
-            if sample.metric is catalog.RUN_INFO:
+    readings = tuple(store)
+    known = (sample for reading in readings for sample in reading.samples)
+    missing = (sample for reading in readings for sample in reading.missing)
+    # As on the page, the first of two collectors counts; what one knows is not missing.
+    for sample in (*known, *missing):
+        if sample.metric is catalog.RUN_INFO:
+            if not isinstance(sample.value, Unavailable):
                 ranks.setdefault(sample.label("uuid"), []).append(_rank(sample))
-            elif sample.metric.labels[:_WIDTH] == catalog.GPU_LABELS:
-                gpus.setdefault(sample.labels[:_WIDTH], []).append(_gpu_metric(sample))
+        elif sample.metric.labels[:_WIDTH] == catalog.GPU_LABELS:
+            series = (sample.metric.name, *sample.labels[_WIDTH:])
+            gpus.setdefault(sample.labels[:_WIDTH], {}).setdefault(series, sample)
     return tuple(
         GpuAnswer(
-            host=key[0], gpu=key[1], uuid=key[2], ranks=tuple(ranks.get(key[2], ())), metrics=tuple(found)
+            host=key[0],
+            gpu=key[1],
+            uuid=key[2],
+            ranks=tuple(ranks.get(key[2], ())),
+            metrics=tuple(map(_gpu_metric, found.values())),
         )
         for key, found in sorted(gpus.items())
     )

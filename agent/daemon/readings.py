@@ -1,20 +1,11 @@
 """Takes in what a collector returned: whatever the exposition could not show is left out, with a reason."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from flyball.collectors import catalog
-from flyball.collectors.base import (
-    REASON_PATTERN,
-    CollectorFailed,
-    Distribution,
-    Kind,
-    Metric,
-    Sample,
-    Unavailable,
-)
+from flyball.collectors.base import REASON_PATTERN, CollectorFailed, Sample, Unavailable
+from flyball.collectors.sample_faults import fault_of
 
 BAD_SAMPLE: Final = "bad_sample"
 TOO_MANY_SERIES: Final = "too_many_series"
@@ -57,7 +48,7 @@ def take(samples: Iterable[object], *, max_series: int, elapsed: Callable[[], fl
     for count, sample in enumerate(samples, start=1):
         if count > max_series:
             raise CollectorFailed(TOO_MANY_SERIES, f"more than {max_series} series")
-        fault = _fault(sample)
+        fault = fault_of(sample)
         if fault is None and isinstance(sample, Sample):
             key = (id(sample.metric), sample.labels)
             if key in kept:
@@ -80,25 +71,3 @@ def take(samples: Iterable[object], *, max_series: int, elapsed: Callable[[], fl
 def _note(reasons: dict[str, Unavailable], reason: str, detail: str) -> None:
     if reason not in reasons and len(reasons) < _MOST_REASONS:
         reasons[reason] = Unavailable(reason=reason, detail=short(detail))
-
-
-def _fault(sample: Any) -> str | None:
-    if not isinstance(sample, Sample):
-        return f"{type(sample).__name__} is no Sample"
-    metric = sample.metric
-    if not isinstance(metric, Metric) or catalog.METRICS.get(metric.name) is not metric:
-        return f"{getattr(metric, 'name', metric)} is not declared in the catalog"
-    if len(sample.labels) != len(metric.labels) or not all(isinstance(item, str) for item in sample.labels):
-        return f"{metric.name}: {len(sample.labels)} labels for {len(metric.labels)}, or one that is no text"
-    return None if isinstance(sample.value, Unavailable) else _value_fault(metric, sample.value)
-
-
-def _value_fault(metric: Metric, value: Any) -> str | None:
-    if metric.kind is Kind.HISTOGRAM:
-        whole = isinstance(value, Distribution) and len(value.counts) == len(metric.bounds) + 1
-        return None if whole and math.isfinite(value.sum) else f"{metric.name}: no whole histogram"
-    if not isinstance(value, int | float):
-        return f"{metric.name}: {type(value).__name__} is no number"
-    if metric.finite and not math.isfinite(value):
-        return f"{metric.name}: {value} is not finite"
-    return f"{metric.name}: {value} counts below 0" if metric.kind is Kind.COUNTER and value < 0 else None

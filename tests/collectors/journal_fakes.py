@@ -10,6 +10,10 @@ from flyball.collectors.runs import Runs
 
 WALL = 1_800_000_000.0
 CLOCK = 5_000.0
+MEMORY = {
+    "allocated": 400, "reserved": 1000, "active": 500, "inactive_split": 200, "peak_allocated": 600,
+    "peak_active": 650, "peak_reserved": 1000, "retries": 2, "ooms": 1,
+}  # fmt: skip
 
 
 class FakeClock:
@@ -67,6 +71,20 @@ def step(number: int, at: float = 0.0, **fields: Any) -> bytes:
 
 def steps(numbers: Iterable[int], **fields: Any) -> bytes:
     return b"".join(step(number, number / 4, **fields) for number in numbers)
+
+
+def communication(at: float, counts: list[int], total: float) -> bytes:
+    return line(
+        "communication",
+        at,
+        engine=0,
+        bounds=[1e-3, 1.0],
+        collectives=[
+            {"op": "all_reduce", "size_class": "1MiB", "source": "timed", "counts": counts, "sum": total}
+        ],
+        p2p=[{"src": 0, "dst": 1, "size_class": "8KiB", "source": "in_band", "counts": counts, "sum": total}],
+        operations={"all_reduce": 3},
+    )
 
 
 class Host:

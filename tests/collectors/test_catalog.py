@@ -55,5 +55,5 @@ def test_the_alarm_thresholds_are_bounds_of_their_own() -> None:
 
 def test_every_kind_of_collector_has_its_own_name_and_words() -> None:
     types = collector_types()
-    assert set(types) >= {"nvml", "workload", "allocator", "nccl", "host"}
+    assert set(types) >= {"nvml", "dcgm", "workload", "allocator", "nccl", "host"}
     assert all(kind.help and kind.settings().interval_seconds > 0 for kind in types.values())

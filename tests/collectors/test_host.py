@@ -1,52 +1,23 @@
 import os
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import psutil
+import pytest
+from tests.collectors.host_fake import FakeSystem
 from tests.collectors.journal_fakes import Host, header, line, step
 
+from flyball.collectors.base import Unavailable
 from flyball.collectors.host import HostCollector
 from flyball.collectors.registry import Surroundings
 
 
-class FakeSystem:
-    """Stands in for psutil."""
-
-    disks: Any = MappingProxyType(
-        {
-            "sda": SimpleNamespace(read_bytes=10, write_bytes=20),
-            "loop0": SimpleNamespace(read_bytes=1, write_bytes=1),
-        }
-    )
-
-    def cpu_times(self) -> Any:
-        return SimpleNamespace(user=5.0, system=2.0, idle=100.0)
-
-    def getloadavg(self) -> tuple[float, float, float]:
-        return (1.5, 1.0, 0.5)
-
-    def virtual_memory(self) -> Any:
-        return SimpleNamespace(total=1000, available=400)
-
-    def swap_memory(self) -> Any:
-        return SimpleNamespace(used=7)
-
-    def disk_io_counters(self, *, perdisk: bool) -> Any:
-        assert perdisk
-        return self.disks
-
-    def net_io_counters(self, *, pernic: bool) -> Any:
-        assert pernic
-        found = {"bytes_recv": 30, "bytes_sent": 40, "errin": 1, "dropin": 2, "errout": 3, "dropout": 4}
-        return {"eth0": SimpleNamespace(**found)}
-
-
-def read(host: Host, folder: Path) -> dict[tuple[str, ...], object]:
+def read(host: Host, folder: Path, system: Any = None) -> dict[tuple[str, ...], object]:
     collector = HostCollector(
         Surroundings(host="here", clock=host.clock, runs=host.runs()),
         interval_seconds=5.0,
         infiniband=folder,
-        system=FakeSystem(),
+        system=system or FakeSystem(),
         statvfs=lambda path: os.statvfs_result((4096, 4096, 100, 60, 50, 9, 9, 9, 0, 255)),
     )
     return {(each.metric.name, *each.labels[1:]): each.value for each in collector.collect()}
@@ -71,6 +42,35 @@ def test_room_where_live_runs_save_and_where_journals_lie(tmp_path: Path) -> Non
     found = read(host, tmp_path / "none")
     assert found["host_filesystem_free_bytes", "/data/ckpt"] == 50 * 4096
     assert found["host_filesystem_size_bytes", str(host.root)] == 100 * 4096
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermissionError(13, "denied"), "no_permission"),
+        (FileNotFoundError(2, "/proc/stat"), "not_readable"),
+        (RuntimeError("no such line"), "not_readable"),
+        (psutil.AccessDenied(), "not_readable"),
+    ],
+)
+@pytest.mark.parametrize(
+    "call",
+    ["cpu_times", "getloadavg", "virtual_memory", "swap_memory", "disk_io_counters", "net_io_counters"],
+)
+def test_what_the_system_hides_has_a_reason_and_takes_nothing_else_down(
+    tmp_path: Path, call: str, error: Exception, expected: str
+) -> None:
+    def fail(**_: bool) -> None:
+        raise error
+
+    system = FakeSystem()
+    host = Host(tmp_path)
+    whole = read(host, tmp_path / "none", system)
+    setattr(system, call, fail)
+    found = read(host, tmp_path / "none", system)
+    missing = [each.reason for each in found.values() if isinstance(each, Unavailable)]
+    assert missing == [expected]
+    assert 0 < len(whole) - len(found) + 1 <= 4
 
 
 def test_rdma_ports_count_bytes_and_errors(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.collectors.journal_fakes import Host, header, line, step, steps
+from tests.collectors.journal_fakes import MEMORY, Host, communication, header, line, step, steps
 
 from flyball.collectors.allocator import AllocatorCollector
 from flyball.collectors.base import Collector, Distribution, Unavailable
@@ -13,10 +13,6 @@ from flyball.collectors.unprobed import Unprobed
 from flyball.collectors.workload import WorkloadCollector
 
 Series = dict[tuple[str, ...], float | Distribution | Unavailable]
-MEMORY = {
-    "allocated": 400, "reserved": 1000, "active": 500, "inactive_split": 200, "peak_allocated": 600,
-    "peak_active": 650, "peak_reserved": 1000, "retries": 2, "ooms": 1,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -89,6 +85,17 @@ def test_a_probe_that_switched_itself_off_leaves_a_reason(host: Host) -> None:
     assert "its cost passed its budget" in found.detail
 
 
+def test_journals_that_are_not_read_are_one_reason_each(host: Host) -> None:
+    host.write(header() + step(1))
+    for number in range(3):
+        (host.root / f"link-{number}").symlink_to(host.root / "job")
+    found = collect(workload(host))
+    missing = {key[1:] for key, each in found.items() if isinstance(each, Unavailable)}
+    assert len(missing) == 1
+    assert {(key[1], key[-1]) for key in missing} == {("", "run_folder_is_a_link")}
+    assert found["samples_total", "job", "0"] == 4.0
+
+
 def test_a_checkpoint_is_remembered_with_its_step_and_folder(host: Host) -> None:
     host.write(header() + steps(range(1, 4)))
     host.write(line("pause", 1.0, phase="checkpointing", edge="begin", engine=0, path="/data/ckpt"))
@@ -131,20 +138,6 @@ def test_a_cpu_rank_has_no_allocator_and_says_so(host: Host) -> None:
     found = collect(AllocatorCollector(around(host), interval_seconds=1.0))
     assert [each.reason for each in found.values() if isinstance(each, Unavailable)] == ["no_cuda_allocator"]
     assert len(found) == 1
-
-
-def communication(at: float, counts: list[int], total: float) -> bytes:
-    return line(
-        "communication",
-        at,
-        engine=0,
-        bounds=[1e-3, 1.0],
-        collectives=[
-            {"op": "all_reduce", "size_class": "1MiB", "source": "timed", "counts": counts, "sum": total}
-        ],
-        p2p=[{"src": 0, "dst": 1, "size_class": "8KiB", "source": "in_band", "counts": counts, "sum": total}],
-        operations={"all_reduce": 3},
-    )
 
 
 def test_communication_adds_up_and_both_ends_of_a_link_are_one_series(host: Host) -> None:
