@@ -7,10 +7,11 @@ MOST_BYTES_A_SCRAPE = 200
 
 
 def test_memory_threads_and_descriptors_stay_flat_over_simulated_hours() -> None:
-    day = simulate(hours=2 / 3, ranks=16)
-    assert day.scrapes == 160
-    assert day.collections > 2 * 2000
-    assert day.runs_seen > 30
+    day = simulate(hours=0.5, ranks=2)
+    assert day.scrapes == 120
+    assert day.collections > 2 * 1800
+    assert day.runs_seen == 30
+    assert day.ranks_seen >= 6
     assert day.threads_after == day.threads_before
     assert day.descriptors_after == day.descriptors_before
     grown = (day.late_bytes - day.early_bytes) / (day.scrapes / 2)

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         print(f"no benchmark named {name!r}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     sys.argv = [str(known[name]), *rest]
-    sys.path[0] = str(FOLDER)
+    sys.path[:1] = [str(FOLDER), str(FOLDER.parents[1])]
     runpy.run_path(str(known[name]), run_name="__main__")
     return 0
 
