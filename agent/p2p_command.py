@@ -14,7 +14,7 @@ from flyball.agent.redact import redact_urls
 from flyball.agent.text import clean
 from flyball.agent.wiring import Wiring
 from flyball.errors import CommandError, FlyballError, OptionError
-from flyball.settings import history_url
+from flyball.settings import history_url, state_folder
 
 if TYPE_CHECKING:
     from flyball.runner.p2p.links import Links
@@ -94,10 +94,15 @@ def p2p(
 
 
 def _keep(found: "Links", database_url: str, wiring: Wiring) -> None:
-    """Store the result; where that fails it has been printed all the same."""
+    """Store the result and give it to the agent; where that fails it has been printed all the same."""
     from flyball.database import open_database
     from flyball.history import RunLog
+    from flyball.runner.p2p.journal import write_journal
 
+    try:
+        write_journal(state_folder() / "runs", found)
+    except OSError as error:
+        wiring.err.write(f"note: not given to the agent: {clean(str(error))}\n")
     try:
         with open_database(database_url) as database:
             RunLog(database).add_p2p(

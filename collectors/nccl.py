@@ -19,13 +19,14 @@ class NcclCollector:
         self._surroundings = surroundings
 
     def collect(self) -> Iterable[Sample]:
-        """Everything that the journals say of communication, trials left out."""
+        """All that the journals say of communication, trials left out; of ``flyball p2p`` the links."""
         ranks = self._surroundings.runs.refresh()
         now = self._surroundings.clock.time()
         pairs: dict[tuple[str, ...], Tally] = {}
         for state in ranks:
             if state.purpose == "run":
                 yield from self._samples(state, now)
+            if state.purpose in ("run", "preflight"):
                 # Both ends of a link may have timed it.
                 for pair, tally in state.p2p.items():
                     series = (state.run, *map(str, pair))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from flyball.runner.probe.latency import BOUNDS
+
 SCHEMA = 1
 SOURCE = "preflight"
 SLOW_RATIO = 2.0
@@ -26,6 +28,10 @@ class Link:
     """What busy moments of a host hardly touch: links are compared by it."""
     p50_seconds: float
     p99_seconds: float
+    counts: Sequence[int]
+    """Of all rounds, by the buckets of ``runner.probe.latency.BOUNDS``."""
+    sum: float
+    """Seconds of all rounds."""
 
     @property
     def bandwidth(self) -> float:
@@ -122,6 +128,7 @@ class Links:
             "backend": self.backend,
             "torch": self.torch,
             "concurrent": self.concurrent,
+            "bounds": list(BOUNDS),
             "ranks": [
                 {"rank": rank, "host": host, "device": device}
                 for rank, (host, device) in enumerate(zip(self.hosts, self.devices, strict=True))
@@ -139,6 +146,8 @@ class Links:
             "p10_seconds": link.p10_seconds,
             "p50_seconds": link.p50_seconds,
             "p99_seconds": link.p99_seconds,
+            "counts": list(link.counts),
+            "sum": link.sum,
             "bandwidth_bytes_per_second": link.bandwidth,
             "slowness": self.slowness(link),
             "slow": self.is_slow(link),

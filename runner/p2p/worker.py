@@ -1,8 +1,8 @@
 """One rank of ``flyball p2p``: measures every link that it leads, and says what all ranks found.
 
-Any launcher runs it, with any interpreter that has torch; nothing of flyball is imported but
-``runner/probe/exchange.py``, by its path. Ranks take turns through the rendezvous store, so that the links at
-rest are at rest. What was found goes to stdout in marked lines, from one rank of each host.
+Any launcher runs it, with any interpreter that has torch; nothing of flyball is imported but ``exchange.py``
+and ``latency.py`` of ``runner/probe``, by their paths. Ranks take turns through the rendezvous store, so that
+the links at rest are at rest. What was found goes to stdout in marked lines, from one rank of each host.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Refused(Exception):
     """The ranks cannot measure what was asked for; says why in one line."""
 
 
-def load_exchange() -> Any:
-    """``runner/probe/exchange.py`` as a module of its own."""
+def load_probe(name: str) -> Any:
+    """A module of ``runner/probe`` that needs nothing else of it, as a module of its own."""
     here = os.path.dirname(os.path.abspath(__file__))
-    path = os.path.join(os.path.dirname(here), "probe", "exchange.py")
-    spec = importlib.util.spec_from_file_location("flyball_p2p_exchange", path)
+    path = os.path.join(os.path.dirname(here), "probe", f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"flyball_p2p_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -102,7 +102,7 @@ class Worker:
 
     def __init__(self, torch: Any, options: argparse.Namespace) -> None:
         self.torch, self.options = torch, options
-        self.exchange_module = load_exchange()
+        self.exchange_module, self.latency_module = load_probe("exchange"), load_probe("latency")
         self.rank, self.world_size, self.local_rank = place()
         if self.world_size < 2:
             raise Refused("there is one rank and so no link; start at least two")
@@ -156,8 +156,22 @@ class Worker:
             before = self.turns[turn]
         for follower in {follower for follower, _ in self.found}:
             sizes = sorted(size for peer, size in self.found if peer == follower)
-            links = [{"size_bytes": size, **summary(self.found[follower, size])} for size in sizes]
+            links = [
+                {
+                    "size_bytes": size,
+                    **summary(self.found[follower, size]),
+                    **self._histogram(self.found[follower, size]),
+                }
+                for size in sizes
+            ]
             self._tell(f"link/{self.rank}-{follower}", links)
+
+    def _histogram(self, passes: Sequence[Sequence[float]]) -> dict[str, Any]:
+        histogram = self.latency_module.Histogram()
+        for times in passes:
+            for seconds in times:
+                histogram.observe(seconds)
+        return histogram.fields()  # type: ignore[no-any-return]
 
     def _turns(self) -> list[list[tuple[int, int]]]:
         """Links by turn; one link a turn unless disjoint ones may run at the same time."""

@@ -51,9 +51,13 @@ class Journal:
         if self._pid or self.broken:
             return
         try:
-            os.makedirs(self.directory, mode=0o750, exist_ok=True)
+            if not os.path.isdir(self.directory):
+                os.makedirs(self.directory, mode=0o750, exist_ok=True)
+                os.chmod(self.directory, 0o750)
             path = os.path.join(self.directory, f"rank-{rank}.jsonl")
             self._descriptor = os.open(path, FLAGS, 0o640)
+            # Whatever the umask: the agent's group must be able to read it.
+            os.fchmod(self._descriptor, 0o640)
             self._pid = os.getpid()
             self._mend_torn_line(path)
         except OSError:

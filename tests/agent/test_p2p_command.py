@@ -96,7 +96,10 @@ def links(ranks: int, *, seconds: float, slow: dict[tuple[int, int], float]) -> 
         for pair in permutations(range(ranks), 2):
             one = slow.get(pair, seconds) if size > 8 else seconds
             times = {"p10_seconds": one, "p50_seconds": one, "p99_seconds": 2 * one}
-            found.append(Link(src=pair[0], dst=pair[1], size_bytes=size, rounds=9, **times))
+            link = Link(
+                src=pair[0], dst=pair[1], size_bytes=size, rounds=9, counts=(9,), sum=9 * one, **times
+            )
+            found.append(link)
     return Links(
         started=0.0, backend="gloo", torch="2.13.0", concurrent=False, sizes=(8, 16 << 20),
         hosts=tuple(f"host-{rank % 2}" for rank in range(ranks)), devices=("cpu",) * ranks,

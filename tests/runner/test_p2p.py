@@ -1,17 +1,26 @@
 """What the ranks say of their links is understood, and slow links are told from busy moments."""
 
+import os
 import sys
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 
+from flyball.clock import SystemClock
+from flyball.collectors import catalog
+from flyball.collectors.base import Distribution
+from flyball.collectors.registry import Surroundings, collector_types
+from flyball.collectors.runs import Runs
 from flyball.errors import FlyballError, OptionError
 from flyball.runner.p2p import worker
+from flyball.runner.p2p.journal import write_journal
 from flyball.runner.p2p.launch import NotMeasured, Request, heard, measure
 from flyball.runner.p2p.links import Link, Links
+from flyball.runner.probe.latency import BOUNDS
 
 FAST = 100e-6
+SHOWN = ("nccl", "workload")
 
 
 def links(hosts: str, slow: dict[tuple[int, int], float], *, backend: str = "gloo", size: int = 8) -> Links:
@@ -20,7 +29,10 @@ def links(hosts: str, slow: dict[tuple[int, int], float], *, backend: str = "glo
     for src, dst in permutations(range(len(hosts)), 2):
         seconds = slow.get((src, dst), FAST)
         times = {"p10_seconds": seconds, "p50_seconds": seconds, "p99_seconds": 9 * seconds}
-        found.append(Link(src=src, dst=dst, size_bytes=size, rounds=10, **times))
+        counts = tuple(10 * (bound == seconds) for bound in (*BOUNDS, 0.0))
+        found.append(
+            Link(src=src, dst=dst, size_bytes=size, rounds=10, counts=counts, sum=10 * seconds, **times)
+        )
     return Links(
         started=0.0, backend=backend, torch="2.13.0", concurrent=False, hosts=tuple(hosts),
         devices=("cpu",) * len(hosts), sizes=(size,), links=tuple(found),
@@ -166,3 +178,20 @@ def test_mpis_names_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "29500")
     assert worker.place() == (1, 1, 1)
+
+
+def test_the_agent_shows_what_was_measured_and_takes_it_for_no_run(tmp_path: Path) -> None:
+    folder = write_journal(tmp_path / "runs", links("ab", {(1, 0): 1e-3}))
+    clock = SystemClock()
+    around = Surroundings(
+        host="a", clock=clock, runs=Runs([tmp_path / "runs"], clock=clock, host=os.uname().nodename)
+    )
+    types = collector_types()
+    samples = {name: list(types[name].make(types[name].settings(), around).collect()) for name in SHOWN}
+    assert {sample.metric for sample in samples["nccl"]} == {catalog.P2P_LATENCY}
+    shown = {sample.labels: sample.value for sample in samples["nccl"]}
+    slow = shown[folder.name, "1", "0", "8KiB", "preflight"]
+    assert isinstance(slow, Distribution)
+    assert (slow.count, slow.sum) == (10, pytest.approx(10e-3))
+    assert slow.counts[BOUNDS.index(1e-3)] == 10
+    assert [sample for sample in samples["workload"] if folder.name in sample.labels] == []
