@@ -61,14 +61,23 @@ class Running:
         """The next line that matches; those before it are passed over."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            try:
-                line = self._new.get(timeout=max(0.01, deadline - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"no line like {pattern!r} in {self.lines}") from None
-            self.lines.append(line)
-            found = re.search(pattern, line)
+            found = re.search(pattern, self._next(pattern, deadline))
             if found:
                 return found
+
+    def until(self, pattern: str, times: int) -> None:
+        """Wait until so many lines, also those passed over before, have matched."""
+        deadline = time.monotonic() + PATIENCE
+        while sum(bool(re.search(pattern, line)) for line in self.lines) < times:
+            self._next(pattern, deadline)
+
+    def _next(self, pattern: str, deadline: float) -> str:
+        try:
+            line = self._new.get(timeout=max(0.01, deadline - time.monotonic()))
+        except queue.Empty:
+            raise AssertionError(f"no line like {pattern!r} in {self.lines}") from None
+        self.lines.append(line)
+        return line
 
     def url(self) -> str:
         return self.line(r"flyball agent: (https?://\S+)")[1]
