@@ -1,0 +1,90 @@
+"""The live view: reads, draws, waits, until it is left."""
+
+from collections.abc import Callable
+from typing import TextIO, cast
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from flyball.agent.quiet_stream import QuietStream
+from flyball.agent.top.build import build
+from flyball.agent.top.render import Page
+from flyball.agent.top.snapshot import Snapshot
+from flyball.agent.top.source import Source
+from flyball.agent.top.terminal import Happening, Terminal
+from flyball.clock import Clock
+
+_FIRST_SECONDS = 1.0
+"""From the first reading to the second, which makes rates of it."""
+_LATE_SECONDS = 1.0
+"""An answer that takes longer comes with a view of its own."""
+
+
+class LiveTop:
+    """Draws a source again and again.
+
+    Args:
+        source: what to show.
+        terminal: entered by the caller.
+        stream: where the terminal is written to.
+        clock: time.
+        interval_seconds: from one reading to the next.
+    """
+
+    def __init__(
+        self, source: Source, terminal: Terminal, stream: TextIO, *, clock: Clock, interval_seconds: float
+    ) -> None:
+        self._source, self._terminal, self._clock = source, terminal, clock
+        self._interval_seconds = interval_seconds
+        self._console = Console(file=cast(TextIO, QuietStream(stream)), highlight=False)
+        self._before: Snapshot | None = None
+        self._now: Snapshot | None = None
+
+    def run(self) -> None:
+        """Return when the user leaves; the screen is as it was before, whatever happens."""
+        while self._show():
+            self._terminal.give_keys_back()
+            self._terminal.suspend()
+            self._terminal.take_keys()
+
+    def _show(self) -> bool:
+        """Draw until the user leaves, or suspends: then it returns True."""
+        with Live(
+            Text("reading ..."),
+            console=self._console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+            while True:
+                self._source.ask()
+                asked_at = self._clock.monotonic()
+                pause = (
+                    self._interval_seconds if self._before else min(_FIRST_SECONDS, self._interval_seconds)
+                )
+                left = self._until(lambda: self._source.wait(0), asked_at + min(pause, _LATE_SECONDS), live)
+                if left is None:
+                    self._take()
+                    self._draw(live)
+                    left = self._until(lambda: False, asked_at + pause, live)
+                if left is not None:
+                    return left is Happening.SUSPENDED
+
+    def _until(self, done: Callable[[], bool], until: float, live: Live) -> Happening | None:
+        """Wait until something is done or the time has come; what the user wants else, or None."""
+        while not done() and (seconds := until - self._clock.monotonic()) > 0:
+            happening = self._terminal.wait(seconds)
+            if happening in (Happening.QUIT, Happening.SUSPENDED):
+                return happening
+            if happening is Happening.RESIZED:
+                self._draw(live)
+        return None
+
+    def _take(self) -> None:
+        self._before, self._now = self._now, self._source.snapshot()
+
+    def _draw(self, live: Live) -> None:
+        if self._now is not None:
+            live.update(Page(build(self._now, self._before), endless=False), refresh=True)
