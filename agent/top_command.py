@@ -24,8 +24,9 @@ def top(
     once: Annotated[bool, typer.Option("--once", metavar="", help="Print one view and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="With --once: print JSON.")] = False,
     interval: Annotated[
-        str, typer.Option("--interval", metavar="TIME", help="From one reading to the next.")
-    ] = "2s",
+        str | None,
+        typer.Option("--interval", metavar="TIME", help="From one reading to the next; 2s, with --once 1s."),
+    ] = None,
     runs: Annotated[
         list[Path] | None,
         typer.Option(
@@ -38,7 +39,8 @@ def top(
     from flyball.agent.display import can_redraw
 
     wiring: Wiring = context.obj
-    seconds = _interval(interval)
+    prints = once or not can_redraw(wiring.out)
+    seconds = _interval(interval or ("1s" if prints else "2s"))
     if as_json and not once:
         raise OptionError("a live view is no JSON", where="--json", mend="add --once")
     folders = tuple(folder.expanduser() for folder in runs or (state_folder() / "runs",))
@@ -51,7 +53,7 @@ def top(
     def make(answered: Callable[[], None]) -> "Source":
         return _source(folders, wiring, answered)
 
-    if once or not can_redraw(wiring.out):
+    if prints:
         _print(make, wiring, seconds, as_json=as_json)
     else:
         _watch(make, wiring, seconds)

@@ -83,8 +83,8 @@ class RankState:
     """Where the last checkpoint went."""
     step_seconds: Tally = field(default_factory=lambda: Tally(catalog.STEP_SECONDS))
     recent_step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
-    recent_fed: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
-    """Seconds, samples and tokens of the last ``step`` records."""
+    recent_fed: deque[tuple[float, int, int, int]] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
+    """Seconds, steps, samples and tokens of the last ``step`` records."""
     step_clock: float = 0.0
     """Of the last step, on the machine's monotonic clock."""
     communication: Communication = field(default_factory=Communication)
@@ -200,7 +200,8 @@ class RankState:
         self.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
         self.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
         fed = (
-            (float(seconds), int(samples), int(tokens)) for seconds, samples, tokens in document["recent_fed"]
+            (float(seconds), int(steps), int(samples), int(tokens))
+            for seconds, steps, samples, tokens in document["recent_fed"]
         )
         self.recent_fed = deque(fed, maxlen=RECENT_STEPS)
         self.communication.restore(document["communication"])
@@ -259,7 +260,7 @@ class RankState:
             self.grad_norm = grad_norm
         self.step_seconds.observe(seconds / count, count)
         self.recent_step_seconds.append(seconds / count)
-        self.recent_fed.append((seconds, samples, tokens))
+        self.recent_fed.append((seconds, count, samples, tokens))
         self.step_clock = clock
 
     def _remember(self, memory: Mapping[str, Any]) -> None:

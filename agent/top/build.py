@@ -25,7 +25,7 @@ def build(snapshot: Snapshot, before: Snapshot | None = None) -> View:
     gpus = gpu_views(snapshot.samples, reasons)
     runs = run_views(snapshot.ranks, snapshot.samples, reasons)
     host = _host(snapshot, before, reasons)
-    for source, why in snapshot.silent.items():
+    for source, why in snapshot.silent:
         if source != _GPUS:
             reasons.note(why.reason, what=source, detail=why.detail)
     return View(
@@ -40,7 +40,7 @@ def build(snapshot: Snapshot, before: Snapshot | None = None) -> View:
 
 
 def _no_gpus(snapshot: Snapshot) -> Missing:
-    why = snapshot.silent.get(_GPUS)
+    why = dict(snapshot.silent).get(_GPUS)
     if why is None:
         return missing_of("no_gpu", what="GPUs", detail="none was named")
     return missing_of(why.reason, what="GPUs", detail=why.detail)
@@ -50,7 +50,7 @@ def _host(snapshot: Snapshot, before: Snapshot | None, reasons: Reasons) -> Host
     total = _one(snapshot.samples, catalog.HOST_MEMORY_TOTAL)
     available = _one(snapshot.samples, catalog.HOST_MEMORY_AVAILABLE)
     cpu = _cpu_ratio(snapshot.samples, before.samples) if before is not None else None
-    if cpu is None and "host" not in snapshot.silent:
+    if cpu is None and "host" not in dict(snapshot.silent):
         reasons.note("being_read", what="cpu", detail="a rate needs two readings")
     return HostView(
         name=snapshot.host,

@@ -1,6 +1,5 @@
 """The live view: reads, draws, waits, until it is left."""
 
-from collections.abc import Callable
 from typing import TextIO, cast
 
 from rich.console import Console
@@ -58,32 +57,36 @@ class LiveTop:
             redirect_stdout=False,
             redirect_stderr=False,
         ) as live:
-            while True:
-                self._source.ask()
-                asked_at = self._clock.monotonic()
-                pause = (
-                    self._interval_seconds if self._before else min(_FIRST_SECONDS, self._interval_seconds)
-                )
-                left = self._until(lambda: self._source.wait(0), asked_at + min(pause, _LATE_SECONDS), live)
-                if left is None:
-                    self._take()
-                    self._draw(live)
-                    left = self._until(lambda: False, asked_at + pause, live)
-                if left is not None:
-                    return left is Happening.SUSPENDED
+            left: Happening | None = None
+            while left is None:
+                left = self._next_view(live)
+            return left is Happening.SUSPENDED
 
-    def _until(self, done: Callable[[], bool], until: float, live: Live) -> Happening | None:
-        """Wait until something is done or the time has come; what the user wants else, or None."""
-        while not done() and (seconds := until - self._clock.monotonic()) > 0:
+    def _next_view(self, live: Live) -> Happening | None:
+        """Read, draw and wait for an interval; what the user wants else, or None."""
+        rates = self._now is not None
+        until = self._clock.monotonic() + (self._interval_seconds if rates else _FIRST_SECONDS)
+        before = self._now
+        self._source.ask()
+        left = self._until(min(until, self._clock.monotonic() + _LATE_SECONDS), live, answers=True)
+        while left is None:
+            late = not self._source.wait(0)
+            self._now, self._before = self._source.snapshot(), before
+            self._draw(live)
+            left = self._until(until, live, answers=late)
+            if not late or self._clock.monotonic() >= until:
+                break
+        return left
+
+    def _until(self, time: float, live: Live, *, answers: bool) -> Happening | None:
+        """Wait until it is time, or all answers are there; what the user wants else, or None."""
+        while (seconds := time - self._clock.monotonic()) > 0 and not (answers and self._source.wait(0)):
             happening = self._terminal.wait(seconds)
             if happening in (Happening.QUIT, Happening.SUSPENDED):
                 return happening
             if happening is Happening.RESIZED:
                 self._draw(live)
         return None
-
-    def _take(self) -> None:
-        self._before, self._now = self._now, self._source.snapshot()
 
     def _draw(self, live: Live) -> None:
         if self._now is not None:

@@ -1,6 +1,6 @@
 """Reads this machine by the daemon's own collectors, each in a thread of its own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
 from typing import Any
 
@@ -70,21 +70,21 @@ class LocalSource:
     def snapshot(self) -> Snapshot:
         """See Source."""
         now = self._clock.monotonic()
-        silent: dict[str, Unavailable] = {}
+        silent: list[tuple[str, Unavailable]] = []
         samples: list[Sample] = []
         for name, asked in self._readings.items():
             reading = asked.answer(now)
             if isinstance(reading, Unavailable):
-                silent[name] = reading
+                silent.append((name, reading))
             else:
                 samples += (*reading.samples, *reading.missing)
         ranks: tuple[RankFacts, ...] = ()
         read = self._journals.answer(now)
         if isinstance(read, Unavailable):
-            silent[JOURNALS] = read
+            silent.append((JOURNALS, read))
         else:
             ranks = read[0]
-            silent |= _faults(read[1])
+            silent += _faults(read[1])
         driver = self._driver.answer(now)
         return Snapshot(
             host=self._host,
@@ -93,7 +93,7 @@ class LocalSource:
             driver=driver if isinstance(driver, str) else "",
             samples=tuple(samples),
             ranks=ranks,
-            silent=silent,
+            silent=tuple(silent),
         )
 
     def settled(self) -> bool:
@@ -132,15 +132,13 @@ class _Collecting:
             self._collector.close()
 
 
-def _faults(faults: Iterable[JournalFault]) -> dict[str, Unavailable]:
+def _faults(faults: Iterable[JournalFault]) -> Iterator[tuple[str, Unavailable]]:
     """One for each reason, with the first place where it holds and how many there are."""
     found: dict[str, list[JournalFault]] = {}
     for fault in faults:
         found.setdefault(fault.reason, []).append(fault)
-    silent = {}
     for reason, alike in found.items():
         rank = "" if alike[0].rank is None else f" rank {alike[0].rank}"
         more = f" (and {len(alike) - 1} more)" if len(alike) > 1 else ""
         where = f"{alike[0].run}{rank}: " if alike[0].run else ""
-        silent[f"{JOURNALS}: {reason}"] = Unavailable(reason=reason, detail=f"{where}{alike[0].detail}{more}")
-    return silent
+        yield JOURNALS, Unavailable(reason=reason, detail=f"{where}{alike[0].detail}{more}")

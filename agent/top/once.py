@@ -7,7 +7,7 @@ from flyball.clock import Clock
 
 LEAST_SECONDS = 1.0
 """Between two readings: what the counters say of less is noise."""
-_ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 """The driver of a machine with eight GPUs takes seconds to start."""
 _MOST_READINGS = 20
 
@@ -21,12 +21,12 @@ def one_view(source: Source, *, clock: Clock, interval_seconds: float) -> View:
         interval_seconds: between the two readings; at least ``LEAST_SECONDS``.
     """
     source.ask()
-    source.wait(_ANSWER_SECONDS)
+    source.wait(ANSWER_SECONDS)
     before = source.snapshot()
     for _ in range(_MOST_READINGS):
         clock.sleep(max(LEAST_SECONDS, interval_seconds))
         source.ask()
-        source.wait(_ANSWER_SECONDS)
+        source.wait(ANSWER_SECONDS)
         if source.settled():
             break
     return build(source.snapshot(), before)

@@ -57,7 +57,7 @@ class Page:
         runs = self._view.runs
         if not runs:
             yield Text()
-            yield Text("no run: start one with `flyball run -- deepspeed train.py ...`")
+            yield Text("no run: one shows once it has its engine; start it with `flyball run -- ...`")
             return
         most, ranks = _RUNS_PRINTED, RANKS_PRINTED
         if room is not None:

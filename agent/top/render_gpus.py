@@ -28,7 +28,7 @@ def gpu_part(view: View, width: int) -> Iterator[RenderableType]:
 
 
 def _errors(gpu: GpuView) -> str:
-    xids = (f"XID {clean(xid)} ({count} times)" for xid, count in gpu.xid_errors.items())
+    xids = (f"XID {clean(xid)} {count}x" for xid, count in gpu.xid_errors.items())
     ecc = (f"{count} {clean(kind)} ECC errors" for kind, count in gpu.ecc_errors.items())
     return ", ".join(chain(xids, ecc))
 
@@ -38,7 +38,7 @@ def _table(view: View, width: int) -> Table:
     titles = [">gpu", ">SM", ">busy", ">tensor", ">mem GiB"]
     titles += [">power", ">temp", ">MHz"] if width >= _WITH_POWER else []
     titles += [">PCIe MB/s in/out", ">NVLink MB/s in/out"] if width >= _WITH_LINKS else []
-    titles += ["held down by"] if width >= _WITH_LIMITS else []
+    titles += ["throttled by"] if width >= _WITH_LIMITS else []
     for title in titles:
         right = title.startswith(">")
         table.add_column(

@@ -29,9 +29,17 @@ def run_part(run: RunView, width: int, *, most_ranks: int) -> Iterator[Renderabl
         f"{short_rate(run.tokens_per_second)} tokens/s",
     )
     yield _line("  " + "  ".join((*rates, f"loss {_loss(run.loss)}")))
-    yield _table(run, run.ranks[:most_ranks], width)
-    if len(run.ranks) > most_ranks:
-        yield _line(f"  {_rest(run.ranks[most_ranks:])}", style="dim")
+    ranks: Sequence[RankView] = run.ranks
+    if len(ranks) > most_ranks:
+        ranks = sorted(ranks, key=lambda rank: _badness(rank, run.phase))
+    yield _table(run, ranks[:most_ranks], width)
+    if len(ranks) > most_ranks:
+        yield _line(f"  {_rest(ranks[most_ranks:])}", style="dim")
+
+
+def _badness(rank: RankView, phase: str) -> tuple[bool, float, int]:
+    """Smallest for those in another phase than the run, then for the slowest; no finer than is shown."""
+    return rank.phase == phase, -round(rank.straggler_ratio or 0.0, 2), rank.rank
 
 
 def _first_line(run: RunView, width: int) -> Text:

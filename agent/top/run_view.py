@@ -1,6 +1,5 @@
 """Runs and ranks from journals and samples."""
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -129,7 +128,7 @@ def _run(name: str, ranks: list[RankFacts], known: _Known, reasons: Reasons) -> 
             (rank.last_checkpoint_step for rank in ranks if rank.last_checkpoint_step is not None),
             default=None,
         ),
-        ranks=tuple(sorted(views, key=lambda rank: _badness(rank, phase))),
+        ranks=tuple(sorted(views, key=lambda rank: rank.rank)),
     )
 
 
@@ -144,10 +143,6 @@ def _worst(outcomes: Mapping[str, int]) -> str:
     return next(iter(faults or outcomes), "")
 
 
-def _badness(rank: RankView, phase: str) -> tuple[bool, float, int]:
-    return rank.phase == phase, -(rank.straggler_ratio or 0.0), rank.rank
-
-
 def _rates(
     name: str, ranks: Sequence[RankFacts], reasons: Reasons
 ) -> tuple[float | None, float | None, float | None]:
@@ -158,13 +153,13 @@ def _rates(
         detail = f"rank {longest.rank} made its last step {longest.silent_seconds:.0f} s ago"
         reasons.note("no_recent_step", what="rates", where=name, detail=detail)
         return None, None, None
-    slowest = max((rank.step_seconds for rank in ranks if rank.step_seconds), default=None)
-    samples = _of_all([(rank.samples_per_second, rank.data_parallel_size) for rank in ranks])
-    tokens = _of_all([(rank.tokens_per_second, rank.data_parallel_size) for rank in ranks])
+    steps = min((rank.steps_per_second for rank in ranks if rank.steps_per_second), default=None)
+    samples = _of_all(ranks, steps, [rank.samples_per_second for rank in ranks])
+    tokens = _of_all(ranks, steps, [rank.tokens_per_second for rank in ranks])
     if samples is None:
         detail = "no batch was seen entering the engine's forward"
         reasons.note("not_counted", what="samples/s", where=name, detail=detail)
-    return 1 / slowest if slowest else None, samples, tokens
+    return steps, samples, tokens
 
 
 def _is_silent(rank: RankFacts) -> bool:
@@ -173,23 +168,34 @@ def _is_silent(rank: RankFacts) -> bool:
     return rank.silent_seconds > max(_SILENT_SECONDS, _SILENT_STEPS * rank.step_seconds)
 
 
-def _of_all(rates: Sequence[tuple[float | None, int]]) -> float | None:
-    """Of all replicas, from the mean of those ranks here that are fed something that can be counted."""
-    fed = [rate for rate, _ in rates if rate is not None and math.isfinite(rate)]
-    replicas = max((size for _, size in rates), default=0)
-    return statistics.fmean(fed) * replicas if fed and replicas else None
+def _of_all(
+    ranks: Sequence[RankFacts], steps_per_second: float | None, rates: Sequence[float | None]
+) -> float | None:
+    """Of all replicas at the pace of the slowest rank; those elsewhere are taken to be fed as those here.
+
+    A stage in the middle of a pipeline is fed nothing that can be counted: it is left out of the mean.
+    """
+    a_step = [
+        rate / rank.steps_per_second
+        for rank, rate in zip(ranks, rates, strict=True)
+        if rate is not None and rank.steps_per_second
+    ]
+    replicas = max((rank.data_parallel_size for rank in ranks), default=0)
+    if not a_step or not replicas or steps_per_second is None:
+        return None
+    return statistics.fmean(a_step) * replicas * steps_per_second
 
 
 def _rank(rank: RankFacts, known: _Known, reasons: Reasons) -> RankView:
     numbers: dict[str, float | None] = {}
-    for field, metric, what in (
-        ("reserved_bytes", catalog.ALLOCATOR_RESERVED, "reserved"),
-        ("fragmentation_peak_ratio", catalog.ALLOCATOR_FRAGMENTATION, "frag"),
+    for field, metric in (
+        ("reserved_bytes", catalog.ALLOCATOR_RESERVED),
+        ("fragmentation_peak_ratio", catalog.ALLOCATOR_FRAGMENTATION),
     ):
         found = known.value(metric, rank)
         numbers[field] = None if isinstance(found, Unavailable) else found
         if isinstance(found, Unavailable):
-            reasons.note(found.reason, what=what, where=rank.run, detail=found.detail)
+            reasons.note(found.reason, what="reserved, frag", where=rank.run, detail=found.detail)
     straggler = known.value(catalog.STRAGGLER, rank)
     view = RankView(
         rank=rank.rank,
@@ -212,7 +218,7 @@ def _note_untold(rank: RankFacts, view: RankView, known: _Known, reasons: Reason
     if isinstance(silent, Unavailable):
         reasons.note(silent.reason, what="steps", where=rank.run, detail=silent.detail)
     if rank.step_seconds is None:
-        reasons.note("no_step_yet", what="step s", where=rank.run, detail="the first step is awaited")
+        reasons.note("no_step_yet", what="step s", where=rank.run, detail="the first is awaited")
         return
     if view.reserved_bytes is None and not isinstance(
         known.value(catalog.ALLOCATOR_RESERVED, rank), Unavailable

@@ -1,7 +1,6 @@
 """What is known of a machine at one moment, before it is put into a view."""
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flyball.collectors.base import Sample, Unavailable
@@ -28,8 +27,9 @@ class RankFacts:
     """Since the last step; None before the first."""
     step_seconds: float | None
     """Median of the recent steps."""
+    steps_per_second: float | None
     samples_per_second: float | None
-    """Of this rank, over the recent steps; evaluation and checkpoints are left out."""
+    """Of this rank, over the recent steps as these all are; evaluation and checkpoints are left out."""
     tokens_per_second: float | None
     loss: float | None
     last_checkpoint_step: int | None
@@ -49,8 +49,8 @@ class Snapshot:
     samples: tuple[Sample, ...]
     """Of all collectors, what is not available included."""
     ranks: tuple[RankFacts, ...]
-    silent: Mapping[str, Unavailable]
-    """Why a source gave nothing at all, by its name."""
+    silent: tuple[tuple[str, Unavailable], ...]
+    """Sources that gave nothing at all, or not everything, and why."""
 
 
 def rank_facts(state: RankState, *, time: float, monotonic: float) -> RankFacts:
@@ -61,8 +61,7 @@ def rank_facts(state: RankState, *, time: float, monotonic: float) -> RankFacts:
         time: now, seconds since the epoch.
         monotonic: now, on the monotonic clock.
     """
-    seconds = sum(spent for spent, _, _ in state.recent_fed)
-    samples, tokens = (sum(fed[place] for fed in state.recent_fed) for place in (1, 2))
+    seconds, steps, samples, tokens = map(sum, zip((0.0, 0, 0, 0), *state.recent_fed, strict=True))
     since = monotonic - state.phase_clock if state.finished_time is None else time - state.finished_time
     recent = state.recent_step_seconds
     return RankFacts(
@@ -76,6 +75,7 @@ def rank_facts(state: RankState, *, time: float, monotonic: float) -> RankFacts:
         step=state.step,
         silent_seconds=max(0.0, monotonic - state.step_clock) if recent else None,
         step_seconds=statistics.median(recent) if recent else None,
+        steps_per_second=steps / seconds if seconds > 0 else None,
         # A stage in the middle of a pipeline is fed nothing that could be counted.
         samples_per_second=samples / seconds if seconds > 0 and samples else None,
         tokens_per_second=tokens / seconds if seconds > 0 and tokens else None,

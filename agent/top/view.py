@@ -79,14 +79,13 @@ class RunView:
     """Of the rank that is furthest behind."""
     steps_per_second: float | None
     samples_per_second: float | None
-    """Of the whole run, while it steps."""
+    """Of the whole run at the pace of its slowest rank here, ranks elsewhere taken to be fed alike."""
     tokens_per_second: float | None
     loss: float | None
     """Mean over the ranks."""
     last_checkpoint_step: int | None
     """None before the first."""
     ranks: tuple[RankView, ...]
-    """The worst first: those in another phase than the run, then by straggler ratio."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
