@@ -1,6 +1,7 @@
 """The terminal under a live view: its keys and the signals that concern it, as things to wait for."""
 
 import os
+import re
 import select
 import signal
 import socket
@@ -12,7 +13,9 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 _LEAVING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_QUIT_KEYS: Final = (b"q", b"Q", b"\x1b", b"\x03", b"\x04")
+_QUIT_KEYS: Final = (b"q", b"Q", b"\x03", b"\x04")
+_OTHER_KEYS: Final = re.compile(rb"\x1b[\[O][0-?]*[ -/]*[@-~]")
+"""What arrows and the like send (ECMA-48 control sequences)."""
 _ANSWERED: Final = b"\0"
 
 
@@ -96,7 +99,8 @@ class Terminal:
             typed = os.read(self._keys, 64)
         except OSError:
             return True
-        return not typed or typed in _QUIT_KEYS
+        # What was typed in a hurry, or pasted, comes as one.
+        return not typed or any(key in _OTHER_KEYS.sub(b"", typed) for key in _QUIT_KEYS)
 
 
 def _meaning(told: bytes) -> Happening:
