@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from flyball.agent.top.gpu_view import gpu_views
 from flyball.agent.top.reasons import Reasons, missing_of
 from flyball.agent.top.run_view import run_views, unwatched
-from flyball.agent.top.snapshot import Snapshot
+from flyball.agent.top.snapshot import EVERYTHING, RUNS, Snapshot
 from flyball.agent.top.view import HostView, Missing, View
 from flyball.collectors import catalog
 from flyball.collectors.base import Metric, Sample
@@ -14,17 +14,18 @@ _GPUS = "nvml"
 _IDLE = ("idle", "iowait")
 
 
-def build(snapshot: Snapshot, before: Snapshot | None = None) -> View:
+def build(snapshot: Snapshot, earlier: Iterable[Snapshot] = ()) -> View:
     """The view of a moment.
 
     Args:
         snapshot: what is known now.
-        before: what was known for the view before; without it the use of the processors is not known.
+        earlier: what was known for the views before, the last first; without them the use of the
+            processors is not known. The first that has another reading of them counts.
     """
     reasons = Reasons()
     gpus = gpu_views(snapshot.samples, reasons)
     runs = run_views(snapshot.ranks, snapshot.samples, reasons)
-    host = _host(snapshot, before, reasons)
+    host = _host(snapshot, earlier, reasons)
     for source, why in snapshot.silent:
         if source != _GPUS:
             reasons.note(why.reason, what=source, detail=why.detail)
@@ -32,6 +33,7 @@ def build(snapshot: Snapshot, before: Snapshot | None = None) -> View:
         time=snapshot.time,
         host=host,
         no_gpus=None if gpus else _no_gpus(snapshot),
+        runs_known=not {RUNS, EVERYTHING} & dict(snapshot.silent).keys(),
         gpus=gpus,
         runs=runs,
         unwatched=unwatched(snapshot.samples),
@@ -39,18 +41,22 @@ def build(snapshot: Snapshot, before: Snapshot | None = None) -> View:
     )
 
 
-def _no_gpus(snapshot: Snapshot) -> Missing:
-    why = dict(snapshot.silent).get(_GPUS)
+def _no_gpus(snapshot: Snapshot) -> Missing | None:
+    silent = dict(snapshot.silent)
+    if EVERYTHING in silent:
+        return None
+    why = silent.get(_GPUS)
     if why is None:
         return missing_of("no_gpu", what="GPUs", detail="none was named")
     return missing_of(why.reason, what="GPUs", detail=why.detail)
 
 
-def _host(snapshot: Snapshot, before: Snapshot | None, reasons: Reasons) -> HostView:
+def _host(snapshot: Snapshot, earlier: Iterable[Snapshot], reasons: Reasons) -> HostView:
     total = _one(snapshot.samples, catalog.HOST_MEMORY_TOTAL)
     available = _one(snapshot.samples, catalog.HOST_MEMORY_AVAILABLE)
-    cpu = _cpu_ratio(snapshot.samples, before.samples) if before is not None else None
-    if cpu is None and "host" not in dict(snapshot.silent):
+    ratios = (_cpu_ratio(snapshot.samples, before.samples) for before in earlier)
+    cpu = next((ratio for ratio in ratios if ratio is not None), None)
+    if cpu is None and not {"host", EVERYTHING} & dict(snapshot.silent).keys():
         reasons.note("being_read", what="cpu", detail="a rate needs two readings")
     return HostView(
         name=snapshot.host,

@@ -1,5 +1,6 @@
 """The live view: reads, draws, waits, until it is left."""
 
+from collections import deque
 from typing import TextIO, cast
 
 from rich.console import Console
@@ -16,6 +17,8 @@ from flyball.clock import Clock
 
 _FIRST_SECONDS = 1.0
 """From the first reading to the second, which makes rates of it."""
+_KEPT = 8
+"""Snapshots: an agent reads the host less often than it is asked."""
 _LATE_SECONDS = 1.0
 """An answer that takes longer comes with a view of its own."""
 
@@ -37,8 +40,8 @@ class LiveTop:
         self._source, self._terminal, self._clock = source, terminal, clock
         self._interval_seconds = interval_seconds
         self._console = Console(file=cast(TextIO, QuietStream(stream)), highlight=False)
-        self._before: Snapshot | None = None
         self._now: Snapshot | None = None
+        self._earlier: deque[Snapshot] = deque(maxlen=_KEPT)
 
     def run(self) -> None:
         """Return when the user leaves; the screen is as it was before, whatever happens."""
@@ -66,12 +69,13 @@ class LiveTop:
         """Read, draw and wait for an interval; what the user wants else, or None."""
         rates = self._now is not None
         until = self._clock.monotonic() + (self._interval_seconds if rates else _FIRST_SECONDS)
-        before = self._now
+        if self._now is not None:
+            self._earlier.appendleft(self._now)
         self._source.ask()
         left = self._until(min(until, self._clock.monotonic() + _LATE_SECONDS), live, answers=True)
         while left is None:
             late = not self._source.wait(0)
-            self._now, self._before = self._source.snapshot(), before
+            self._now = self._source.snapshot()
             self._draw(live)
             left = self._until(until, live, answers=late)
             if not late or self._clock.monotonic() >= until:
@@ -90,4 +94,4 @@ class LiveTop:
 
     def _draw(self, live: Live) -> None:
         if self._now is not None:
-            live.update(Page(build(self._now, self._before), endless=False), refresh=True)
+            live.update(Page(build(self._now, self._earlier), endless=False), refresh=True)

@@ -5,14 +5,14 @@ from concurrent import futures
 from typing import Any
 
 from flyball.agent.daemon.readings import Reading, take
+from flyball.agent.rank_facts import RankFacts, rank_facts
 from flyball.agent.top.asked import Asked
-from flyball.agent.top.snapshot import RankFacts, Snapshot, rank_facts
+from flyball.agent.top.snapshot import RUNS, Snapshot
 from flyball.clock import Clock
 from flyball.collectors.base import Collector, Sample, Unavailable
 from flyball.collectors.registry import OWN, CollectorType, Surroundings
 from flyball.collectors.runs import JournalFault, Runs
 
-JOURNALS = "journals"
 CATCHING_UP = "journal_catching_up"
 _MOST_SERIES = 200_000
 _CLOSE_SECONDS = 1.0
@@ -46,7 +46,7 @@ class LocalSource:
         self._readings = {
             name: Asked(name, collecting.read, answered) for name, collecting in self._collectors.items()
         }
-        self._journals = Asked(JOURNALS, self._read_journals, answered)
+        self._journals = Asked("journals", self._read_journals, answered)
         self._driver = Asked("driver", driver, answered)
         self._driver.ask(clock.monotonic())
 
@@ -81,7 +81,7 @@ class LocalSource:
         ranks: tuple[RankFacts, ...] = ()
         read = self._journals.answer(now)
         if isinstance(read, Unavailable):
-            silent.append((JOURNALS, read))
+            silent.append((RUNS, read))
         else:
             ranks = read[0]
             silent += _faults(read[1])
@@ -141,4 +141,4 @@ def _faults(faults: Iterable[JournalFault]) -> Iterator[tuple[str, Unavailable]]
         rank = "" if alike[0].rank is None else f" rank {alike[0].rank}"
         more = f" (and {len(alike) - 1} more)" if len(alike) > 1 else ""
         where = f"{alike[0].run}{rank}: " if alike[0].run else ""
-        yield JOURNALS, Unavailable(reason=reason, detail=f"{where}{alike[0].detail}{more}")
+        yield "some journals", Unavailable(reason=reason, detail=f"{where}{alike[0].detail}{more}")

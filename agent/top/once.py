@@ -29,4 +29,4 @@ def one_view(source: Source, *, clock: Clock, interval_seconds: float) -> View:
         source.wait(ANSWER_SECONDS)
         if source.settled():
             break
-    return build(source.snapshot(), before)
+    return build(source.snapshot(), [before])

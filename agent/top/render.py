@@ -55,9 +55,10 @@ class Page:
 
     def _runs(self, width: int, room: int | None) -> Iterator[RenderableType]:
         runs = self._view.runs
-        if not runs:
+        if not runs and self._view.runs_known:
             yield Text()
             yield Text("no run: one shows once it has its engine; start it with `flyball run -- ...`")
+        if not runs:
             return
         most, ranks = _RUNS_PRINTED, RANKS_PRINTED
         if room is not None:

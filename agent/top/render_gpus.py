@@ -21,7 +21,8 @@ def gpu_part(view: View, width: int) -> Iterator[RenderableType]:
     if view.no_gpus is not None:
         yield Text(f"no GPU: {describe_missing(view.no_gpus)}")
         return
-    yield _table(view, width)
+    if view.gpus:
+        yield _table(view, width)
     for gpu in view.gpus:
         if gpu.xid_errors or gpu.ecc_errors:
             yield Text(f"! GPU {clean(gpu.gpu)}: {_errors(gpu)}", style="bold yellow")

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
+from flyball.agent.rank_facts import RankFacts
 from flyball.agent.top.reasons import Reasons
-from flyball.agent.top.snapshot import RankFacts
 from flyball.agent.top.view import RankView, RunView, Unwatched
 from flyball.collectors import catalog
 from flyball.collectors.base import Distribution, Metric, Sample, Unavailable

@@ -118,8 +118,10 @@ class View:
     """Seconds since the epoch."""
     host: HostView
     no_gpus: Missing | None
-    """Why no GPU is listed."""
+    """Why there is none; None also where nothing at all is known."""
     gpus: tuple[GpuView, ...]
+    runs_known: bool
+    """Whether a run would be listed."""
     runs: tuple[RunView, ...]
     """The living first, by name."""
     unwatched: tuple[Unwatched, ...]

@@ -12,6 +12,7 @@ from tests.agent.fakes import HOSTILE
 from tests.agent.top_fakes import FakeGpu, Machine, cells, header, line, links, step, steps
 
 import flyball.agent.top.once
+from flyball.collectors.runs import Runs
 from flyball.collectors.unprobed import Unprobed
 
 HEAVY = (
@@ -221,11 +222,25 @@ def test_a_driver_that_hangs_hides_nothing_else(tmp_path: Path, monkeypatch: pyt
     assert "job  stepping" in out
 
 
+def test_journals_that_hang_are_not_taken_for_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flyball.agent.top.once, "ANSWER_SECONDS", 0.05)
+    let_go = threading.Event()
+    monkeypatch.setattr(Runs, "refresh", lambda self, max_age_seconds=0.5: let_go.wait())
+    machine = Machine(tmp_path, *four_gpus())
+    try:
+        out = machine.top("--once", "--interval", "5s")[1]
+    finally:
+        let_go.set()
+    assert "no run:" not in out
+    assert "workload, allocator, nccl, host, runs: no answer: for 5 s; it hangs or" in " ".join(out.split())
+    assert "1980  nothing" in out
+
+
 def test_a_journal_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     (machine.host.root / "linked").symlink_to(tmp_path)
     text = " ".join(" ".join(machine.page()).split())
-    assert "journals: run folder is a link: linked: " in text
+    assert "some journals: run folder is a link: linked: " in text
     assert "links are not followed: move the folder there" in text
 
 
