@@ -1,5 +1,6 @@
 """What an agent says in ``/metrics`` and ``/api/v1``, as samples of the catalog."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -26,6 +27,8 @@ def samples_of(page: str, *, time: float) -> Iterator[Sample]:
             metric = _BY_FULL_NAME.get(found.name)
             if metric is not None:
                 labels = tuple(found.labels.get(name, "") for name in metric.labels)
+                if metric.finite and not math.isfinite(found.value):
+                    raise ValueError(f"{found.name}: {found.value} is not finite")
                 yield Sample(metric=metric, labels=labels, value=found.value, time=time)
                 continue
             base, _, part = found.name.rpartition("_")

@@ -15,6 +15,8 @@ from flyball.collectors.unprobed import NOT_PROBED
 FINISHED = "finished"
 _SILENT_SECONDS = 10.0
 _SILENT_STEPS = 5
+_RANKS = ("rank", "src", "dst")
+_PID = "pid-"
 _Key = tuple[str, int]
 
 
@@ -30,14 +32,15 @@ def run_views(ranks: Sequence[RankFacts], samples: Sequence[Sample], reasons: Re
 
 def unwatched(samples: Iterable[Sample]) -> tuple[Unwatched, ...]:
     """The processes that train without the probe."""
-    return tuple(
-        Unwatched(
-            pid=int(sample.label("run").removeprefix("pid-")),
-            rank=sample.label("rank"),
-            gpu=sample.label("gpu"),
-        )
+    named = (
+        sample
         for sample in samples
         if sample.metric is catalog.RUN_INFO and sample.label("reason") == NOT_PROBED
+    )
+    return tuple(
+        Unwatched(pid=int(pid), rank=sample.label("rank"), gpu=sample.label("gpu"))
+        for sample in named
+        if (pid := sample.label("run").removeprefix(_PID)).isdecimal()
     )
 
 
@@ -66,14 +69,15 @@ class _Known:
         self.gpus: dict[_Key, str] = {}
         self._links: dict[_Key, dict[str, dict[str, list[Distribution]]]] = {}
         for sample in samples:
-            self._take(sample)
+            # An agent of another version may say anything.
+            if all(sample.label(name).isdecimal() for name in _RANKS if name in sample.metric.labels):
+                self._take(sample)
 
     def _take(self, sample: Sample) -> None:
         if sample.metric is catalog.P2P_LATENCY and isinstance(sample.value, Distribution):
             self._link(sample, sample.value)
         elif sample.metric is catalog.RUN_INFO:
-            if sample.label("rank").isdecimal():
-                self.gpus[sample.label("run"), int(sample.label("rank"))] = sample.label("gpu")
+            self.gpus[sample.label("run"), int(sample.label("rank"))] = sample.label("gpu")
         elif sample.metric is catalog.ALLOCATOR_FRAGMENTATION and sample.label("method") != "peak":
             return
         elif sample.metric.labels[:2] == catalog.RUN_LABELS and not isinstance(sample.value, Distribution):

@@ -228,3 +228,19 @@ def test_bad_options_are_one_line(tmp_path: Path, options: tuple[str, ...], erro
 def test_a_histogram_with_other_buckets_is_left_out() -> None:
     page = 'flyball_step_seconds_bucket{run="a",rank="0",le="+Inf"} 3\nflyball_step_seconds_sum{run="a"} 1\n'
     assert list(samples_of(page, time=0.0)) == []
+
+
+def test_an_agent_that_says_odd_things_is_no_internal_error(tmp_path: Path, agent: FakeAgent) -> None:
+    machine = Machine(tmp_path, FakeGpu(uuid="GPU-0"))
+    machine.write_run("job", 0.25, 0.25)
+    agent.watch(machine)
+    odd = (
+        'flyball_run_info{run="me",rank="x",reason="not_probed"} 1\nflyball_loss{run="job",rank="\u00b2"} 1\n'
+        'flyball_gpu_power_watts{gpu="x/y",uuid=""} 1\nflyball_straggler_ratio 1\n'
+    )
+    agent.answers["/metrics"] = (200, agent.answers["/metrics"][1] + odd.encode())
+    status, out, err = machine.top("--once", "--url", agent.url, runs=False)
+    assert (status, err) == (0, "")
+    assert "job  stepping" in out
+    agent.answers["/metrics"] = (200, b'flyball_gpu_xid_errors_total{gpu="0",uuid="GPU-0",xid="79"} +Inf\n')
+    assert "agent of another version" in machine.top("--once", "--url", agent.url, runs=False)[1]
