@@ -26,6 +26,7 @@ from flyball.agent.redact import redact_urls
 from flyball.agent.run_command import EXAMPLE as RUN_EXAMPLE
 from flyball.agent.run_command import run as run_command
 from flyball.agent.text import clean
+from flyball.agent.top_command import top
 from flyball.agent.usage import UsageError, usage_error
 from flyball.agent.version import show_version
 from flyball.agent.wiring import Wiring
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.command("autotune", **_AUTOTUNE_USAGE)(autotune)
 app.command("agent", epilog="Example: flyball agent --config flyball.yaml")(agent)
+app.command("top", epilog="Example: flyball top --once")(top)
 app.command("p2p", **{**_AUTOTUNE_USAGE, **_P2P_USAGE})(p2p)
 app.command("run", **{**_AUTOTUNE_USAGE, "epilog": f"Example: {RUN_EXAMPLE}"})(run_command)
 app.command("doctor", epilog="Example: flyball doctor --config ds.json")(doctor)

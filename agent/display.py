@@ -12,10 +12,11 @@ _LEAST_ROWS = 12
 
 def open_display(stream: TextIO) -> LiveDisplay | PlainDisplay:
     """Return the display for ``stream``, to be entered as a context while the study runs."""
-    return LiveDisplay(stream) if _can_redraw(stream) else PlainDisplay(stream)
+    return LiveDisplay(stream) if can_redraw(stream) else PlainDisplay(stream)
 
 
-def _can_redraw(stream: TextIO) -> bool:
+def can_redraw(stream: TextIO) -> bool:
+    """Whether ``stream`` is a terminal that takes a table in place, and large enough for one."""
     if not stream.isatty() or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
         return False
     try:

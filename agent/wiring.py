@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from flyball.agent.history_records import Past
+from flyball.clock import Clock, SystemClock
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.options import RunStudy, StudyOptions, StudyResult
@@ -47,6 +48,13 @@ def count_real_gpus() -> int:
     return len(list_gpus()[0])
 
 
+def real_driver_version() -> str:
+    """Return the version of the NVIDIA driver, by NVML; empty where there is none."""
+    from flyball.collectors.nvml_inventory import list_gpus
+
+    return next((gpu.driver for gpu in list_gpus()[0]), "")
+
+
 @dataclass(kw_only=True, slots=True)
 class Wiring:
     """One invocation of the command line."""
@@ -55,6 +63,8 @@ class Wiring:
     open_history: Callable[[str], AbstractContextManager[Past]] = open_real_history
     collector_types: "Callable[[], Mapping[str, CollectorType]]" = real_collector_types
     count_gpus: Callable[[], int] = count_real_gpus
+    driver_version: Callable[[], str] = real_driver_version
+    clock: Clock = field(default_factory=SystemClock)
     command: tuple[str, ...] | None = None
     """What stood after ``--``; None where there was no ``--``."""
     debug: bool = False

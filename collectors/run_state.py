@@ -23,6 +23,7 @@ from flyball.collectors.record_fields import (
     WrongField,
     count_of,
     counts_of,
+    optional_count,
     optional_real,
     real_of,
     text_of,
@@ -61,7 +62,11 @@ class RankState:
     gpu_uuid: str | None = None
     device: str = ""
     world_size: int = 0
+    data_parallel_size: int = 0
+    """Ranks that are fed samples of their own; 0 where the header does not say."""
     phase: str = "starting"
+    phase_clock: float = 0.0
+    """When the phase began, on the machine's monotonic clock."""
     step: int = 0
     samples: int = 0
     tokens: int = 0
@@ -78,6 +83,10 @@ class RankState:
     """Where the last checkpoint went."""
     step_seconds: Tally = field(default_factory=lambda: Tally(catalog.STEP_SECONDS))
     recent_step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
+    recent_fed: deque[tuple[float, int, int, int]] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
+    """Seconds, steps, samples and tokens of the last ``step`` records."""
+    step_clock: float = 0.0
+    """Of the last step, on the machine's monotonic clock."""
     communication: Communication = field(default_factory=Communication)
     last_checkpoint_step: int | None = None
     torn_lines: int = 0
@@ -139,7 +148,7 @@ class RankState:
 
     def feed(self, record: Mapping[str, Any]) -> bool:
         """Take one record in; False, and nothing of it is taken, where a field has a wrong type."""
-        action = _ACTIONS.get(record["kind"])
+        action, before = _ACTIONS.get(record["kind"]), self.phase
         try:
             time, clock = real_of(record, "time"), real_of(record, "clock")
             if action is not None:
@@ -147,6 +156,8 @@ class RankState:
         except WrongField:
             return False
         self.last_time, self.last_clock = time, clock
+        if self.phase != before or not self.phase_clock:
+            self.phase_clock = clock
         return True
 
     def copy(self, now_clock: float) -> "RankState":
@@ -155,6 +166,7 @@ class RankState:
             self,
             step_seconds=copy_tally(self.step_seconds),
             recent_step_seconds=self.recent_step_seconds.copy(),
+            recent_fed=self.recent_fed.copy(),
             communication=self.communication.copy(),
             pauses=self.pauses.copy(),
             pending=self.pending.copy(),
@@ -170,6 +182,7 @@ class RankState:
             "free": self.free,
             "step_seconds": self.step_seconds.document(),
             "recent_step_seconds": list(self.recent_step_seconds),
+            "recent_fed": list(self.recent_fed),
             "communication": self.communication.document(),
             "pauses": self.pauses,
             "pending": self.pending,
@@ -186,6 +199,11 @@ class RankState:
         self.peaks, self.free = _floats(document["peaks"]), _floats(document["free"])
         self.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
         self.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
+        fed = (
+            (float(seconds), int(steps), int(samples), int(tokens))
+            for seconds, steps, samples, tokens in document["recent_fed"]
+        )
+        self.recent_fed = deque(fed, maxlen=RECENT_STEPS)
         self.communication.restore(document["communication"])
         self.pauses = [(int(engine), str(phase)) for engine, phase in document["pauses"]]
         self.pending = {str(op): (float(age), float(said)) for op, (age, said) in document["pending"].items()}
@@ -195,6 +213,7 @@ class RankState:
         purpose, host = text_of(record, "purpose", 16), text_of(record, "host", 255)
         device, uuid = text_of(record, "device", LONGEST_NAME), text_of(record, "gpu_uuid", 96)
         world_size, started = count_of(record, "world_size", 0), real_of(record, "started")
+        data_parallel_size = optional_count(record, "data_parallel_size") or 0
         # Each engine's header works the start out anew, to within a clock tick.
         if pid != self.pid or abs(started - self.started) > SAME_START_SECONDS:
             # Another process goes on with this journal; totals go on, what one process holds does not.
@@ -202,9 +221,11 @@ class RankState:
             self.pauses.clear()
             self.pending.clear()
             self.recent_step_seconds.clear()
+            self.recent_fed.clear()
             self.memory = self.peaks = self.free = None
             self.probe_off = ""
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
+        self.data_parallel_size = data_parallel_size
         self.device, self.gpu_uuid = device, uuid or None
         self.purpose = purpose or "run"
         self.newer_schema = schema if schema > SCHEMA else None
@@ -212,7 +233,7 @@ class RankState:
 
     def _step(self, record: Mapping[str, Any]) -> None:
         engine, step, count = record.get("engine", 0), count_of(record, "step"), count_of(record, "count", 1)
-        seconds = real_of(record, "seconds")
+        seconds, clock = real_of(record, "seconds"), real_of(record, "clock")
         samples, tokens = count_of(record, "samples", 0), count_of(record, "tokens", 0)
         skipped = count_of(record, "skipped", 0)
         loss, grad_norm = optional_real(record, "loss"), optional_real(record, "grad_norm")
@@ -239,6 +260,8 @@ class RankState:
             self.grad_norm = grad_norm
         self.step_seconds.observe(seconds / count, count)
         self.recent_step_seconds.append(seconds / count)
+        self.recent_fed.append((seconds, count, samples, tokens))
+        self.step_clock = clock
 
     def _remember(self, memory: Mapping[str, Any]) -> None:
         self.memory = memory
@@ -329,8 +352,10 @@ _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = 
 _NUMBER = (int, float)
 _PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("purpose", "host", "device", "phase", "outcome", "probe_off"), str),
-    **dict.fromkeys(("pid", "world_size", "step", "samples", "tokens", "skipped", "torn_lines"), int),
-    **dict.fromkeys(("started", "last_time", "last_clock"), _NUMBER),
+    **dict.fromkeys(
+        ("pid", "world_size", "data_parallel_size", "step", "samples", "tokens", "skipped", "torn_lines"), int
+    ),
+    **dict.fromkeys(("started", "phase_clock", "step_clock", "last_time", "last_clock"), _NUMBER),
     **dict.fromkeys(("loss", "grad_norm", "finished_time"), (*_NUMBER, type(None))),
     **dict.fromkeys(("last_checkpoint_step", "newer_schema", "engine"), (int, type(None))),
     **dict.fromkeys(("gpu_uuid", "checkpoint_folder"), (str, type(None))),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from flyball.agent.daemon.api_models import (
     CollectorAnswer,
@@ -15,6 +16,7 @@ from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.states import Up
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.watched import Watched
+from flyball.agent.rank_facts import RankFacts, rank_facts
 from flyball.collectors import catalog
 from flyball.collectors.base import Sample, Unavailable
 from flyball.collectors.run_state import RankState
@@ -85,13 +87,15 @@ def _gpu_metric(sample: Sample) -> GpuMetric:
     )
 
 
-def run_answers(ranks: Iterable[RankState]) -> tuple[RunAnswer, ...]:
-    """All ranks by run and number."""
-    return tuple(_run(one) for one in sorted(ranks, key=lambda one: (one.run, one.rank)))
+def run_answers(ranks: Iterable[RankState], *, time: float, monotonic: float) -> tuple[RunAnswer, ...]:
+    """All ranks by run and number; ``time`` and ``monotonic`` are now, on the two clocks."""
+    in_order = sorted(ranks, key=lambda one: (one.run, one.rank))
+    return tuple(_run(one, rank_facts(one, time=time, monotonic=monotonic)) for one in in_order)
 
 
-def _run(one: RankState) -> RunAnswer:
-    same = set(RunAnswer.model_fields) - {"folder", "loss"}
+def _run(one: RankState, facts: RankFacts) -> RunAnswer:
+    known = asdict(facts)
+    same = set(RunAnswer.model_fields) - known.keys() - {"folder"}
     # JSON has no NaN.
-    loss = one.loss if one.loss is not None and math.isfinite(one.loss) else None
-    return RunAnswer(**{name: getattr(one, name) for name in same}, folder=str(one.folder), loss=loss)
+    known["loss"] = one.loss if one.loss is not None and math.isfinite(one.loss) else None
+    return RunAnswer(**{name: getattr(one, name) for name in same}, **known, folder=str(one.folder))

@@ -72,8 +72,16 @@ class RunAnswer(_Answer):
     gpu_uuid: str | None
     device: str
     world_size: int
+    data_parallel_size: int = Field(description="Ranks of the run that are fed samples of their own.")
     phase: str
+    phase_seconds: float = Field(description="Since the phase began.")
+    outcome: str = Field(description="How it ended; empty while it lives.")
     step: int
+    silent_seconds: float | None = Field(description="Since the last step; null before the first.")
+    step_seconds: float | None = Field(description="Median of the recent steps.")
+    steps_per_second: float | None = Field(description="Over the recent steps, pauses left out.")
+    samples_per_second: float | None = Field(description="Of this rank, likewise.")
+    tokens_per_second: float | None = Field(description="Of this rank, likewise.")
     samples: int
     tokens: int
     loss: float | None

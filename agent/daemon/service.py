@@ -253,8 +253,12 @@ class Daemon:
 
     async def runs(self) -> tuple[RunAnswer, ...] | None:
         """All ranks; None where the journals do not answer."""
-        answer = await self._ask_journals(lambda: run_answers(self._runs.refresh()))
+        answer = await self._ask_journals(self._run_answers)
         return answer if isinstance(answer, tuple) else None
+
+    def _run_answers(self) -> tuple[RunAnswer, ...]:
+        ranks = self._runs.refresh()
+        return run_answers(ranks, time=self._clock.time(), monotonic=self._clock.monotonic())
 
     def status(self) -> StatusAnswer:
         """The agent itself."""

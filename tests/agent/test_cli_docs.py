@@ -40,6 +40,7 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball p2p",
         "flyball probe install",
         "flyball run",
+        "flyball top",
     ]
 
 

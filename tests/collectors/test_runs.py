@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.collectors.journal_fakes import Host, header, line, step, steps
+from tests.collectors.journal_fakes import CLOCK, Host, header, line, step, steps
 
 from flyball.collectors.run_state import RankState
 from flyball.collectors.runs import Runs
@@ -44,6 +44,8 @@ def test_a_rank_is_known_by_its_journal(host: Host) -> None:
     assert state.communicated == {"all_reduce": 400}
     assert (state.step_seconds.distribution().count, state.step_seconds.sum) == (4, 1.0)
     assert list(state.recent_step_seconds) == [0.25] * 4
+    assert list(state.recent_fed) == [(0.25, 1, 4, 64)] * 4
+    assert (state.phase_clock, state.step_clock) == (CLOCK + 0.25, CLOCK + 1.0)
     assert state.folder == host.root / "job"
 
 

@@ -1,0 +1,1 @@
+"""``flyball top``: GPUs, runs and ranks of this machine on one screen."""
