@@ -41,6 +41,7 @@ def install(
 ) -> None:
     """Copy the probe into DIR and print the environment to set, as shell commands."""
     from flyball.runner.probe_install import install as install_probe
+    from flyball.runner.watched_folder import make_run_folder
 
     cwd = current_folder()
     target = absolute_folder(directory, cwd, where="DIR")
@@ -53,7 +54,9 @@ def install(
         "ping_every_steps": ping_every_steps,
     }
     try:
-        journals.mkdir(parents=True, exist_ok=True)
+        if not journals.is_dir():
+            journals.parent.mkdir(parents=True, exist_ok=True)
+            make_run_folder(journals)
         environment = install_probe(target, settings)
     except OSError as error:
         mend = "name a folder that you may write to"

@@ -50,11 +50,26 @@ def make_watched_folder(
     return WatchedFolder(name=path.name, path=path, environment={**os.environ, "PYTHONPATH": search})
 
 
+def make_run_folder(path: Path) -> None:
+    """Make a folder that its group can read, whatever the umask: the agent may be in that group.
+
+    A chmod afterwards would take the set-group-ID bit away that a shared folder hands on (chmod(2)).
+
+    Raises:
+        OSError: FileExistsError where there is one already.
+    """
+    before = os.umask(0o027)
+    try:
+        path.mkdir(mode=0o750)
+    finally:
+        os.umask(before)
+
+
 def _new_folder(runs: Path, name: str | None, command: Sequence[str]) -> Path:
     for candidate in [name] if name else _made_up(command):
         path = runs / candidate
         try:
-            path.mkdir(mode=0o750)
+            make_run_folder(path)
         except FileExistsError:
             continue
         return path.absolute()

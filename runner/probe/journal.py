@@ -51,9 +51,7 @@ class Journal:
         if self._pid or self.broken:
             return
         try:
-            if not os.path.isdir(self.directory):
-                os.makedirs(self.directory, mode=0o750, exist_ok=True)
-                os.chmod(self.directory, 0o750)
+            os.makedirs(self.directory, mode=0o750, exist_ok=True)
             path = os.path.join(self.directory, f"rank-{rank}.jsonl")
             self._descriptor = os.open(path, FLAGS, 0o640)
             # Whatever the umask: the agent's group must be able to read it.
