@@ -8,6 +8,8 @@ PIP_ARGS ?=
 # More options for autotune, pytest or the benchmark named by BENCH.
 ARGS ?=
 BUDGET ?= 4m
+# Test files that run at the same time: live tests start jobs of two ranks each.
+JOBS ?= 2
 BENCH ?=
 WORKLOAD := runner/workload
 
@@ -39,7 +41,7 @@ autotune: $(VENV)/.workload ## tune the reference workload on two ranks
 		--deepspeed --deepspeed_config $(WORKLOAD)/ds_config.json
 
 test: $(VENV)/.dev ## everything that runs without a GPU
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types, import rules
 	ruff format --check .

@@ -1,5 +1,6 @@
 """The live view: reads, draws, waits, until it is left."""
 
+import os
 from collections import deque
 from typing import TextIO, cast
 
@@ -39,7 +40,9 @@ class LiveTop:
     ) -> None:
         self._source, self._terminal, self._clock = source, terminal, clock
         self._interval_seconds = interval_seconds
-        self._console = Console(file=cast(TextIO, QuietStream(stream)), highlight=False)
+        # A size that the shell exports is that of its start, and keeps no pace with the terminal's.
+        environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._console = Console(file=cast(TextIO, QuietStream(stream)), highlight=False, _environ=environ)
         self._now: Snapshot | None = None
         self._earlier: deque[Snapshot] = deque(maxlen=_KEPT)
 

@@ -48,7 +48,8 @@ class Session:
             stderr=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
-            env=os.environ | {"TERM": "xterm-256color"},
+            # Whatever size the shell exported: the terminal's own counts.
+            env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
         )
         self.written = ""
 

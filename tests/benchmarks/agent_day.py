@@ -159,6 +159,7 @@ class Moody:
 def simulate(hours: float, *, ranks: int = 2) -> Day:
     """Run the daemon's collection for ``hours`` of its own time."""
     day = Day(ranks=ranks)
+    gc.collect()  # what others left open is closed before it is counted
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         day.threads_before, day.descriptors_before = threading.active_count(), _descriptors()
         tracemalloc.start()
