@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flyball.agent.database_option import Database
 from flyball.agent.redact import redact_urls
 from flyball.agent.study_options import absolute, current_folder
 from flyball.agent.text import clean
@@ -31,15 +32,7 @@ def doctor(
             help="The workload's interpreter; by default python in PATH, else ours.",
         ),
     ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(
-            "--db",
-            metavar="URL",
-            envvar="FLYBALL_DB",
-            help="History database; by default history.db in flyball's state folder.",
-        ),
-    ] = None,
+    db: Database = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
 ) -> None:
     """Check drivers, libraries, rights, limits and leftovers; exit 1 when something does not work."""

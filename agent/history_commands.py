@@ -7,6 +7,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from flyball.agent.database_option import Database
 from flyball.agent.history_records import PastExperiment, PastLinks, PastTrial
 from flyball.agent.history_search import find_experiment, find_runs
 from flyball.agent.redact import redact_urls
@@ -19,15 +20,6 @@ from flyball.tuners.base import Phase
 
 history_app = typer.Typer(help="Look at past experiments, their trials and what came of them.")
 
-_Db = Annotated[
-    str | None,
-    typer.Option(
-        "--db",
-        metavar="URL",
-        envvar="FLYBALL_DB",
-        help="History database; by default history.db in flyball's state folder.",
-    ),
-]
 _AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 _Experiment = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Its name, its id, or its results folder.")
@@ -35,7 +27,7 @@ _Experiment = Annotated[
 
 
 @history_app.command(epilog="Example: flyball history experiments --json")
-def experiments(context: typer.Context, db: _Db = None, as_json: _AsJson = False) -> None:
+def experiments(context: typer.Context, db: Database = None, as_json: _AsJson = False) -> None:
     """List past experiments, the newest first."""
     from flyball.agent.history_tables import experiments_table, write
 
@@ -60,7 +52,7 @@ def trials(
     phase: Annotated[
         str | None, typer.Option("--phase", metavar="PHASE", help="Only trials of this phase.")
     ] = None,
-    db: _Db = None,
+    db: Database = None,
     as_json: _AsJson = False,
 ) -> None:
     """List the trials of an experiment."""
@@ -91,7 +83,7 @@ def show(
     trial: Annotated[
         str | None, typer.Option("--trial", metavar="N", help="Show this trial instead of the whole.")
     ] = None,
-    db: _Db = None,
+    db: Database = None,
     as_json: _AsJson = False,
 ) -> None:
     """Show all of an experiment, or of one of its trials."""
@@ -107,7 +99,7 @@ def show(
 
 
 @history_app.command(epilog="Example: flyball history runs --json")
-def runs(context: typer.Context, db: _Db = None, as_json: _AsJson = False) -> None:
+def runs(context: typer.Context, db: Database = None, as_json: _AsJson = False) -> None:
     """List the runs that flyball run watched, the newest first."""
     from flyball.agent.history_tables import runs_table, write
 
@@ -126,7 +118,7 @@ def runs(context: typer.Context, db: _Db = None, as_json: _AsJson = False) -> No
 def run(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The run's name.")],
-    db: _Db = None,
+    db: Database = None,
     as_json: _AsJson = False,
 ) -> None:
     """Show all of a watched run; of each host, where several have one of this name."""
@@ -148,7 +140,7 @@ def p2p(
     number: Annotated[
         str | None, typer.Argument(metavar="ID", help="Show this measurement; without it, list all.")
     ] = None,
-    db: _Db = None,
+    db: Database = None,
     as_json: _AsJson = False,
 ) -> None:
     """List the measurements of flyball p2p, the newest first, or show one."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flyball.agent.database_option import Database
 from flyball.agent.durations import parse_duration
 from flyball.agent.redact import redact_urls
 from flyball.agent.text import clean
@@ -52,15 +53,7 @@ def p2p(
         str, typer.Option("--timeout", metavar="TIME", help="How long it may take: 90s, 10m.")
     ] = "10m",
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")] = False,
-    db: Annotated[
-        str | None,
-        typer.Option(
-            "--db",
-            metavar="URL",
-            envvar="FLYBALL_DB",
-            help="History database; by default history.db in flyball's state folder.",
-        ),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Measure latency and bandwidth of every link between ranks, and mark the slow ones.
 

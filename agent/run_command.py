@@ -10,6 +10,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from flyball.agent.arguments import require_command
+from flyball.agent.database_option import Database
 from flyball.agent.study_options import absolute, check_name, current_folder, parse_whole
 from flyball.agent.wiring import Wiring
 from flyball.clock import SystemClock
@@ -36,15 +37,7 @@ def run(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the summary there as JSON.")
     ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(
-            "--db",
-            metavar="URL",
-            envvar="FLYBALL_DB",
-            help="History database; by default history.db in flyball's state folder.",
-        ),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Run a command under the probe, without tuning it, and print a summary at its end.
 
