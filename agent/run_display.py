@@ -85,7 +85,8 @@ def _throughput(known: Mapping[str, Any]) -> str | None:
     text = f"{describe_rate(rate['point'])} samples/s"
     if rate.get("low") is not None:
         text += f" (95%: {describe_rate(rate['low'])} to {describe_rate(rate['high'])})"
-    return f"{text}, {describe_rate(known['tokens_per_second'])} tokens/s"
+    tokens = known.get("tokens_per_second")
+    return text if tokens is None else f"{text}, {describe_rate(tokens)} tokens/s"
 
 
 def _steps(known: Mapping[str, Any]) -> str | None:

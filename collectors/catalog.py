@@ -206,7 +206,12 @@ STEP_SECONDS = _histogram(
     STEP_BOUNDS,
 )
 SAMPLES = _counter("samples_total", "", RUN_LABELS, "Samples that entered the engine's forward.")
-TOKENS = _counter("tokens_total", "", RUN_LABELS, "Tokens that entered the engine's forward.")
+TOKENS = _counter(
+    "tokens_total",
+    "",
+    RUN_LABELS,
+    "Tokens that entered the engine's forward; absent where none did, as with images.",
+)
 SKIPPED_STEPS = _counter(
     "skipped_steps_total", "", RUN_LABELS, "Steps that the optimizer skipped because gradients overflowed."
 )

@@ -87,7 +87,7 @@ def _rank_samples(state: RankState, now: float) -> Iterator[Sample]:
     values = (
         (catalog.STEP_SECONDS, state.step_seconds.distribution()),
         (catalog.SAMPLES, float(state.samples)),
-        (catalog.TOKENS, float(state.tokens)),
+        (catalog.TOKENS, float(state.tokens) or None),
         (catalog.SKIPPED_STEPS, float(state.skipped)),
         (catalog.LOSS, state.loss),
         (catalog.GRAD_NORM, state.grad_norm),

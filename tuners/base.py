@@ -62,7 +62,8 @@ class Measurement:
     """
 
     samples_per_second: Interval
-    tokens_per_second: float
+    tokens_per_second: float | None
+    """None where nothing that enters forward is a token."""
     steps: int
     """Step boundaries inside the measured window."""
     warmup_steps: int

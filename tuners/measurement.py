@@ -192,7 +192,7 @@ def measure(
     window = line.seconds[start:]
     return Measurement(
         samples_per_second=steady.interval(),
-        tokens_per_second=float(line.tokens[start:].sum() / window.sum()),
+        tokens_per_second=float(line.tokens[start:].sum() / window.sum()) or None,
         steps=int(line.count[start:].sum()),
         warmup_steps=int(line.count[:start].sum()),
         seconds=float(window.sum()),

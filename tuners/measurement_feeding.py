@@ -26,7 +26,7 @@ class Feeding:
         """Return it for a finished run."""
         told, work = samples_a_forward(header), None
         if told:
-            tokens = measured.tokens_per_second / measured.samples_per_second.point
+            tokens = (measured.tokens_per_second or 0.0) / measured.samples_per_second.point
             work = tokens or (measured.fed_batch or 0.0) / told
         return cls(
             micro_batch=number(header.get("micro_batch")),

@@ -107,4 +107,7 @@ def _add_rate(found: dict[str, Any], reading: Reading) -> None:
         rate = {"point": float(line.samples.sum()) / seconds}
         found["notes"].append("too few steps to leave the warm-up out: the rates hold it")
     found["samples_per_second"] = rate
-    found["tokens_per_second"] = float(line.tokens[start:].sum()) / seconds
+    if found["tokens"]:
+        found["tokens_per_second"] = float(line.tokens[start:].sum()) / seconds
+    else:
+        found["unavailable"]["tokens_per_second"] = "nothing that enters forward is a token"

@@ -164,3 +164,10 @@ def test_an_operation_that_does_not_end_grows_older(host: Host) -> None:
     host.write(line("pending", 32.0, op="all_reduce", seconds=43.0, edge="end"))
     host.clock.advance(1.0)
     assert ("collective_pending_seconds", "job", "0") not in collect(collector)
+
+
+def test_a_workload_without_tokens_has_no_series_of_them(host: Host) -> None:
+    host.write(header() + steps(range(1, 9), tokens=0))
+    names = {key[0] for key in collect(workload(host))}
+    assert "samples_total" in names
+    assert "tokens_total" not in names

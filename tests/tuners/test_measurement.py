@@ -252,3 +252,8 @@ def test_the_interval_covers_the_true_rate_although_steps_depend_on_each_other(c
         covered += found.interval().low <= 10.0 <= found.interval().high
     # Six to twelve dependent steps cannot show their dependence; what is lost there is bounded here.
     assert covered / studies >= (0.90 if correlation == 0 or count >= 40 else 0.80)
+
+
+def test_a_workload_without_tokens_has_no_rate_of_them():
+    assert measured(job(steps(STEADY, samples=4, tokens=0))).tokens_per_second is None
+    assert measured(job(steps(STEADY, samples=4, tokens=40))).tokens_per_second > 0
