@@ -4,15 +4,15 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO, cast
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from flyball.agent.display_table import StudyTable
+from flyball.agent.live_console import live_console
 from flyball.agent.progress import Progress
-from flyball.agent.quiet_stream import QuietStream
 from flyball.agent.text import clean
 from flyball.clock import Clock, SystemClock
 from flyball.tuners.base import Phase, TrialReport, Value
@@ -25,7 +25,7 @@ class LiveDisplay:
 
     def __init__(self, stream: TextIO, *, clock: Clock | None = None, console: Console | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._console = console or Console(file=cast(TextIO, QuietStream(stream)), highlight=False)
+        self._console = console or live_console(stream)
         self._progress = Progress(started=self._clock.monotonic())
         self._said: set[str] = set()
         # The table is drawn by a thread of its own while the study tells of the next event.

@@ -1,14 +1,12 @@
 """The live view: reads, draws, waits, until it is left."""
 
-import os
 from collections import deque
-from typing import TextIO, cast
+from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from flyball.agent.quiet_stream import QuietStream
+from flyball.agent.live_console import live_console
 from flyball.agent.top.build import build
 from flyball.agent.top.render import Page
 from flyball.agent.top.snapshot import Snapshot
@@ -40,9 +38,7 @@ class LiveTop:
     ) -> None:
         self._source, self._terminal, self._clock = source, terminal, clock
         self._interval_seconds = interval_seconds
-        # A size that the shell exports is that of its start, and keeps no pace with the terminal's.
-        environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-        self._console = Console(file=cast(TextIO, QuietStream(stream)), highlight=False, _environ=environ)
+        self._console = live_console(stream)
         self._now: Snapshot | None = None
         self._earlier: deque[Snapshot] = deque(maxlen=_KEPT)
 
