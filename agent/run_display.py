@@ -131,7 +131,7 @@ def _stalls(stalls: Mapping[str, Any]) -> str:
         longest = format_duration(stalls["longest_operation_seconds"])
         parts.append(f"{stalls['operations']} operations that waited for a peer, {longest} at most")
     if stalls["steps"]:
-        parts.append(
-            f"{stalls['steps']} steps over 10x the median, {stalls['longest_step_seconds']:.1f} s at most"
-        )
-    return "; ".join(parts) or "none"
+        steps = "1 step" if stalls["steps"] == 1 else f"{stalls['steps']} steps"
+        parts.append(f"{steps} over 10x the median, {stalls['longest_step_seconds']:.1f} s at most")
+    unseen = "; operations are not followed without NCCL" if stalls["operations"] is None else ""
+    return ("; ".join(parts) or "none") + (unseen if not parts else "")

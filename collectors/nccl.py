@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from flyball.collectors import catalog
-from flyball.collectors.base import Sample
+from flyball.collectors.base import Sample, Unavailable
 from flyball.collectors.distribution import Tally
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 from flyball.collectors.run_state import RankState
@@ -49,8 +49,15 @@ class NcclCollector:
                 metric=catalog.COLLECTIVE_LATENCY, labels=series, value=tally.distribution(), time=now
             )
         if state.pending_seconds is not None:
-            value = state.pending_seconds
-            yield Sample(metric=catalog.COLLECTIVE_PENDING, labels=labels, value=value, time=now)
+            value: float | Unavailable = state.pending_seconds
+        elif state.operations or state.phase == "finished":
+            return
+        else:
+            detail = (
+                "no NCCL operation was seen: gloo has no recorder, and it may be off (TORCH_FR_BUFFER_SIZE)"
+            )
+            value = Unavailable(reason="no_flight_recorder", detail=detail)
+        yield Sample(metric=catalog.COLLECTIVE_PENDING, labels=labels, value=value, time=now)
 
     def close(self) -> None:
         """Hold nothing: the journals belong to ``Runs``."""

@@ -3,11 +3,14 @@
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _LONGEST_FILE_BYTES = 1 << 20
+SAME_START_SECONDS = 2.0
+"""Two start times of a process that differ by less are one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +43,45 @@ def process_started(pid: int, *, proc: Path = PROC) -> float | None:
     """When a living process started, on the monotonic clock, in seconds; None when it is gone or not seen."""
     found = read_stat(pid, proc=proc)
     return None if found is None or found.dead else found.started
+
+
+def pid_namespace(*, proc: Path = PROC) -> str:
+    """Where our process ids mean something, as the probe's headers say it; empty where it is not known."""
+    try:
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{(proc / 'self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def is_gone(pid: int, started: float, *, proc: Path = PROC) -> bool:
+    """Whether a process of our own PID namespace has certainly ended; ``started`` as ``process_started``."""
+    found = read_stat(pid, proc=proc)
+    if found is not None:
+        return found.dead or abs(found.started - started) >= SAME_START_SECONDS
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is there and not ours to see, as with proc's option hidepid
+        return False
+    return False
+
+
+def certainly_gone(namespace: str, pid: int, started: float) -> bool:
+    """Whether a process has ended for certain; of one in another PID namespace nothing can be said.
+
+    Args:
+        namespace: where ``pid`` means something, see ``pid_namespace``; empty where it is not known.
+        pid: its id.
+        started: as ``process_started``.
+    """
+    return bool(namespace) and namespace == _own_namespace() and is_gone(pid, started)
+
+
+@cache
+def _own_namespace() -> str:
+    return pid_namespace()
 
 
 def all_pids(proc: Path = PROC) -> list[int]:

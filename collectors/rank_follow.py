@@ -7,10 +7,14 @@ from typing import Any
 
 from flyball.collectors.journal_file import JournalRefused
 from flyball.collectors.journal_follow import READ_BYTES, JournalFollower, Position, read_position
-from flyball.collectors.run_state import SAME_START_SECONDS, RankState
+from flyball.collectors.processes import SAME_START_SECONDS
+from flyball.collectors.run_state import RankState
 
 ProcessStarted = Callable[[int], float | None]
 """When the living process of an id started, on the monotonic clock; None when there is none, or not seen."""
+
+ProcessGone = Callable[[str, int, float], bool]
+"""Whether a process has ended for certain, by PID namespace, id and start."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +93,7 @@ class FollowedRank:
                 self._over_since = None
         return taken
 
-    def watch(self, now: Now, started: ProcessStarted, *, silence_seconds: float) -> None:
+    def watch(self, now: Now, started: ProcessStarted, *, gone: ProcessGone, silence_seconds: float) -> None:
         """See whether its process is gone; of one in another PID namespace only its silence tells."""
         state = self.state
         if not self.known:
@@ -101,7 +105,11 @@ class FollowedRank:
         found = started(state.pid)
         if found is not None and abs(found - state.started) < SAME_START_SECONDS:
             self.seen = True
-        elif (self.seen or now.wall - self.modified > silence_seconds) and not self.read(now):
+        elif (
+            self.seen
+            or now.wall - self.modified > silence_seconds
+            or gone(state.pid_namespace, state.pid, state.started)
+        ) and not self.read(now):
             # What it wrote before it went has been read.
             when = now.wall if self.seen else self.modified
             state.finish(when, state.outcome or "gone")

@@ -8,8 +8,8 @@ from typing import Any
 
 from flyball.collectors.journal import parse_line, rank_of
 from flyball.collectors.journal_file import JournalRefused, open_folder, open_journal
-from flyball.collectors.rank_follow import FollowedRank, Now, ProcessStarted
-from flyball.collectors.run_state import SAME_START_SECONDS
+from flyball.collectors.processes import SAME_START_SECONDS
+from flyball.collectors.rank_follow import FollowedRank, Now, ProcessGone, ProcessStarted
 
 _HEAD_BYTES = 1 << 20
 _TAIL_BYTES = 16 << 10
@@ -25,6 +25,7 @@ class Rules:
     """What holds for all folders."""
 
     started: ProcessStarted
+    gone: ProcessGone
     finished_seconds: float
     silence_seconds: float
 
@@ -192,18 +193,23 @@ def _ended_long_ago(descriptor: int, found: os.stat_result, now: Now, rules: Rul
     record = parse_line(last.rpartition(b"\n")[2])
     if record is not None and record["kind"] == "end":
         return True
-    if silent <= rules.silence_seconds:
-        return False
     for line in os.pread(descriptor, _HEAD_BYTES, 0).split(b"\n")[:-1]:
         record = parse_line(line)
         if record is not None and record["kind"] == "header":
-            return not _lives(record.get("pid"), record.get("started"), rules.started)
-    return True
+            return _has_ended(record, rules, is_silent=silent > rules.silence_seconds)
+    return silent > rules.silence_seconds
 
 
-def _lives(pid: object, started: object, process_started: ProcessStarted) -> bool:
+def _has_ended(header: Mapping[str, Any], rules: Rules, *, is_silent: bool) -> bool:
+    namespace, pid, started = header.get("pid_namespace"), header.get("pid"), header.get("started")
     if type(pid) is not int or not isinstance(started, int | float):
-        return False
+        return is_silent
+    if isinstance(namespace, str) and rules.gone(namespace, pid, float(started)):
+        return True
+    return is_silent and not _lives(pid, float(started), rules.started)
+
+
+def _lives(pid: int, started: float, process_started: ProcessStarted) -> bool:
     found = process_started(pid)
     return found is not None and abs(found - started) < SAME_START_SECONDS
 

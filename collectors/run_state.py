@@ -17,6 +17,7 @@ from flyball.collectors.latencies import (
     copy_tally,
     restored,
 )
+from flyball.collectors.processes import SAME_START_SECONDS
 from flyball.collectors.record_fields import (
     LONGEST_NAME,
     MOST_COUNT,
@@ -30,8 +31,6 @@ from flyball.collectors.record_fields import (
 )
 
 RECENT_STEPS = 64
-SAME_START_SECONDS = 2.0
-"""Two start times of a process that differ by less are one."""
 _LONGEST_STEP_SECONDS = 3.2e7
 _MOST_PENDING = 16
 _LONGEST_PATH = 4096
@@ -52,6 +51,8 @@ class RankState:
     rank: int
     folder: Path
     purpose: str = "run"
+    pid_namespace: str = ""
+    """Where ``pid`` means something; empty where the journal does not say."""
     """``run`` or ``trial``; trials are not exported."""
     host: str = ""
     """As the rank calls it; a container may have a name of its own."""
@@ -212,6 +213,7 @@ class RankState:
         schema, pid = count_of(record, "schema"), count_of(record, "pid")
         purpose, host = text_of(record, "purpose", 16), text_of(record, "host", 255)
         device, uuid = text_of(record, "device", LONGEST_NAME), text_of(record, "gpu_uuid", 96)
+        namespace = text_of(record, "pid_namespace", LONGEST_NAME)
         world_size, started = count_of(record, "world_size", 0), real_of(record, "started")
         data_parallel_size = optional_count(record, "data_parallel_size") or 0
         # Each engine's header works the start out anew, to within a clock tick.
@@ -227,7 +229,7 @@ class RankState:
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.data_parallel_size = data_parallel_size
         self.device, self.gpu_uuid = device, uuid or None
-        self.purpose = purpose or "run"
+        self.purpose, self.pid_namespace = purpose or "run", namespace
         self.newer_schema = schema if schema > SCHEMA else None
         self._lives()
 
@@ -289,7 +291,8 @@ class RankState:
         path = record.get("path")
         if path is not None and (type(path) is not str or len(path) > _LONGEST_PATH):
             raise WrongField("path")
-        self.checkpoint_folder = path or self.checkpoint_folder
+        if path and path.isprintable():  # it becomes a label
+            self.checkpoint_folder = path
         pause = (engine, str(phase))
         if pause in self.pauses:
             self.pauses.remove(pause)
@@ -351,7 +354,7 @@ _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = 
 
 _NUMBER = (int, float)
 _PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("purpose", "host", "device", "phase", "outcome", "probe_off"), str),
+    **dict.fromkeys(("purpose", "pid_namespace", "host", "device", "phase", "outcome", "probe_off"), str),
     **dict.fromkeys(
         ("pid", "world_size", "data_parallel_size", "step", "samples", "tokens", "skipped", "torn_lines"), int
     ),

@@ -11,8 +11,8 @@ from flyball.clock import Clock
 from flyball.collectors.journal_file import is_shared
 from flyball.collectors.journal_follow import READ_BYTES
 from flyball.collectors.positions import Key, read_positions, write_positions
-from flyball.collectors.processes import process_started
-from flyball.collectors.rank_follow import FollowedRank, Now, ProcessStarted
+from flyball.collectors.processes import certainly_gone, process_started
+from flyball.collectors.rank_follow import FollowedRank, Now, ProcessGone, ProcessStarted
 from flyball.collectors.run_folder import Rules, RunFolder, printable
 from flyball.collectors.run_state import RankState
 from flyball.file_system import NETWORK_FILE_SYSTEMS, file_system_of
@@ -60,6 +60,7 @@ class Runs:
         scan_seconds: from one look for new runs to the next.
         silence_seconds: after so long without a line, a rank whose process cannot be seen counts as gone.
         started: when the living process of an id started, on the monotonic clock.
+        gone: whether a process has ended for certain.
         shared_with_hosts: whether a root lies on a network file system.
     """
 
@@ -75,12 +76,13 @@ class Runs:
         silence_seconds: float = SILENCE_SECONDS,
         most_ranks: int = MOST_RANKS,
         started: ProcessStarted = process_started,
+        gone: ProcessGone = certainly_gone,
         shared_with_hosts: Callable[[Path], bool] = on_network,
     ) -> None:
         self.roots, self.clock, self.host = tuple(roots), clock, host
         self.positions, self.finished_seconds = positions, finished_seconds
         self._rules = Rules(
-            started=started, finished_seconds=finished_seconds, silence_seconds=silence_seconds
+            started=started, gone=gone, finished_seconds=finished_seconds, silence_seconds=silence_seconds
         )
         self._scan_seconds, self._most_ranks = scan_seconds, most_ranks
         self._shared_with_hosts = shared_with_hosts
@@ -218,7 +220,8 @@ class Runs:
 
     def _watch(self, now: Now) -> None:
         for folder, rank, followed in list(self._followed()):
-            followed.watch(now, self._rules.started, silence_seconds=self._rules.silence_seconds)
+            rules = self._rules
+            followed.watch(now, rules.started, gone=rules.gone, silence_seconds=rules.silence_seconds)
             if self._is_elsewhere(folder, followed):
                 folder.leave(rank)
         for folder in self._folders.values():

@@ -17,16 +17,26 @@ def fault_of(sample: Any) -> str | None:
     metric = sample.metric
     if not isinstance(metric, Metric) or catalog.METRICS.get(metric.name) is not metric:
         return f"{getattr(metric, 'name', metric)} is not declared in the catalog"
-    if len(sample.labels) != len(metric.labels) or not all(isinstance(item, str) for item in sample.labels):
+    if len(sample.labels) != len(metric.labels) or not all(map(_is_text, sample.labels)):
         return f"{metric.name}: {len(sample.labels)} labels for {len(metric.labels)}, or one that is no text"
     return None if isinstance(sample.value, Unavailable) else _value_fault(metric, sample.value)
+
+
+def _is_text(label: Any) -> bool:
+    """Whether it can be written as UTF-8: half a surrogate pair, as in an escaped file name, cannot."""
+    if not isinstance(label, str):
+        return False
+    try:
+        return label.isascii() or bool(label.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _value_fault(metric: Metric, value: Any) -> str | None:
     if metric.kind is Kind.HISTOGRAM:
         whole = isinstance(value, Distribution) and len(value.counts) == len(metric.bounds) + 1
         return None if whole and math.isfinite(value.sum) else f"{metric.name}: no whole histogram"
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return f"{metric.name}: {type(value).__name__} is no number"
     if metric.finite and not math.isfinite(value):
         return f"{metric.name}: {value} is not finite"

@@ -137,16 +137,22 @@ def quantile(tally: Tally, share: float) -> float:
 def stalls(journals: Mapping[int, RankJournal]) -> dict[str, Any]:
     """Operations that waited for a peer, and steps that took far longer than the usual one.
 
-    ``operations`` and ``longest_operation_seconds`` come from the flight recorder; ``steps`` counts steps of
-    more than ten times the median and more than 5 s, of the rank that has most of them, and
-    ``longest_step_seconds`` is the longest of these.
+    ``operations`` and ``longest_operation_seconds`` come from the flight recorder, and are None where there
+    was none; ``steps`` counts steps of more than ten times the median and more than 5 s, of the rank that has
+    most of them, and ``longest_step_seconds`` is the longest of these.
     """
     waits = [record for journal in journals.values() for record in journal.of_kind("pending")]
     begun = [record for record in waits if record.get("edge") == "begin"]
     slow = max((_slow_steps(journal) for journal in journals.values()), key=len, default=[])
+    followed = bool(waits) or any(
+        record.get("operations")
+        for journal in journals.values()
+        for record in journal.of_kind("communication")
+    )
+    longest = max((number(record.get("seconds")) for record in waits), default=0.0)
     return {
-        "operations": len(begun),
-        "longest_operation_seconds": max((number(record.get("seconds")) for record in waits), default=0.0),
+        "operations": len(begun) if followed else None,
+        "longest_operation_seconds": longest if followed else None,
         "steps": len(slow),
         "longest_step_seconds": max(slow, default=0.0),
     }

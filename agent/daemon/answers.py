@@ -19,6 +19,7 @@ from flyball.agent.daemon.watched import Watched
 from flyball.agent.rank_facts import RankFacts, rank_facts
 from flyball.collectors import catalog
 from flyball.collectors.base import Sample, Unavailable
+from flyball.collectors.run_folder import printable
 from flyball.collectors.run_state import RankState
 
 _WIDTH = len(catalog.GPU_LABELS)
@@ -98,4 +99,6 @@ def _run(one: RankState, facts: RankFacts) -> RunAnswer:
     same = set(RunAnswer.model_fields) - known.keys() - {"folder"}
     # JSON has no NaN.
     known["loss"] = one.loss if one.loss is not None and math.isfinite(one.loss) else None
-    return RunAnswer(**{name: getattr(one, name) for name in same}, **known, folder=str(one.folder))
+    return RunAnswer(
+        **{name: getattr(one, name) for name in same}, **known, folder=printable(str(one.folder))
+    )

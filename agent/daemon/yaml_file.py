@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from flyball.errors import OptionError
 
@@ -84,6 +85,7 @@ def _load(text: str, name: str) -> Any:
     reader = YAML(typ="rt")
     reader.allow_duplicate_keys = False
     try:
+        _refuse_aliases(text, name)
         return reader.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -92,6 +94,14 @@ def _load(text: str, name: str) -> Any:
         raise OptionError(problem, where=where, mend="write each key once, as 'key: value'") from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise OptionError("is not YAML", where=name, mend="write 'key: value' on each line") from error
+
+
+def _refuse_aliases(text: str, name: str) -> None:
+    """A few lines of aliases to aliases stand for more than any machine can hold."""
+    for event in YAML(typ="rt").parse(text):
+        if isinstance(event, AliasEvent):
+            where = f"{name}:{event.start_mark.line + 1}"
+            raise OptionError("aliases are not taken", where=where, mend="write the value out")
 
 
 def plain(value: Any) -> Any:
@@ -112,7 +122,8 @@ def _what(fault: Any) -> str:
     if fault["type"] == "missing":
         return "is missing"
     message = str(fault["msg"]).removeprefix("Value error, ").partition("; ")[0]
-    return message[:1].lower() + message[1:]
+    message = message.replace("valid tuple", "list").replace("Tuple", "List")
+    return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 
 def _mend(fault: Any, fields: Iterable[str], see: str) -> str:

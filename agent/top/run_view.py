@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from flyball.agent.rank_facts import RankFacts
+from flyball.agent.rank_facts import RankFacts, silence_limit
 from flyball.agent.top.reasons import Reasons
 from flyball.agent.top.view import RankView, RunView, Unwatched
 from flyball.collectors import catalog
@@ -13,8 +13,6 @@ from flyball.collectors.base import Distribution, Metric, Sample, Unavailable
 from flyball.collectors.unprobed import NOT_PROBED
 
 FINISHED = "finished"
-_SILENT_SECONDS = 10.0
-_SILENT_STEPS = 5
 _RANKS = ("rank", "src", "dst")
 _PID = "pid-"
 _Key = tuple[str, int]
@@ -169,7 +167,7 @@ def _rates(
 def _is_silent(rank: RankFacts) -> bool:
     if rank.silent_seconds is None or rank.step_seconds is None or rank.phase != "stepping":
         return False
-    return rank.silent_seconds > max(_SILENT_SECONDS, _SILENT_STEPS * rank.step_seconds)
+    return rank.silent_seconds > silence_limit((rank.step_seconds,))
 
 
 def _of_all(

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from flyball.collectors.processes import process_started
+from flyball.collectors.processes import pid_namespace, process_started
 from flyball.runner.p2p.links import SOURCE, Links
 from flyball.runner.probe.journal import Journal
 from flyball.runner.probe.latency import BOUNDS, size_class
@@ -34,6 +34,7 @@ def write_journal(runs: Path, found: Links) -> Path:
         host=os.uname().nodename,
         pid=os.getpid(),
         started=process_started(os.getpid()) or 0.0,
+        pid_namespace=pid_namespace(),
         engine=0,
         device=found.devices[0],
         gpu_uuid=None,

@@ -10,7 +10,7 @@ import sysconfig
 from typing import Any
 
 from flyball.runner.probe.checkpointing import activation_checkpointing
-from flyball.runner.probe.process import process_started
+from flyball.runner.probe.process import pid_namespace, process_started
 from flyball.runner.probe.watch import Probe
 
 SCHEMA = 1
@@ -48,6 +48,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "module_paths": probe.module_paths,
         "versions": versions(),
         "started": process_started(),
+        "pid_namespace": pid_namespace(),
         **parameter_counts(engine.module),
         **pipeline_place(engine),
     }

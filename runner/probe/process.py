@@ -106,6 +106,15 @@ def process_start_ticks(pid: int) -> int:
         return 0
 
 
+def pid_namespace() -> str:
+    """Where this process' id means something: boot and PID namespace; empty if not known."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
 def process_started() -> float:
     """When this process started, on the monotonic clock, in seconds."""
     ticks = process_start_ticks(os.getpid())

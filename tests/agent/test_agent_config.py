@@ -62,7 +62,9 @@ def write(folder: Path, text: str) -> Path:
         ("listen: example.org:80\n", ":1: listen: 'example.org' is no address"),
         ("max_series: many\n", ":1: max_series: input should be a valid integer"),
         ("log_format: xml\n", ":1: log_format: input should be 'text' or 'json'"),
-        ("run_folders: []\n", ":1: run_folders: "),
+        ("run_folders: []\n", ":1: run_folders: list should have at least 1 item"),
+        ("run_folders: here\n", ":1: run_folders: input should be a list"),
+        ("log_level: &a info\nlog_format: *a\n", ":2: aliases are not taken; write the value out"),
         ("collectors:\n  linq: {}\n", ":2: collectors.linq: no such collector; did you mean link?"),
         (
             "collectors:\n  link:\n    interval: 3\n",

@@ -1,6 +1,13 @@
 """What ``/api/v1/gpus`` makes of readings of several collectors."""
 
-from flyball.agent.daemon.answers import gpu_answers
+import os
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from tests.collectors.journal_fakes import Host, header, steps
+
+from flyball.agent.daemon.answers import gpu_answers, run_answers
+from flyball.agent.daemon.api_models import RunAnswer
 from flyball.agent.daemon.readings import take
 from flyball.agent.daemon.store import Store
 from flyball.collectors import catalog
@@ -42,3 +49,28 @@ def test_what_one_collector_knows_is_not_missing_because_another_does_not() -> N
 def test_of_two_that_know_the_first_counts() -> None:
     (gpu,) = gpu_answers(store([sample(catalog.GPU_POWER, 1.0)], [sample(catalog.GPU_POWER, 2.0)]))
     assert [each.value for each in gpu.metrics] == [1.0]
+
+
+def answers(host: Host) -> tuple[RunAnswer, ...]:
+    clock = host.clock
+    return run_answers(host.runs().refresh(), time=clock.time(), monotonic=clock.monotonic())
+
+
+def test_a_folder_whose_name_is_no_utf8_is_shown_escaped(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write(header() + steps(range(1, 9)), run=os.fsdecode(b"bad\xff"))
+    found = answers(host)
+    assert b"bad" in TypeAdapter(tuple[RunAnswer, ...]).dump_json(found)
+    assert [(one.run, Path(one.folder).name) for one in found] == [("bad\\xff", "bad\\xff")]
+
+
+def test_a_rank_that_has_gone_silent_has_no_rate(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write(header() + steps(range(1, 9)))
+    host.clock.advance(3.0)
+    (stepping,) = answers(host)
+    assert stepping.steps_per_second == 4.0
+    host.clock.advance(10.0)
+    (silent,) = answers(host)
+    assert (silent.phase, silent.steps_per_second, silent.samples_per_second) == ("stepping", None, None)
+    assert silent.silent_seconds is not None

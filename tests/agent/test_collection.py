@@ -139,6 +139,8 @@ BAD = {
     "undeclared": Sample(metric=UNDECLARED, labels=(), value=1.0, time=0.0),
     "labels": Sample(metric=catalog.HOST_LOAD, labels=("a", "b"), value=1.0, time=0.0),
     "label_type": Sample(metric=catalog.HOST_LOAD, labels=(3,), value=1.0, time=0.0),  # type: ignore[arg-type]
+    "half_a_character": Sample(metric=catalog.HOST_LOAD, labels=("a\udcff",), value=1.0, time=0.0),
+    "truth": load(True),
     "twice": load(2.0),
     "negative": Sample(metric=catalog.SAMPLES, labels=("run", "0"), value=-1.0, time=0.0),
     "buckets": Sample(

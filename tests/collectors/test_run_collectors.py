@@ -155,7 +155,12 @@ def test_communication_adds_up_and_both_ends_of_a_link_are_one_series(host: Host
 
 
 def test_an_operation_that_does_not_end_grows_older(host: Host) -> None:
-    host.write(header() + step(1) + line("pending", 1.0, op="all_reduce", seconds=12.0, edge="begin"))
+    host.write(
+        header()
+        + communication(0.0, [1, 0, 0], 1e-4)
+        + step(1)
+        + line("pending", 1.0, op="all_reduce", seconds=12.0, edge="begin")
+    )
     collector = NcclCollector(around(host), interval_seconds=1.0)
     host.clock.advance(1.0)
     assert collect(collector)["collective_pending_seconds", "job", "0"] == pytest.approx(12.0)
@@ -171,3 +176,10 @@ def test_a_workload_without_tokens_has_no_series_of_them(host: Host) -> None:
     names = {key[0] for key in collect(workload(host))}
     assert "samples_total" in names
     assert "tokens_total" not in names
+
+
+def test_where_no_recorder_follows_operations_their_age_is_unknown(host: Host) -> None:
+    host.write(header() + steps(range(1, 3)))
+    age = collect(NcclCollector(around(host), interval_seconds=1.0))["collective_pending_seconds", "job", "0"]
+    assert isinstance(age, Unavailable)
+    assert age.reason == "no_flight_recorder"

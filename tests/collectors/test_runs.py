@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.collectors.journal_fakes import CLOCK, Host, header, line, step, steps
+from tests.collectors.journal_fakes import CLOCK, WALL, Host, header, line, step, steps
 
 from flyball.collectors.run_state import RankState
 from flyball.collectors.runs import Runs
@@ -185,6 +185,30 @@ def test_of_a_process_that_was_never_seen_only_silence_tells(host: Host) -> None
     host.write(step(3))
     host.clock.advance(2.0)
     assert only(runs).samples == 12
+
+
+def test_a_reader_that_comes_later_knows_a_process_of_its_own_namespace_to_be_gone(host: Host) -> None:
+    host.processes.living.clear()
+    host.write(header(pid_namespace="here") + step(1))
+    asked = []
+
+    def gone(namespace: str, pid: int, started: float) -> bool:
+        asked.append((namespace, pid, started))
+        return namespace == "here"
+
+    host.clock.advance(5.0)
+    state = only(host.runs(gone=gone))
+    assert (state.phase, state.outcome, state.finished_time) == ("finished", "gone", WALL)
+    assert asked == [("here", 100, 4_000.0)]
+    host.clock.advance(70.0)
+    assert host.runs(gone=gone).refresh(0) == (), "it ended more than a minute ago"
+
+
+def test_of_a_process_in_another_namespace_only_silence_tells(host: Host) -> None:
+    host.processes.living.clear()
+    host.write(header(pid_namespace="elsewhere") + step(1))
+    host.clock.advance(70.0)
+    assert only(host.runs(silence_seconds=900.0)).phase == "stepping"
 
 
 def test_a_rank_that_goes_on_after_its_end_is_taken_up_again(host: Host) -> None:

@@ -71,6 +71,13 @@ def test_communication_is_a_share_of_the_stepping_time_over_the_ranks():
     assert found["communication_ratio"] == pytest.approx(0.3)
 
 
+def test_operations_that_nothing_follows_are_not_said_to_be_none():
+    assert seen(journal())["stalls"]["operations"] is None
+    followed = journal()
+    followed.records.append({"kind": "communication", "time": 110.5, "operations": {"all_reduce": 3}})
+    assert seen(followed)["stalls"]["operations"] == 0
+
+
 def test_fragmentation_is_that_of_the_worst_rank():
     calm = journal(memory={"reserved": 100, "active": 95})
     torn = journal(memory={"reserved": 100, "active": 60})
