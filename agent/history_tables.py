@@ -16,6 +16,7 @@ from flyball.agent.text import clean, describe_changes, describe_rate, describe_
 from flyball.runner.foreground import Ending
 from flyball.tuners.base import Configuration
 from flyball.tuners.recommendation import changes
+from flyball.tuners.telemetry import in_words
 
 _PIPE_COLUMNS = 4096
 _SHOWN_ITEMS = 4
@@ -111,7 +112,8 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
     parts: list[RenderableType] = [_facts(facts), Text()]
     parts.append(_changes_table(rows) if rows else Text("the configuration is yours"))
     if trial.measurement:
-        parts += [Text(), _facts({key: _flat(value) for key, value in trial.measurement.items()})]
+        measured = {key: _flat(value) for key, value in trial.measurement.items() if key != "telemetry"}
+        parts += [Text(), _facts(measured | in_words(trial.measurement.get("telemetry") or {}))]
     return Group(*parts)
 
 

@@ -1,7 +1,8 @@
 """Which kinds of collectors there are: ours, and others' through the entry point ``flyball.collectors``."""
 
 import importlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flyball.clock import Clock
-from flyball.collectors.base import Collector
+from flyball.collectors.base import Collector, CollectorFailed
 from flyball.collectors.runs import Runs
-from flyball.errors import OptionError
 
 ENTRY_POINT_GROUP = "flyball.collectors"
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}")
+"""Of a collector: it becomes a label and a key of flyball.yaml."""
 
 
 class CollectorSettings(BaseModel):
@@ -26,6 +28,12 @@ class CollectorSettings(BaseModel):
     required: bool = Field(
         default=False, description="Whether the agent is not ready while this collector fails or stalls."
     )
+
+
+class AnySettings(CollectorSettings):
+    """Of a kind that could not be loaded: whatever was written for it stands."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,27 +64,41 @@ OWN = ("nvml", "dcgm", "workload", "allocator", "nccl", "host")
 def collector_types() -> dict[str, CollectorType]:
     """All kinds by name.
 
-    Raises:
-        OptionError: an entry point does not load, is no CollectorType, or takes a name that is taken.
+    What another package declares wrongly is a kind too: it fails with reason ``entry_point_broken`` for as
+    long as it is there, and takes nothing else down.
     """
     found: dict[str, CollectorType] = {}
     for name in OWN:
         own = importlib.import_module(f"flyball.collectors.{name}").TYPE
         found[own.name] = own
     for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        _take_in(found, entry)
+        loaded = _load(entry, found)
+        found[loaded.name] = loaded
     return found
 
 
-def _take_in(found: dict[str, CollectorType], entry: metadata.EntryPoint) -> None:
-    mend = "mend or uninstall the package that declares it"
-    where = f"entry point {entry.name} = {entry.value}"
+def _load(entry: metadata.EntryPoint, found: Mapping[str, CollectorType]) -> CollectorType:
     try:
         loaded = entry.load()
     except Exception as error:  # another package's import can raise anything
-        raise OptionError(f"{type(error).__name__}: {error}", where=where, mend=mend) from error
+        return _broken(entry, found, f"{type(error).__name__}: {error}")
     if not isinstance(loaded, CollectorType):
-        raise OptionError("is no flyball.collectors.registry.CollectorType", where=where, mend=mend)
+        return _broken(entry, found, "is no flyball.collectors.registry.CollectorType")
+    if not NAME_PATTERN.fullmatch(loaded.name):
+        return _broken(entry, found, f"{loaded.name!r} is no name: small letters, digits and _ make one")
     if loaded.name in found:
-        raise OptionError(f"a collector named {loaded.name} exists already", where=where, mend=mend)
-    found[loaded.name] = loaded
+        return _broken(entry, found, f"a collector named {loaded.name} exists already")
+    return loaded
+
+
+def _broken(entry: metadata.EntryPoint, found: Mapping[str, CollectorType], why: str) -> CollectorType:
+    detail = f"entry point {entry.name} = {entry.value}: {why}; mend or uninstall the package"
+
+    def make(settings: CollectorSettings, surroundings: Surroundings) -> Collector:
+        del settings, surroundings
+        raise CollectorFailed("entry_point_broken", detail)
+
+    first = re.sub(r"[^a-z0-9_]", "_", entry.name.lower()).strip("_") or "unnamed"
+    names = (first, *(f"{first}_{number}" for number in range(2, len(found) + 3)))
+    name = next(each for each in names if each not in found)
+    return CollectorType(name=name, help=detail, settings=AnySettings, make=make)

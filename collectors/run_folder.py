@@ -36,6 +36,7 @@ class RunFolder:
     Args:
         path: where it stands.
         identity: its device and inode.
+        owner: user id of whom it belongs to.
         shared: whether others than its owner may put files there.
         on_network: whether other machines may write there too.
         restored: by rank, what :meth:`FollowedRank.document` wrote before a restart.
@@ -46,11 +47,13 @@ class RunFolder:
         path: str,
         identity: tuple[int, int],
         *,
+        owner: int,
         shared: bool,
         on_network: bool,
         restored: Mapping[int, Any],
     ) -> None:
         self.path, self.identity = path, identity
+        self.owner, self.shared = owner, shared
         self.run = printable(Path(path).name)
         self.ranks: dict[int, FollowedRank] = {}
         """Those that are followed."""
@@ -60,7 +63,7 @@ class RunFolder:
         self.crowded = False
         """Whether a rank is not followed because there are too many."""
         self.on_network = on_network
-        self._shared, self._restored = shared, dict(restored)
+        self._restored = dict(restored)
         self._descriptor = -1
         self._modified_ns: int | None = None
 
@@ -167,7 +170,7 @@ class RunFolder:
             self._descriptor,
             run=self.run,
             rank=rank,
-            same_owner=self._shared,
+            same_owner=self.shared,
             document=self._restored.pop(rank, None),
         )
 
@@ -176,7 +179,7 @@ class RunFolder:
         if rank in self._restored:
             return False
         try:
-            descriptor, found = open_journal(self._descriptor, _name(rank), same_owner=self._shared)
+            descriptor, found = open_journal(self._descriptor, _name(rank), same_owner=self.shared)
         except (JournalRefused, FileNotFoundError):
             return False
         try:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,8 @@ class Runs:
                 self._drop(path)
                 folder = None
             if folder is None:
-                folder = self._folders[path] = self._new_folder(path, identity)
-            folder.update(stat.st_mtime_ns, now, self._rules, self._room)
+                folder = self._folders[path] = self._new_folder(path, identity, owner=stat.st_uid)
+            folder.update(stat.st_mtime_ns, now, self._rules, partial(self._room, folder))
 
     def _entries(self, root: Path) -> Iterator[tuple[str, os.stat_result]]:
         try:
@@ -185,21 +186,38 @@ class Runs:
             # A root that is not there yet is made by the first run.
             return
 
-    def _new_folder(self, path: str, identity: tuple[int, int]) -> RunFolder:
+    def _new_folder(self, path: str, identity: tuple[int, int], *, owner: int) -> RunFolder:
         mine = [key for key in self._restored if key[:3] == (path, *identity)]
         restored = {key[3]: self._restored.pop(key) for key in mine}
         root = Path(path).parent
         if root not in self._networks:
             self._networks[root] = self._shared_with_hosts(root)
         return RunFolder(
-            path, identity, shared=is_shared(root), on_network=self._networks[root], restored=restored
+            path,
+            identity,
+            owner=owner,
+            shared=is_shared(root),
+            on_network=self._networks[root],
+            restored=restored,
         )
 
     def _drop(self, path: str) -> None:
         self._folders.pop(path).close()
 
-    def _room(self) -> int:
-        return self._most_ranks - sum(len(folder.ranks) for folder in self._folders.values())
+    def _room(self, folder: RunFolder) -> int:
+        """How many more ranks of a folder may be followed; in a shared root no user takes more than half."""
+        others = [one for one in self._folders.values() if one.owner != folder.owner]
+        left = self._most_ranks - sum(len(one.ranks) for one in self._folders.values())
+        if not folder.shared:
+            return left
+        own = sum(len(one.ranks) for one in self._folders.values()) - sum(len(one.ranks) for one in others)
+        return min(left, max(1, self._most_ranks // 2) - own)
+
+    def _crowd(self) -> str:
+        whose = next(folder.run for folder in self._folders.values() if folder.crowded)
+        return (
+            f"{whose}, maybe others: at most {self._most_ranks} ranks are followed, half of them of one user"
+        )
 
     def _recheck(self) -> None:
         idle = [folder for folder in self._folders.values() if folder.over]
@@ -249,7 +267,7 @@ class Runs:
             elif followed.known:
                 given[key] = followed.shown(now.monotonic)
         if any(folder.crowded for folder in self._folders.values()):
-            faults.append(_fault("", None, "too_many_ranks", f"more than {self._most_ranks} ranks"))
+            faults.append(_fault("", None, "too_many_ranks", self._crowd()))
         self._given = tuple(given[key] for key in sorted(given))
         self._faults = tuple(faults)
 

@@ -59,7 +59,7 @@ def telemetry(
     else:
         missing["fragmentation_peak"] = ON_CPU if on_cpu(headers) else "no step told of the allocator's state"
     if not found["p2p"]:
-        untimed = "no message between ranks was timed; see --ping-every-steps"
+        untimed = "no message between ranks was timed; flyball run --ping-every-steps times some"
         missing["p2p"] = "there is one rank" if world_size == 1 else untimed
     stepping = sum(end - begin for begin, end in spans)
     communicating = communication_seconds(journals, spans)
@@ -78,7 +78,11 @@ def telemetry(
 
 def described(measurement: Measurement | None) -> dict[str, str]:
     """Return what is known of a run's telemetry in words, by name; what is not known is left out."""
-    found = measurement.telemetry if measurement else {}
+    return in_words(measurement.telemetry if measurement else {})
+
+
+def in_words(found: Mapping[str, Any]) -> dict[str, str]:
+    """The same of ``telemetry``'s own result."""
     gpu = found.get("gpu") or {}
     texts = {
         "SM utilization": _share((gpu.get("sm_utilization") or {}).get("mean")),

@@ -477,6 +477,21 @@ def test_of_too_many_ranks_the_rest_is_said_to_be_left_out(host: Host) -> None:
     assert reasons(runs) == [("", "too_many_ranks")]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_in_a_shared_folder_one_users_runs_leave_room_for_others(host: Host) -> None:
+    host.root.chmod(0o3773)
+    for number in range(8):
+        path = host.write(b"not even a header\n", run=f"many-{number}")
+        os.chown(path.parent, 12345, 12345)
+        os.chown(path, 12345, 12345)
+    runs = host.runs(most_ranks=6)
+    runs.refresh(0)
+    host.write(header(), run="mine")
+    host.clock.advance(2.0)
+    assert [state.run for state in runs.refresh(0)] == ["mine"]
+    assert ("", "too_many_ranks") in reasons(runs)
+
+
 def test_two_roots_with_a_run_of_the_same_name_give_one(host: Host, tmp_path: Path) -> None:
     host.write(header() + step(1))
     other = tmp_path / "other"
