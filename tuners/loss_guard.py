@@ -1,7 +1,7 @@
 """Does a change of numerics cost loss? One-sided non-inferiority at equal samples seen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +15,9 @@ COMPARED_SHARE = 0.25
 """Losses are compared over the last quarter of the samples that both have seen."""
 FEWEST_POINTS = 4
 """Losses of each run inside the compared part."""
+LEAST_KNOWN_SHARE = 0.1
+"""A job that tells of fewer losses is not judged: its runs would become too long."""
+LOSS_SLACK = 2.0
 FEWEST_PAIRS = 3
 """Pairs of runs that a bound needs."""
 
@@ -122,6 +125,20 @@ def _judge(
     )
 
 
-def samples_to_judge(global_batch: float) -> float:
-    """Return the samples that a run must see so that the guard has enough losses, at a global batch size."""
-    return global_batch * FEWEST_POINTS / COMPARED_SHARE
+def samples_to_judge(global_batch: float, *, known_share: float = 1.0) -> float:
+    """Return the samples that a run must see so that the guard has enough losses, at a global batch size.
+
+    Args:
+        global_batch: samples a step.
+        known_share: of steps whose loss is known: short steps follow each other faster than it is read.
+    """
+    share = min(1.0, max(LEAST_KNOWN_SHARE, known_share))
+    # A run may know a few less than those before it did; where every loss is known, none is missing.
+    slack = 1.0 if share == 1.0 else LOSS_SLACK
+    return slack * global_batch * FEWEST_POINTS / COMPARED_SHARE / share
+
+
+def known_loss_share(runs: Iterable[Measurement]) -> float:
+    """Return the share of steps whose loss is known, of the run where it is least; 1 without a run."""
+    shares = (len(run.losses) / max(1, run.steps + run.warmup_steps) for run in runs)
+    return min((1.0, *shares))

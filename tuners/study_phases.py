@@ -17,7 +17,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
-from flyball.tuners.loss_guard import samples_to_judge
+from flyball.tuners.loss_guard import known_loss_share, samples_to_judge
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
@@ -314,7 +314,12 @@ class Study:
         largest = max(
             (int(each.assignment.get("global_batch", 0)) for each in candidates.values()), default=0
         )
-        enough = samples_to_judge(max(batch.global_batch, largest)) if numerics and batch else 0.0
+        enough = 0.0
+        if numerics and batch:
+            ran = {configuration.digest for configuration in candidates.values()}
+            like = [baseline, *(report for report in reports if report.configuration.digest in ran)]
+            share = known_loss_share(report.measurement for report in like if report.measurement)
+            enough = samples_to_judge(max(batch.global_batch, largest), known_share=share)
         precision = self.length.precision(baseline, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:

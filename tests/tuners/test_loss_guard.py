@@ -4,7 +4,7 @@ import pytest
 from tests.tuners.statistics_fakes import measurement
 
 from flyball.tuners.base import Measurement
-from flyball.tuners.loss_guard import Guard, compare_losses, samples_to_judge
+from flyball.tuners.loss_guard import Guard, compare_losses, known_loss_share, samples_to_judge
 
 
 def run(level: float, *, seed: int, count: int = 40, batch: int = 8, noise: float = 0.01) -> Measurement:
@@ -87,3 +87,19 @@ def test_a_loss_below_zero_has_a_margin_too():
     worse = [measurement(losses=tuple((n, -1.9) for n in range(1, 41)))] * 4
     assert compare_losses(same, same).guard is Guard.PASSED
     assert compare_losses(same, worse).guard is Guard.FAILED
+
+
+def test_where_few_losses_are_known_more_samples_must_be_seen():
+    assert samples_to_judge(16) == 16 * 16
+    assert samples_to_judge(16, known_share=0.5) == 4 * 16 * 16
+    assert samples_to_judge(16, known_share=0.0) == samples_to_judge(16, known_share=0.1)
+
+
+def test_the_run_that_knows_fewest_losses_counts():
+    every = measurement(
+        100, losses=tuple((16.0 * step, 1.0) for step in range(1, 23)), steps=20, warmup_steps=2
+    )
+    half = measurement(100, losses=every.losses[::2], steps=20, warmup_steps=2)
+    assert known_loss_share([every]) == 1.0
+    assert known_loss_share([every, half]) == 0.5
+    assert known_loss_share([]) == 1.0
