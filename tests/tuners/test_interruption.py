@@ -25,8 +25,8 @@ with Interruption(say) as interruption:
     if "broken" in sys.argv:
         interruption.on_stop(lambda: 1 / 0)
         interruption.on_stop(lambda: say("killed all the same"))
-    say("ready")
     try:
+        say("ready")
         for line in sys.stdin:
             say(f"finish={interruption.finish_requested} stop={interruption.stop_now}")
     except KeyboardInterrupt:
