@@ -4,10 +4,11 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.loss_guard import LossVerdict, compare_losses
+from flyball.tuners.loss_guard import Guard, LossVerdict, compare_losses
 from flyball.tuners.recommendation import Confirmation, objection
 from flyball.tuners.space import Space
 from flyball.tuners.spending import JSON_ALONE_ROUNDS, Spending
@@ -66,6 +67,8 @@ class FinalRuns:
     mapped_options: frozenset[str] = frozenset()
     """Options of the command that carry a value of the JSON and must move with it."""
     losses: dict[str, LossVerdict] = field(default_factory=dict)
+    unjudged: set[str] = field(default_factory=set)
+    """Keys against which nothing speaks but a loss guard that had too little to go by."""
     measured: dict[str, list[Measurement]] = field(default_factory=dict)
     """Key to its verification runs."""
 
@@ -81,8 +84,11 @@ class FinalRuns:
             stopped=self._stopped,
             veto=self._veto,
         )
+        if result.decision is Decision.KEEP:
+            result = self._unless_unjudged(result)
         if result.decision is not Decision.RECOMMENDED or result.winner is None:
-            return Verdict(decision=result.decision, winner=result.winner, verification=result)
+            loss = self.losses.get(result.winner or "")
+            return Verdict(decision=result.decision, winner=result.winner, verification=result, loss=loss)
         alone = self._json_alone(result)
         confirmation, objections = self._confirm(result.winner, result.speedup)
         return Verdict(
@@ -93,6 +99,21 @@ class FinalRuns:
             loss=self.losses.get(result.winner),
             confirmation=confirmation,
             notes=objections,
+        )
+
+    def _unless_unjudged(self, result: VerificationResult) -> VerificationResult:
+        """Return ``keep`` as it is, unless it rests on a loss that could not be judged: nobody knows then."""
+        unjudged = [each for each in result.candidates if each.passed and each.key in self.unjudged]
+        if not unjudged:
+            return result
+        first = unjudged[0]
+        reason = f"{first.key} is faster in fresh runs, but whether it costs loss could not be judged"
+        return replace(
+            result,
+            decision=Decision.UNVERIFIED,
+            winner=first.key,
+            speedup=first.speedup,
+            reasons=(reason, *result.reasons[1:]),
         )
 
     def configuration(self, key: str) -> Configuration:
@@ -141,13 +162,15 @@ class FinalRuns:
         loss = compare_losses(baseline, own)
         if numerics:
             self.losses[key] = loss
-        return objection(
+        against = partial(
+            objection,
             own,
             memory_limit_ratio=self.memory_limit_ratio,
             idle_knobs=idle_knobs(configuration, own, baseline, self.space.baseline_assignment()),
-            changes_numerics=numerics,
-            loss=loss,
         )
+        if numerics and loss.guard is Guard.NOT_JUDGED and against() is None:
+            self.unjudged.add(key)
+        return against(changes_numerics=numerics, loss=loss)
 
     def _json_alone(self, result: VerificationResult) -> CandidateResult | None:
         """Measure the winner's JSON with everything else as the user has it."""

@@ -19,7 +19,7 @@ CHANGES_TITLE = ("", "what changes, and why:")
 HEADLINES = {
     Decision.RECOMMENDED: "RECOMMENDED: faster, verified on fresh runs",
     Decision.KEEP: "KEEP: your configuration is as good as any that was found",
-    Decision.UNVERIFIED: "UNVERIFIED: maybe faster, not certain within the budget",
+    Decision.UNVERIFIED: "UNVERIFIED: maybe faster, not certain enough to recommend",
 }
 
 

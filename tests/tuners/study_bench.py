@@ -64,6 +64,7 @@ class Bench:
     made: list[FakeLauncher] = field(default_factory=list)
     on_step: Any = None
     startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
+    tells_losses: bool = True
 
     def __post_init__(self) -> None:
         (self.folder / "train.py").write_text("import deepspeed\n")
@@ -84,9 +85,14 @@ class Bench:
 
     def launchers(self, options: StudyOptions, job: Job) -> Launchers:
         warm = FakeLauncher(
-            self.speed, self.clock, seed=len(self.made), on_step=self.on_step, startup=self.startup
+            self.speed,
+            self.clock,
+            seed=len(self.made),
+            on_step=self.on_step,
+            startup=self.startup,
+            tells_losses=self.tells_losses,
         )
-        cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99)
+        cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99, tells_losses=self.tells_losses)
         self.made += [warm, cold]
         return Launchers(usual=warm, cold=cold)
 

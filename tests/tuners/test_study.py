@@ -324,6 +324,24 @@ def test_what_the_environment_gains_is_told_apart_from_what_the_json_gains(tmp_p
     assert "NCCL_ALGO=Ring" in (tmp_path / "out" / "cmd_optimal.txt").read_text()
 
 
+@pytest.mark.parametrize(("tells_losses", "verdict"), [(True, "recommended"), (False, "unverified")])
+def test_what_is_faster_and_whose_loss_nobody_knows_is_neither_recommended_nor_kept_out(
+    tmp_path: Path, tells_losses: bool, verdict: str
+) -> None:
+    def bf16_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
+        return 200.0 if config.get("communication_data_type") == "bf16" else 100.0
+
+    bench = Bench(tmp_path, bf16_is_faster, tells_losses=tells_losses)
+    (tmp_path / "space.yaml").write_text("knobs:\n  communication_data_type: [fp32, bf16]\n")
+    assert bench.run(replace(bench.options, trials=3)).verdict == verdict
+    found = bench.recommendation()
+    assert found["recommended"]["ds_config"]["communication_data_type"] == "bf16"
+    assert found["speedup"]["low"] > 1.5
+    assert found["loss_guard"]["guard"] == ("passed" if tells_losses else "not_judged")
+    if not tells_losses:
+        assert "could not be judged" in found["reasons"][0]
+
+
 def test_an_options_own_value_is_shown_beside_the_new_one(tmp_path: Path) -> None:
     bench = Bench(tmp_path, larger_is_faster)
     command = (*bench.options.command, "--batch", "1")
