@@ -99,33 +99,9 @@ def environment(pid: int, *, proc: Path = PROC) -> dict[str, str]:
     return {os.fsdecode(name): os.fsdecode(value) for name, separator, value in pairs if separator}
 
 
-def command_line(pid: int, *, proc: Path = PROC) -> list[str]:
-    """Its arguments; empty when it may not be read, and of a kernel thread."""
-    return [os.fsdecode(part) for part in read_bytes(proc / str(pid) / "cmdline").split(b"\0")[:-1]]
-
-
-def own_pids(pid: int, *, proc: Path = PROC) -> tuple[int, ...]:
-    """Its ids in each PID namespace that it is in, the outermost first."""
-    for line in read_bytes(proc / str(pid) / "status").splitlines():
-        if line.startswith(b"NSpid:"):
-            return tuple(int(number) for number in line.split()[1:])
-    return (pid,)
-
-
 def maps_library(pid: int, name: bytes, *, proc: Path = PROC) -> bool:
     """Whether a file whose path holds ``name`` is mapped into a process."""
     return name in read_bytes(proc / str(pid) / "maps", most_bytes=16 * _LONGEST_FILE_BYTES)
-
-
-def working_folder(pid: int, *, proc: Path = PROC) -> Path | None:
-    """Its current folder; None when it may not be seen or lies in another mount namespace."""
-    own = proc / "self" / "ns" / "mnt"
-    try:
-        if (proc / str(pid) / "ns" / "mnt").readlink() != own.readlink():
-            return None
-        return (proc / str(pid) / "cwd").readlink()
-    except OSError:
-        return None
 
 
 def read_bytes(path: Path, *, most_bytes: int = _LONGEST_FILE_BYTES) -> bytes:

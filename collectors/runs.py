@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -206,12 +207,13 @@ class Runs:
 
     def _room(self, folder: RunFolder) -> int:
         """How many more ranks of a folder may be followed; in a shared root no user takes more than half."""
-        others = [one for one in self._folders.values() if one.owner != folder.owner]
-        left = self._most_ranks - sum(len(one.ranks) for one in self._folders.values())
+        followed = Counter[int]()
+        for one in self._folders.values():
+            followed[one.owner] += len(one.ranks)
+        left = self._most_ranks - followed.total()
         if not folder.shared:
             return left
-        own = sum(len(one.ranks) for one in self._folders.values()) - sum(len(one.ranks) for one in others)
-        return min(left, max(1, self._most_ranks // 2) - own)
+        return min(left, max(1, self._most_ranks // 2) - followed[folder.owner])
 
     def _crowd(self) -> str:
         whose = next(folder.run for folder in self._folders.values() if folder.crowded)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flyball.clock import Clock
 from flyball.collectors.nvml_inventory import GpuProcess, list_gpu_processes, list_gpus
+from flyball.collectors.processes import all_pids, environment, maps_library, read_stat
 from flyball.collectors.run_state import RankState
 
 NOT_PROBED = "not_probed"
@@ -71,42 +72,24 @@ class UnprobedProcesses:
         for pid, process in sorted(on_gpu.items()):
             rank = self._environment(pid).get("RANK", "")
             yield Unprobed(pid=pid, rank=rank, gpu=process.gpu, uuid=process.uuid)
-        for pid in self._processes():
+        for pid in sorted(all_pids(self._proc)):
             if pid not in on_gpu:
-                environment = self._environment(pid)
-                if all(name in environment for name in _PER_RANK) and self._computes(pid):
-                    yield Unprobed(pid=pid, rank=environment["RANK"])
+                known = self._environment(pid)
+                if all(name in known for name in _PER_RANK) and self._computes(pid):
+                    yield Unprobed(pid=pid, rank=known["RANK"])
 
-    def _processes(self) -> list[int]:
-        try:
-            return sorted(int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())
-        except OSError:
-            return []
-
-    def _environment(self, pid: int) -> dict[str, str]:
-        try:
-            raw = (self._proc / str(pid) / "environ").read_bytes()
-        except OSError:
-            return {}
-        pairs = (os.fsdecode(part).partition("=") for part in raw.split(b"\0"))
-        return {name: value for name, _, value in pairs}
+    def _environment(self, pid: int) -> Mapping[str, str]:
+        return environment(pid, proc=self._proc)
 
     def _computes(self, pid: int) -> bool:
         """Whether torch is loaded, and this is no helper (a DataLoader's worker) of another such process."""
-        try:
-            if b"libtorch" not in (self._proc / str(pid) / "maps").read_bytes():
-                return False
-        except OSError:
+        if not maps_library(pid, b"libtorch", proc=self._proc):
             return False
-        parent = self._environment(self._parent(pid))
-        return parent.get("RANK") is None
+        return self._environment(self._parent(pid)).get("RANK") is None
 
     def _parent(self, pid: int) -> int:
-        try:
-            fields = (self._proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-            return int(fields[1])
-        except (OSError, ValueError, IndexError):
-            return 0
+        found = read_stat(pid, proc=self._proc)
+        return found.parent if found is not None else 0
 
     def _is_known(self, pid: int, known: set[int]) -> bool:
         if not (self._proc / str(pid)).exists():

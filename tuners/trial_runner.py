@@ -241,8 +241,3 @@ def remove_checkpoints(output: Path) -> None:
         with suppress(OSError):
             if path.is_file() and not path.is_symlink() and path.stat().st_size > LARGEST_KEPT_BYTES:
                 path.unlink()
-
-
-def with_notes(report: TrialReport, *notes: str) -> TrialReport:
-    """Return a report with more notes."""
-    return replace(report, notes=(*report.notes, *notes))

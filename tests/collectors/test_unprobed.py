@@ -20,7 +20,7 @@ def add(proc: Path, pid: int, *, parent: int = 1, environment: Mapping[str, str]
     (folder / "maps").write_bytes(
         b"7f00-7f01 r-xp /lib/libtorch_cpu.so\n" if torch else b"7f00-7f01 /lib/libc.so\n"
     )
-    (folder / "stat").write_bytes(f"{pid} (python (x)) S {parent} 1".encode())
+    (folder / "stat").write_bytes(f"{pid} (python (x)) S {parent} {'1 ' * 48}".encode())
 
 
 def find(proc: Path, *processes: GpuProcess, journals: tuple[int, ...] = ()) -> list[tuple[int, str, str]]:
