@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from flyball.collectors.run_state import RankState
 from flyball.collectors.runs import Runs
 
 WALL = 1_800_000_000.0
@@ -124,3 +125,13 @@ class Host:
         # Both stamps, since the folder tells of new files.
         os.utime(path, (self.clock.wall, self.clock.wall))
         os.utime(path.parent, (self.clock.wall, self.clock.wall))
+
+
+def only(runs: Runs) -> RankState:
+    (state,) = runs.refresh(0)
+    return state
+
+
+def reasons(runs: Runs) -> list[tuple[str, str]]:
+    runs.refresh(0)
+    return [(fault.run, fault.reason) for fault in runs.faults()]

@@ -1,29 +1,15 @@
-"""Runs found, followed, ended and taken up again after a restart."""
+"""Runs found, followed, and ended."""
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.collectors.journal_fakes import CLOCK, WALL, Host, header, line, step, steps
-
-from flyball.collectors.run_state import RankState
-from flyball.collectors.runs import Runs
+from tests.collectors.journal_fakes import CLOCK, WALL, Host, header, line, only, step, steps
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
-
-
-def only(runs: Runs) -> RankState:
-    (state,) = runs.refresh(0)
-    return state
-
-
-def reasons(runs: Runs) -> list[tuple[str, str]]:
-    runs.refresh(0)
-    return [(fault.run, fault.reason) for fault in runs.faults()]
 
 
 def test_a_rank_is_known_by_its_journal(host: Host) -> None:
@@ -334,172 +320,6 @@ def test_latencies_add_up(host: Host) -> None:
 
 
 # Restarts
-
-
-def same(state: RankState) -> dict[str, Any]:
-    return state.document()
-
-
-def test_a_restart_goes_on_where_the_positions_were_saved_and_counts_nothing_twice(host: Host) -> None:
-    host.write(header() + steps(range(1, 11)))
-    first = host.runs()
-    only(first)
-    first.save()
-    host.write(steps(range(11, 21)))
-    # What was read after the save dies with the process.
-    assert only(first).samples == 80
-    second = host.runs()
-    assert only(second).samples == 80
-    assert only(second).step_seconds.distribution().count == 20
-    whole = only(Runs([host.root], clock=host.clock, host="here", started=host.processes))
-    assert same(only(second)) == same(whole)
-
-
-def test_a_restart_in_the_middle_of_a_line_loses_nothing(host: Host) -> None:
-    host.write(header() + step(1) + step(2)[:40])
-    first = host.runs()
-    only(first)
-    first.save()
-    host.write(step(2)[40:] + step(3))
-    state = only(host.runs())
-    assert (state.samples, state.torn_lines) == (12, 0)
-
-
-def test_a_restart_finds_a_journal_that_was_rotated_meanwhile(host: Host) -> None:
-    path = host.write(header() + step(1))
-    first = host.runs()
-    only(first)
-    first.save()
-    first.close()
-    host.write(step(2))
-    path.rename(path.with_name("rank-0.jsonl.1"))
-    host.write(step(3))
-    assert only(host.runs()).samples == 12
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [b"", b"{", b"null", b'{"schema":99,"ranks":[]}', b'{"schema":1,"ranks":[{"folder":1}]}', b"\xff\xfe"],
-)
-def test_positions_that_cannot_be_read_mean_reading_anew(host: Host, damage: bytes) -> None:
-    host.write(header() + step(1))
-    host.positions.write_bytes(damage)
-    assert only(host.runs()).samples == 4
-
-
-def test_a_tally_that_was_damaged_means_reading_its_journal_anew(host: Host) -> None:
-    host.write(header() + step(1))
-    first = host.runs()
-    only(first)
-    first.save()
-    host.positions.write_text(host.positions.read_text().replace('"samples":4', '"samples":"4"'))
-    assert only(host.runs()).samples == 4
-
-
-def test_a_journal_of_the_same_name_in_a_new_folder_is_read_from_its_begin(host: Host) -> None:
-    path = host.write(header() + steps(range(1, 4)))
-    first = host.runs()
-    only(first)
-    first.save()
-    path.rename(path.with_name("kept"))
-    host.write(header(at=1.0) + step(1))
-    assert only(host.runs()).step == 1
-
-
-def test_a_position_of_a_root_that_is_not_there_is_kept(host: Host, tmp_path: Path) -> None:
-    host.write(header() + step(1))
-    first = host.runs()
-    only(first)
-    first.save()
-    host.root.rename(tmp_path / "elsewhere")
-    without = host.runs()
-    assert without.refresh(0) == ()
-    without.save()
-    (tmp_path / "elsewhere").rename(host.root)
-    again = host.runs()
-    host.write(step(2))
-    assert only(again).samples == 8
-
-
-# Faults
-
-
-def test_a_link_in_place_of_a_run_or_a_journal_is_refused(host: Host, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "rank-0.jsonl").write_bytes(header() + step(1))
-    (host.root / "planted").symlink_to(outside)
-    (host.root / "job").mkdir()
-    host.path().symlink_to(outside / "rank-0.jsonl")
-    runs = host.runs()
-    assert runs.refresh(0) == ()
-    assert sorted(reasons(runs)) == [("job", "journal_is_a_link"), ("planted", "run_folder_is_a_link")]
-
-
-def test_a_fifo_blocks_nobody(host: Host) -> None:
-    (host.root / "job").mkdir()
-    os.mkfifo(host.path())
-    runs = host.runs()
-    assert runs.refresh(0) == ()
-    assert reasons(runs) == [("job", "journal_not_a_file")]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-@pytest.mark.parametrize(("mode", "read"), [(0o1777, False), (0o755, True)])
-def test_in_a_shared_folder_a_journal_belongs_to_whom_its_folder_does(
-    host: Host, mode: int, read: bool
-) -> None:
-    path = host.write(header() + step(1))
-    host.root.chmod(mode)
-    os.chown(path, 12345, 12345)
-    runs = host.runs()
-    assert bool(runs.refresh(0)) is read
-    assert reasons(runs) == ([] if read else [("job", "journal_of_another_user")])
-
-
-def test_a_refused_journal_is_followed_once_it_is_a_file(host: Host) -> None:
-    (host.root / "job").mkdir()
-    os.mkfifo(host.path())
-    runs = host.runs()
-    runs.refresh(0)
-    host.path().unlink()
-    host.write(header())
-    host.clock.advance(2.0)
-    assert only(runs).phase == "starting"
-    assert reasons(runs) == []
-
-
-def test_of_too_many_ranks_the_rest_is_said_to_be_left_out(host: Host) -> None:
-    for rank in range(4):
-        host.write(header(), rank=rank)
-    runs = host.runs(most_ranks=3)
-    assert len(runs.refresh(0)) == 3
-    assert reasons(runs) == [("", "too_many_ranks")]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_in_a_shared_folder_one_users_runs_leave_room_for_others(host: Host) -> None:
-    host.root.chmod(0o3773)
-    for number in range(8):
-        path = host.write(b"not even a header\n", run=f"many-{number}")
-        os.chown(path.parent, 12345, 12345)
-        os.chown(path, 12345, 12345)
-    runs = host.runs(most_ranks=6)
-    runs.refresh(0)
-    host.write(header(), run="mine")
-    host.clock.advance(2.0)
-    assert [state.run for state in runs.refresh(0)] == ["mine"]
-    assert ("", "too_many_ranks") in reasons(runs)
-
-
-def test_two_roots_with_a_run_of_the_same_name_give_one(host: Host, tmp_path: Path) -> None:
-    host.write(header() + step(1))
-    other = tmp_path / "other"
-    (other / "job").mkdir(parents=True)
-    (other / "job" / "rank-0.jsonl").write_bytes(header())
-    runs = Runs([host.root, other], clock=host.clock, host="here", started=host.processes)
-    assert only(runs).folder == host.root / "job"
-    assert reasons(runs) == [("job", "run_name_taken")]
 
 
 def test_a_name_that_is_no_text_is_escaped(host: Host) -> None:
