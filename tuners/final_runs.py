@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.loss_guard import Guard, LossVerdict, compare_losses
+from flyball.tuners.loss_guard import Guard, LossVerdict, compare_losses, known_loss_share, samples_to_judge
 from flyball.tuners.recommendation import Confirmation, objection
 from flyball.tuners.space import Space
 from flyball.tuners.spending import JSON_ALONE_ROUNDS, Spending
@@ -281,3 +281,30 @@ def changes_numerics(space: Space, configuration: Configuration) -> bool:
     own = space.baseline_assignment()
     moved = {name for name, value in configuration.assignment.items() if own.get(name) != value}
     return any(entry.knob.name in moved and entry.knob.changes_numerics for entry in space.entries)
+
+
+def samples_for_guard(
+    space: Space,
+    candidates: Collection[Configuration],
+    reports: Iterable[TrialReport],
+    *,
+    global_batch: int,
+) -> float:
+    """Return the samples that each final run must see for the loss guard; 0 where nothing changes numerics.
+
+    Args:
+        space: that the candidates are points of.
+        candidates: to be verified.
+        reports: the user's own run, and those of the search.
+        global_batch: the user's own, samples a step; 0 where it is not known.
+    """
+    if not global_batch or not any(changes_numerics(space, each) for each in candidates):
+        return 0.0
+    largest = max(int(each.assignment.get("global_batch", 0)) for each in candidates)
+    digests = {each.digest for each in candidates}
+    like = (
+        report.measurement
+        for report in reports
+        if report.measurement and (report.phase is Phase.BASELINE or report.configuration.digest in digests)
+    )
+    return samples_to_judge(max(global_batch, largest), known_share=known_loss_share(like))

@@ -19,7 +19,8 @@ from flyball.tuners.ledger import job_digest, open_history
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
-from flyball.tuners.study_phases import Launchers, Study, space_of, with_limits
+from flyball.tuners.study_phases import Study
+from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.verification_plan import Rules
 
 

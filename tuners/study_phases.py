@@ -6,61 +6,30 @@ from dataclasses import dataclass, field, replace
 from flyball.clock import Clock
 from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.errors import BaselineFailed
-from flyball.runner.base import Launcher
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.candidates import CandidateChoice, acted, without_slower
 from flyball.tuners.conclusion import Conclusion, conclude
 from flyball.tuners.context import resolve_batch
-from flyball.tuners.final_runs import FinalRuns, Verdict, changes_numerics
+from flyball.tuners.final_runs import FinalRuns, Verdict, samples_for_guard
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
-from flyball.tuners.loss_guard import known_loss_share, samples_to_judge
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
 from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rate_of
-from flyball.tuners.space import Space, load_space
+from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.stopping import Precision
+from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.summary import duration
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification import Decision
 from flyball.tuners.verification_declared import Declared, read_declared
 from flyball.tuners.verification_plan import Rules
-
-DEFAULT_BUDGET_SECONDS = 1800.0
-"""Where neither --budget nor --trials is given."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Launchers:
-    """Who starts the runs of a study."""
-
-    usual: Launcher
-    """For most runs."""
-    cold: Launcher
-    """For the runs that must start as the user's own command does."""
-
-
-def with_limits(options: StudyOptions) -> StudyOptions:
-    """Return the options with the default budget where the user set no limit at all."""
-    if options.trials is None and options.budget_seconds is None:
-        return replace(options, budget_seconds=DEFAULT_BUDGET_SECONDS)
-    return options
-
-
-def space_of(options: StudyOptions, job: Job) -> Space:
-    """Return the space that the options mean for this job.
-
-    Raises:
-        SpaceError: the file is malformed.
-    """
-    allowed = options.allow_global_batch
-    return load_space(options.space, job.config, job.context, allow_global_batch=allowed)
 
 
 @dataclass(kw_only=True)
@@ -309,17 +278,13 @@ class Study:
         given_up: Mapping[str, Configuration],
     ) -> tuple[Verdict, bool]:
         """Make the final runs; whether they were left off because the candidates' are too long."""
-        numerics = any(changes_numerics(self.space, each) for each in candidates.values())
         batch = resolve_batch(self.job.config, self.job.context)
-        largest = max(
-            (int(each.assignment.get("global_batch", 0)) for each in candidates.values()), default=0
+        enough = samples_for_guard(
+            self.space,
+            candidates.values(),
+            [baseline, *reports],
+            global_batch=batch.global_batch if batch else 0,
         )
-        enough = 0.0
-        if numerics and batch:
-            ran = {configuration.digest for configuration in candidates.values()}
-            like = [baseline, *(report for report in reports if report.configuration.digest in ran)]
-            share = known_loss_share(report.measurement for report in like if report.measurement)
-            enough = samples_to_judge(max(batch.global_batch, largest), known_share=share)
         precision = self.length.precision(baseline, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:

@@ -16,7 +16,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.study import run_study
-from flyball.tuners.study_phases import Launchers
+from flyball.tuners.study_setup import Launchers
 
 
 def two_ranks_of(*arguments: Any, **options: Any) -> Any:
