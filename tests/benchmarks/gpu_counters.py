@@ -1,6 +1,6 @@
 """What the NVML collector reads of this machine's GPU under known loads, and what a collection costs.
 
-    python -m tests.benchmarks.gpu_counters
+    python tests/benchmarks gpu_counters
 
 Prints every metric of the GPU, or why it is missing; SM utilization, tensor activity and the driver's own
 figure under back-to-back 8192^3 products and under one-element kernels; and the median cost of a collection.

@@ -1,6 +1,6 @@
 """Latency of 8 bytes on an idle link: the in-band ping against ``flyball p2p``, side by side.
 
-    python tests/benchmarks/p2p_agreement.py [--rounds 5] [--backend gloo|nccl]
+    python tests/benchmarks p2p_agreement [--rounds 5] [--backend gloo|nccl]
 
 Two ranks on this host take steps in which nothing happens, with a ping at each, and `flyball p2p` measures
 the same link, in turn. Compared are the medians over the rounds of each one's median one-way time, which must
