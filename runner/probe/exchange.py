@@ -124,11 +124,13 @@ def one_way(round_trips: list[float], size_bytes: int, acknowledgement: float) -
     Args:
         round_trips: seconds.
         size_bytes: of the messages.
-        acknowledgement: one-way seconds of 8 bytes, taken off where the message is larger.
+        acknowledgement: one-way seconds of 8 bytes, taken off where the message is larger, at most half.
     """
     if size_bytes <= ACKNOWLEDGEMENT_BYTES:
         return [seconds / 2 for seconds in round_trips]
-    return [max(seconds - acknowledgement, 0.0) for seconds in round_trips]
+    # A larger message takes no less than its answer: a busy moment while the answer's time was taken must not
+    # make nothing of it.
+    return [max(seconds - acknowledgement, seconds / 2) for seconds in round_trips]
 
 
 def pairs(ranks: int, turn: int) -> list[tuple[int, int]]:
