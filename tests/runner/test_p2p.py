@@ -17,7 +17,6 @@ from flyball.runner.p2p import worker
 from flyball.runner.p2p.journal import write_journal
 from flyball.runner.p2p.launch import NotMeasured, Request, heard, measure
 from flyball.runner.p2p.links import Link, Links
-from flyball.runner.probe.exchange import one_way
 from flyball.runner.probe.latency import BOUNDS
 
 FAST = 100e-6
@@ -179,16 +178,6 @@ def test_mpis_names_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "29500")
     assert worker.place() == (1, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("size", "acknowledgement", "expected"),
-    [(8, 0.0, 50e-6), (8, 70e-6, 50e-6), (1 << 20, 30e-6, 70e-6), (1 << 20, 100e-6, 50e-6), (9, 1.0, 50e-6)],
-)
-def test_a_message_takes_no_less_than_half_of_its_round_trip(
-    size: int, acknowledgement: float, expected: float
-) -> None:
-    assert one_way([100e-6], size, acknowledgement) == [pytest.approx(expected)]
 
 
 def test_the_agent_shows_what_was_measured_and_takes_it_for_no_run(tmp_path: Path) -> None:

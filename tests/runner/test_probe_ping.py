@@ -92,7 +92,7 @@ def test_a_tournament_covers_every_pair_once_and_the_next_one_the_other_way(rank
 
 
 @pytest.mark.parametrize(
-    ("size", "acknowledgement", "expected"), [(8, 0.25, [1.0]), (9, 0.25, [1.75]), (9, 3.0, [0.0])]
+    ("size", "acknowledgement", "expected"), [(8, 0.25, [1.0]), (9, 0.25, [1.75]), (9, 3.0, [1.0])]
 )
 def test_one_way_time_is_half_a_round_trip_or_what_the_answer_leaves(
     size: int, acknowledgement: float, expected: list[float]
