@@ -4,9 +4,12 @@ Blocks of steps take turns: in one the probe writes its journal and the agent re
 second; in the other the probe is off and the agent is stopped (SIGSTOP). The order within each pair is drawn
 by lot, and the ratio of each pair is what counts: its median, with a 95% interval by bootstrap.
 
-    python tests/benchmarks watch_overhead --pairs 40 --steps 60 --dense 4096 --layers 16 --micro-batch 4096
+    python tests/benchmarks watch_overhead --pairs 100 --steps 50 --dense 4096 --layers 4 --micro-batch 4096 \
+        --float32
 
-A model of many small kernels is as noisy as the host; --dense makes one of large products.
+A model of many small kernels is as noisy as the host, and bf16 products as noisy as the card's power cap:
+--dense makes a model of large products, --float32 keeps them under the cap and the device busy for longer
+than the host. What a step that waits for the host pays on top is in ``probe_overhead``, in microseconds.
 """
 
 import argparse
@@ -79,7 +82,7 @@ def engine_under_probe(folder: Path, given: argparse.Namespace) -> tuple[Any, An
     config = {
         "train_micro_batch_size_per_gpu": given.micro_batch,
         "gradient_accumulation_steps": 1,
-        "bf16": {"enabled": True},
+        "bf16": {"enabled": not given.float32},
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "torch_adam": True}},
         "zero_optimization": {"stage": 0},
     }
@@ -89,7 +92,8 @@ def engine_under_probe(folder: Path, given: argparse.Namespace) -> tuple[Any, An
     engine, *_ = deepspeed.initialize(model=module, config=config, model_parameters=module.parameters())
     batch = torch.randint(0, 256, (given.micro_batch, given.sequence_length), device=engine.device)
     if given.dense:
-        batch = torch.randn(given.micro_batch, given.dense, device=engine.device, dtype=torch.bfloat16)
+        dtype = torch.float32 if given.float32 else torch.bfloat16
+        batch = torch.randn(given.micro_batch, given.dense, device=engine.device, dtype=dtype)
     from flyball.runner.probe.watch import SLOT
 
     assert SLOT.probe is not None
@@ -142,6 +146,7 @@ def main() -> None:
         "sequence-length": 64, "seed": 0, "dense": 0,
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--float32", action="store_true", help="train in float32 instead of bf16")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
