@@ -49,11 +49,11 @@ class NvmlCollector:
         self._events: Any = None
         self._no_events: Unavailable | None = None
         self._xids: dict[tuple[str, str, str], int] = {}
-        self._looked_at = 0.0
+        self._looked_at = self._time = 0.0
 
     def collect(self) -> Iterable[Sample]:
         """All metrics of all GPUs; rates need a second collection. Raises CollectorFailed."""
-        now = self._surroundings.clock.monotonic()
+        now, self._time = self._surroundings.clock.monotonic(), self._surroundings.clock.time()
         if self._missing and now - self._looked_at >= LOOK_AGAIN_SECONDS:
             self.close()
         if not self._open:
@@ -151,7 +151,7 @@ class NvmlCollector:
         self, metric: Any, gpu: tuple[str, str], more: tuple[str, ...], value: float | Unavailable
     ) -> Sample:
         labels = (self._surroundings.host, *gpu, *more)
-        return Sample(metric=metric, labels=labels, value=value, time=self._surroundings.clock.time())
+        return Sample(metric=metric, labels=labels, value=value, time=self._time)
 
     def close(self) -> None:
         """Give everything back; the next collection begins anew."""

@@ -1,6 +1,7 @@
 """Why a sample could not be exported."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from flyball.collectors import catalog
@@ -17,9 +18,22 @@ def fault_of(sample: Any) -> str | None:
     metric = sample.metric
     if not isinstance(metric, Metric) or catalog.METRICS.get(metric.name) is not metric:
         return f"{getattr(metric, 'name', metric)} is not declared in the catalog"
-    if len(sample.labels) != len(metric.labels) or not all(map(_is_text, sample.labels)):
+    if len(sample.labels) != len(metric.labels) or not _are_text(sample.labels):
         return f"{metric.name}: {len(sample.labels)} labels for {len(metric.labels)}, or one that is no text"
     return None if isinstance(sample.value, Unavailable) else _value_fault(metric, sample.value)
+
+
+def _are_text(labels: Any) -> bool:
+    try:
+        return _were_text(labels)
+    except TypeError:  # one that cannot be hashed is no text
+        return False
+
+
+@lru_cache(maxsize=2048, typed=True)
+def _were_text(labels: tuple[Any, ...]) -> bool:
+    """Remembered: a series has the same labels each second."""
+    return all(map(_is_text, labels))
 
 
 def _is_text(label: Any) -> bool:

@@ -27,6 +27,7 @@ from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.server import bind, make_server, url
+from flyball.agent.daemon.shared_thread import SharedThread
 from flyball.agent.daemon.state_log import Log, StateLog
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.web_config import TlsConfig, tls_context
@@ -80,6 +81,7 @@ class Daemon:
             store=self.store,
             log=StateLog(log, clock),
             make_worker=make_worker,
+            shared=SharedThread("collectors") if make_worker is ThreadWorker else None,
         )
         self._journals, self._pages = make_worker("journals"), make_worker("exposition")
         self._credentials = make_worker("credentials")

@@ -74,7 +74,7 @@ def test_every_metric_of_a_gpu_in_base_units() -> None:
 
 def test_slow_calls_are_rare_or_not_made_at_all() -> None:
     bench = Bench(FakeGpu(uuid="GPU-a"))
-    for _ in range(10):
+    for _ in range(120):
         bench.collect()
     assert bench.nvml.calls.count("nvmlDeviceGetTotalEnergyConsumption") == 2
     assert not any("PcieThroughput" in call for call in bench.nvml.calls)
