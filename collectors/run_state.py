@@ -29,6 +29,7 @@ from flyball.collectors.record_fields import (
     real_of,
     text_of,
 )
+from flyball.collectors.run_origin import Origin, read_origin
 from flyball.collectors.run_progress import Progress, read_progress
 
 RECENT_STEPS = 64
@@ -109,6 +110,8 @@ class RankState:
     finished_time: float | None = None
     outcome: str = ""
     """How it ended: the ``end`` record's reason, ``exception``, ``out_of_memory`` or ``gone``; else empty."""
+    origin: Origin | None = None
+    """How the run was started; rank 0 tells it."""
     newer_schema: int | None = None
     """The header's schema where it is newer than this reader; steps are read as far as they are known."""
     probe_off: str = ""
@@ -205,6 +208,7 @@ class RankState:
             "recent_fed": list(self.recent_fed),
             "communication": self.communication.document(),
             "progress": self.progress.document(),
+            "origin": self.origin.document() if self.origin is not None else None,
             "pauses": self.pauses,
             "pending": self.pending,
         }
@@ -227,6 +231,8 @@ class RankState:
         self.recent_fed = deque(fed, maxlen=RECENT_STEPS)
         self.communication.restore(document["communication"])
         self.progress = read_progress(document["progress"])
+        origin = document["origin"]
+        self.origin = None if origin is None else read_origin(origin)
         self.pauses = [(int(engine), str(phase)) for engine, phase in document["pauses"]]
         self.pending = {str(op): (float(age), float(said)) for op, (age, said) in document["pending"].items()}
 
@@ -249,11 +255,13 @@ class RankState:
             self.recent_fed.clear()
             self.memory = self.peaks = self.free = self.loss_scale = None
             self.queue_length = self.running_requests = None
-            self.probe_off = ""
+            self.probe_off, self.origin = "", None
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.data_parallel_size = data_parallel_size
         self.device, self.gpu_uuid = device, uuid or None
         self.purpose, self.pid_namespace = purpose or "run", namespace
+        # A later engine's header tells none.
+        self.origin = read_origin(record) or self.origin
         self.newer_schema = schema if schema > SCHEMA else None
         self._lives()
 
