@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 MOST_TOKENS = 512
 MOST_CHARACTERS = 32 << 10
@@ -58,7 +58,7 @@ def _tokens(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: Any) -> TypeGuard[str]:
     if type(value) is not str or "\0" in value:
         return False
     # A lone surrogate stands for a byte that is no UTF-8; no database and no answer takes it.
