@@ -212,8 +212,9 @@ ALLOCATOR_OOMS = _counter("allocator_ooms_total", "", RUN_LABELS, "Allocations t
 P2P_LATENCY = _histogram(
     "p2p_latency_seconds",
     "seconds",
-    ("run", "src", "dst", "size_class", "source"),
-    "One-way time of a message between two ranks; source: in_band, preflight, flight_recorder or timed.",
+    ("run", "src", "dst", "size_class", "source", "backend"),
+    "One-way time of a message between two ranks; source: in_band, preflight, flight_recorder or timed; "
+    "backend: nccl between GPUs, else gloo.",
     LATENCY_BOUNDS,
 )
 COLLECTIVE_LATENCY = _histogram(

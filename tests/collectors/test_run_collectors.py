@@ -147,11 +147,17 @@ def test_communication_adds_up_and_both_ends_of_a_link_are_one_series(host: Host
     assert found["communicated_bytes_total", "job", "0", "all_reduce"] == 100.0
     assert found["collectives_total", "job", "1", "all_reduce"] == 3.0
     own = found["collective_latency_seconds", "job", "0", "all_reduce", "1MiB", "timed"]
-    link = found["p2p_latency_seconds", "job", "0", "1", "8KiB", "in_band"]
+    link = found["p2p_latency_seconds", "job", "0", "1", "8KiB", "in_band", "gloo"]
     assert isinstance(own, Distribution)
     assert isinstance(link, Distribution)
     assert (own.count, own.sum) == (4, 0.5)
     assert (link.count, link.sum) == (5, 0.501)
+
+
+def test_ranks_on_gpus_send_by_nccl(host: Host) -> None:
+    host.write(header(device="cuda:0") + communication(1.0, [3, 1, 0], 0.5))
+    found = collect(NcclCollector(around(host), interval_seconds=1.0))
+    assert ("p2p_latency_seconds", "job", "0", "1", "8KiB", "in_band", "nccl") in found
 
 
 def test_an_operation_that_does_not_end_grows_older(host: Host) -> None:
