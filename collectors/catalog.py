@@ -205,7 +205,12 @@ ALLOCATOR_FRAGMENTATION = _gauge(
 ALLOCATOR_RETRIES = _counter(
     "allocator_retries_total", "", RUN_LABELS, "Allocations that succeeded only after the cache was flushed."
 )
-ALLOCATOR_OOMS = _counter("allocator_ooms_total", "", RUN_LABELS, "Allocations that failed.")
+ALLOCATOR_OOMS = _counter(
+    "allocator_ooms_total",
+    "",
+    RUN_LABELS,
+    "Allocations that failed: torch's own count on a GPU, else out-of-memory errors that left the script.",
+)
 
 # Communication
 
