@@ -27,15 +27,15 @@ from flyball.policies.rule_alerts import Render, RuleAlerts, meaning, subject_of
 from flyball.policies.selection import labels_where_absent
 from flyball.policies.series import Series, SeriesStore
 from flyball.policies.states import Subject
+from flyball.policies.template import fill
 from flyball.policies.windows import Moment, Window, milliseconds
 
 _FORGET_EVERY_MS = 10_000
 _Found = dict[int, dict[str, tuple[Subject, float]]]
 
 
-def _as_it_is(text: str, labels: Mapping[str, str], value: float) -> str:
-    del labels, value
-    return text
+def _filled(text: str, labels: Mapping[str, str], value: float) -> str:
+    return fill(text, labels=labels, value=value)
 
 
 class Engine:
@@ -48,7 +48,7 @@ class Engine:
     """
 
     def __init__(
-        self, rules: Sequence[Rule], *, lookback_seconds: float = 300.0, render: Render = _as_it_is
+        self, rules: Sequence[Rule], *, lookback_seconds: float = 300.0, render: Render = _filled
     ) -> None:
         self._lookback_ms, self._render = milliseconds(lookback_seconds), render
         self._store = SeriesStore(self._needed_ms, self._admitted, self._forgotten)
@@ -118,6 +118,16 @@ class Engine:
     def active(self) -> tuple[Alert, ...]:
         """All pending and firing alerts, in the rules' order."""
         return tuple(alert for each in self._alerts for alert in each.alerts())
+
+    @property
+    def series(self) -> int:
+        """How many series it holds samples of."""
+        return len(self._store)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Room for their samples."""
+        return self._store.cells * 8
 
     def change(self, rules: Sequence[Rule], time: float) -> tuple[Transition, ...]:
         """Take other rules from now on; return what ends with the old ones.
