@@ -15,23 +15,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from flyball.collectors.base import Metric, Sample
-from flyball.collectors.catalog import RUN_INFO
+from flyball.collectors.base import Sample
 from flyball.history.alert_records import Alert, AlertStatus, Transition
-from flyball.policies.candidates import Candidate
-from flyball.policies.phases import Phases, join_labels
-from flyball.policies.plan import Plan
+from flyball.policies.conditions import Conditions
 from flyball.policies.restart import GRACE_MS, ended, restored
 from flyball.policies.rule import Rule
-from flyball.policies.rule_alerts import Render, RuleAlerts, meaning, subject_of, window_ms
-from flyball.policies.selection import labels_where_absent
-from flyball.policies.series import Series, SeriesStore
-from flyball.policies.states import Subject
+from flyball.policies.rule_alerts import Render, RuleAlerts, meaning, window_ms
+from flyball.policies.series import SeriesStore
 from flyball.policies.template import fill
-from flyball.policies.windows import Moment, Window, milliseconds
+from flyball.policies.windows import Moment, milliseconds
 
 _FORGET_EVERY_MS = 10_000
-_Found = dict[int, dict[str, tuple[Subject, float]]]
 
 
 def _filled(text: str, labels: Mapping[str, str], value: float) -> str:
@@ -51,7 +45,12 @@ class Engine:
         self, rules: Sequence[Rule], *, lookback_seconds: float = 300.0, render: Render = _filled
     ) -> None:
         self._lookback_ms, self._render = milliseconds(lookback_seconds), render
-        self._store = SeriesStore(self._needed_ms, self._admitted, self._forgotten)
+        self._conditions = Conditions(())
+        self._store = SeriesStore(
+            retention=lambda metric, labels: self._conditions.needed_ms(metric, labels),
+            admitted=lambda series: self._conditions.bind(series),
+            forgotten=lambda series: self._conditions.unbind(series),
+        )
         self._evaluated_ms = self._forgotten_ms = -(2**62)
         self._first_read_ms: int | None = None
         self._guarded: set[tuple[int, str]] = set()
@@ -80,7 +79,7 @@ class Engine:
             return ()
         self._evaluated_ms = at.time_ms
         with np.errstate(all="ignore"):
-            found = self._found(at)
+            found = self._conditions.found(at)
             transitions = [Transition(alert=alert, time=time) for alert in self._due]
             self._due.clear()
             for number, alerts in enumerate(self._alerts):
@@ -151,90 +150,21 @@ class Engine:
 
     def _adopt(self, rules: Sequence[Rule]) -> None:
         self._alerts = [RuleAlerts(rule, self._render) for rule in rules]
-        self._plan = Plan(rules)
-        self._absent = {
-            number: subject_of(rule, labels_where_absent(rule.expression.left.matchers))
-            for number, rule in enumerate(rules)
-            if rule.absent
-        }
-        self._has_phases = any(rule.phase for rule in rules)
-        self._phases = Phases()
+        self._conditions = Conditions(rules)
         self._store.rebuild()
         for series in self._store:
-            self._admitted(series)
-
-    def _needed_ms(self, metric: Metric, labels: dict[str, str]) -> int | None:
-        rules = {number for number, _ in self._plan.index.find(metric, labels)}
-        needed = [window_ms(self._alerts[number].rule) for number in rules]
-        if metric is RUN_INFO and self._has_phases:
-            needed.append(0)
-        return max(needed, default=None)
-
-    def _admitted(self, series: Series) -> None:
-        self._plan.bind(series)
-        if series.metric is RUN_INFO:
-            self._phases.add(series)
-
-    def _forgotten(self, series: Series) -> None:
-        self._plan.unbind(series)
-        self._phases.discard(series)
-
-    def _found(self, at: Moment) -> _Found:
-        found: _Found = {}
-        for batch in self._plan.batches:
-            for candidate, value in batch.met(at):
-                if self._in_phase(candidate.rule, candidate.left.labels, at):
-                    subject = candidate.subject or self._subject(candidate)
-                    found.setdefault(candidate.rule, {}).setdefault(subject.fingerprint, (subject, value))
-        for number, subject in self._absent.items():
-            if not self._any_present(number, at) and self._in_phase(number, subject.series, at):
-                found[number] = {subject.fingerprint: (subject, 1.0)}
-        return found
-
-    def _subject(self, candidate: Candidate) -> Subject:
-        if candidate.subject is None:
-            candidate.subject = subject_of(self._alerts[candidate.rule].rule, candidate.left.labels)
-        return candidate.subject
-
-    def _in_phase(
-        self, number: int, labels: Mapping[str, str], at: Moment, *, any_phase: bool = False
-    ) -> bool:
-        rule = self._alerts[number].rule
-        if not rule.phase:
-            return True
-        names = join_labels(rule.expression.left.metric)
-        return self._phases.holds(None if any_phase else rule.phase, names, labels, at)
-
-    def _any_present(self, number: int, at: Moment) -> bool:
-        operand = self._alerts[number].rule.expression.left
-        end = at.time_ms - milliseconds(operand.offset_seconds)
-        start = end - milliseconds(operand.window_seconds)
-        for series in self._plan.watched[number]:
-            if operand.window_seconds:
-                there = bool(Window(series.grid, start, end).column(series.row))
-            else:
-                there = series.holds_at(Moment(end, at.lookback_ms))
-            if there:
-                return True
-        return False
+            self._conditions.bind(series)
 
     def _guard(self, number: int, at: Moment) -> Callable[[str], bool]:
         names = {name for guarded, name in self._guarded if guarded == number} if self._guarded else set()
         return lambda name: name in names and self._stays(number, name, at)
 
     def _stays(self, number: int, name: str, at: Moment) -> bool:
-        needed = window_ms(self._alerts[number].rule)
-        begun_ms, limit_ms = self._first_read_ms, max(needed, GRACE_MS)
-        if number in self._absent:
-            if self._any_present(number, at):
-                limit_ms = 0
-        else:
-            for batch, candidate in self._plan.candidates(number):
-                if self._subject(candidate).fingerprint != name:
-                    continue
-                known = self._in_phase(number, candidate.left.labels, at, any_phase=True)
-                if known and batch.decided(candidate, at):
-                    begun_ms, limit_ms = candidate.left.grid.begun_ms, needed
+        needed_ms = window_ms(self._alerts[number].rule)
+        begun_ms, limit_ms = self._first_read_ms, max(needed_ms, GRACE_MS)
+        read_since_ms = self._conditions.read_since_ms(number, name, at)
+        if read_since_ms is not None:
+            begun_ms, limit_ms = read_since_ms, needed_ms
         if begun_ms is None or at.time_ms - begun_ms < limit_ms:
             return True
         self._guarded.discard((number, name))
