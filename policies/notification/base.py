@@ -21,7 +21,7 @@ class Retry:
     """It did not work this time, and may the next: 429, 5xx, no connection, no answer in time."""
 
     reason: str
-    """A short name of a fixed set, for the log and for metrics: ``timeout``, ``unreachable``, ``status``..."""
+    """A short name of a fixed set, for the log: ``timeout``, ``unreachable``, ``status`` and the like."""
     detail: str
     status: int | None = None
     after_seconds: float | None = None
