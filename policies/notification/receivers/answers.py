@@ -3,6 +3,7 @@
 Statuses: RFC 9110 and https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
 """
 
+import os
 import ssl
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -72,12 +73,18 @@ def no_answer(error: Exception, *, masking: Masking) -> Answer:
     ``connection_closed``, ``bad_answer``, ``tls_failed``; and, where somebody must mend something,
     ``address_refused``, ``bad_certificate``.
     """
-    said = masking.first_line(str(error)) or type(error).__name__
+    said = masking.first_line(_words(error)) or type(error).__name__
     if isinstance(error, AddressRefused):
         return Refused(reason="address_refused", detail=said)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Refused(reason="bad_certificate", detail=masking.first_line(error.verify_message))
     return Retry(reason=_reason(error), detail=said)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)  # asyncio's own words are about its calls
+    return str(error)
 
 
 def _reason(error: Exception) -> str:

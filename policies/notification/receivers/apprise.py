@@ -5,6 +5,7 @@ does not, so that its URL is a file of its own and never anybody's but the opera
 """
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -23,6 +24,7 @@ from flyball.policies.rule import Severity
 if TYPE_CHECKING:
     from apprise import NotifyType
 
+_SILENT = logging.CRITICAL + 1
 SEE = "https://github.com/caronc/apprise/wiki"
 
 
@@ -53,6 +55,8 @@ class AppriseReceiver:
         except ImportError as error:
             mend = "install it with: pip install 'flyball[apprise]'"
             raise OptionError("Apprise is not installed", where=where, mend=mend) from error
+        for library in ("apprise", "urllib3"):  # they log URLs, and what services answer
+            logging.getLogger(library).setLevel(_SILENT)
         self._url = surroundings.secret(settings.url_file, service_url, name, "url_file")
 
     async def send(self, notification: Notification) -> Answer:

@@ -5,6 +5,7 @@ compressed answer and logs no URL; httpx2's own client does each of these.
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -17,6 +18,9 @@ import httpx2
 from flyball.errors import OptionError
 from flyball.policies.notification.receivers.pinned import PinnedBackend, Resolve, resolve
 from flyball.policies.notification.receivers.web_address import WebAddress
+
+# At debug level the library logs what servers send, who may send back any secret that they heard.
+logging.getLogger("httpcore2").setLevel(logging.WARNING)
 
 MOST_BYTES = 65_536
 """What is read of an answer; then the connection is closed."""
@@ -145,10 +149,18 @@ def _request(
 
 
 def _cause(error: Exception) -> Exception:
-    """Return the system's own error where the library wrapped one: it says more."""
-    found, inner = error, error.__cause__
-    while isinstance(inner, Exception):
+    """Return the system's own error where the libraries wrapped one: it says more."""
+    found, inner = error, _within(error)
+    while inner is not None:
         if isinstance(inner, OSError) and not isinstance(inner, TimeoutError):
             found = inner
-        inner = inner.__cause__
+        inner = _within(inner)
     return found
+
+
+def _within(error: Exception) -> Exception | None:
+    # httpcore2 hands the cause on as an argument, and cuts the chain.
+    for inner in (*error.args[:1], error.__cause__):
+        if isinstance(inner, Exception):
+            return inner
+    return None

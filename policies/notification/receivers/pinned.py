@@ -7,6 +7,7 @@ from typing import Any
 
 import httpcore2
 
+from flyball.policies.notification.receivers.closing_stream import ClosingStream
 from flyball.policies.notification.receivers.reach import Reach, reach_of
 from flyball.policies.notification.receivers.side_thread import in_side_thread
 
@@ -75,9 +76,10 @@ class PinnedBackend(httpcore2.AsyncNetworkBackend):
             # Each gets its share: a black hole in front must not take the time of those behind.
             share = max(0.0, deadline - time.monotonic()) / left
             try:
-                return await self._inner.connect_tcp(
+                stream = await self._inner.connect_tcp(
                     addresses[-left], port, share, local_address, socket_options
                 )
+                return ClosingStream(stream)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if left == 1:
                     raise
