@@ -120,13 +120,15 @@ def promote(
 
 def _promote(session: Session, agent: str, receiver: str, which: ColumnElement[bool], *, now: float) -> None:
     mine = waiting(agent, receiver), which
+    # Two statements: as one, PostgreSQL's planner picks a bad plan for a table that it has not analyzed yet.
     oldest = select(func.min(NotificationRow.id)).where(*mine).group_by(NotificationRow.fingerprint)
-    session.execute(
-        update(NotificationRow)
-        .where(*mine, NotificationRow.next_time.is_(None), NotificationRow.id.in_(oldest))
-        .values(next_time=now, waits_from=now)
-        .execution_options(synchronize_session=False)
-    )
+    for chunk in chunks(session.scalars(oldest)):
+        session.execute(
+            update(NotificationRow)
+            .where(NotificationRow.id.in_(chunk), NotificationRow.next_time.is_(None))
+            .values(next_time=now, waits_from=now)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def put_back(session: Session, rows: Sequence[NotificationRow], *, now: float) -> None:
