@@ -143,7 +143,8 @@ def test_what_finds_no_room_is_written_down_and_its_end_too(database: Database, 
 def test_the_bound_holds_for_a_flood_in_one_transaction(database: Database, outbox: Outbox) -> None:
     log = AlertLog(database, clock=FakeClock(), agent="node-1", max_waiting=100)
     flood = [alert(f"{number}") for number in range(300)]
-    log.record([change(each) for each in flood], [told(each) for each in flood])
+    did = log.record([change(each) for each in flood], [told(each) for each in flood])
+    assert (did.added, did.overflow, did.superseded) == (300, 250, 0)
     over = [resolved(each.fingerprint) for each in flood]
     log.record([change(each) for each in over], [told(each) for each in over])
     assert outbox.depth() == 100

@@ -18,6 +18,7 @@ from flyball.history.alert_records import (
     LoggedAlert,
     Notification,
     Outcome,
+    Recorded,
     Transition,
 )
 from flyball.history.alert_rows import alert_record, delivery_record, logged_alert, notification_record
@@ -63,7 +64,7 @@ class AlertLog:
         notifications: Sequence[Notification] = (),
         *,
         evaluated_time: float | None = None,
-    ) -> None:
+    ) -> Recorded:
         """Write what changed and what is to be told of it, all or nothing; a second time changes nothing.
 
         Args:
@@ -73,11 +74,12 @@ class AlertLog:
         """
         now = self._clock.time()
         with self._database.writing() as session:
-            alert_recording.record(
+            recorded = alert_recording.record(
                 session, self._agent, transitions, notifications, now=now, max_waiting=self._max_waiting
             )
             if evaluated_time is not None:
                 self._beat(session, evaluated_time)
+            return recorded
 
     def open_alerts(self) -> tuple[Alert, ...]:
         """Return the pending and firing alerts of this agent, for the engine to go on with."""

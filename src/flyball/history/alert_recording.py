@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
-from flyball.history.alert_records import Alert, AlertStatus, Notification, Outcome, Transition
+from flyball.history.alert_records import Alert, AlertStatus, Notification, Outcome, Recorded, Transition
 from flyball.history.alert_rows import alert_columns, alert_document
 from flyball.history.outbox_queue import chunks, promote
 from flyball.history.outbox_room import Room
@@ -27,15 +27,16 @@ def record(
     *,
     now: float,
     max_waiting: int,
-) -> None:
+) -> Recorded:
     """Bring alerts to where they stand, and add their notifications to the outbox."""
     changes = [(each.alert, each.time) for each in transitions]
     changes += [(each.alert, each.created_time) for each in notifications]
     if not changes:
-        return
+        return Recorded()
     _write_alerts(session, agent, changes)
-    if notifications:
-        _add(session, agent, notifications, now=now, max_waiting=max_waiting)
+    if not notifications:
+        return Recorded()
+    return _add(session, agent, notifications, now=now, max_waiting=max_waiting)
 
 
 def _write_alerts(session: Session, agent: str, changes: Iterable[tuple[Alert, float]]) -> None:
@@ -59,7 +60,7 @@ def _write_alerts(session: Session, agent: str, changes: Iterable[tuple[Alert, f
 
 def _add(
     session: Session, agent: str, notifications: Sequence[Notification], *, now: float, max_waiting: int
-) -> None:
+) -> Recorded:
     ids = _alert_ids(session, agent, [each.alert for each in notifications])
     known = _known(session, ids.values())
     disabled = set(session.scalars(select(ReceiverRow.name).where(ReceiverRow.agent == agent)))
@@ -84,6 +85,8 @@ def _add(
     for receiver in {each.receiver for each in notifications}:
         touched = (each.alert.fingerprint for each in notifications if each.receiver == receiver)
         promote(session, agent, receiver, touched, now=now)
+    overflow = sum(row["outcome"] == Outcome.OVERFLOW for row in rows)
+    return Recorded(added=len(rows), overflow=overflow, superseded=room.superseded)
 
 
 def _row(agent: str, alert_id: int, one: Notification, outcome: Outcome, *, now: float) -> dict[str, Any]:

@@ -146,6 +146,17 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """What recording did to the outbox."""
+
+    added: int = 0
+    overflow: int = 0
+    """Of them, those that found no room."""
+    superseded: int = 0
+    """Taken out to make room."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LoggedAlert:
     """An alert as the database has it."""
 

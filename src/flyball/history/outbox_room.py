@@ -25,6 +25,8 @@ class Room:
     def __init__(self, session: Session, agent: str, *, most: int, wanted: int, now: float) -> None:
         self._session, self._agent, self._most, self._now = session, agent, most, now
         self._may_supersede = True
+        self.superseded = 0
+        """Notifications that were taken out."""
         self._used = depth(session, agent)
         # Each open alert may yet ask for one place more: counted only where it can matter.
         if 2 * (self._used + wanted) > most:
@@ -37,6 +39,7 @@ class Room:
         if self._used + 2 > self._most and self._may_supersede:
             won = supersede(self._session, self._agent, most=max(1, self._most // 100), now=self._now)
             self._used, self._may_supersede = self._used - won, won > 0
+            self.superseded += won
         if self._used + 2 > self._most:
             return False
         self._used += 2
