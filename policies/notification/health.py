@@ -14,7 +14,7 @@ class Health:
     def __init__(self, receiver: str, log: Log) -> None:
         self._receiver, self._log = receiver, log
         self._in_a_row = 0
-        self._said = ""
+        self._said: set[str] = set()
 
     @property
     def failing(self) -> bool:
@@ -28,8 +28,8 @@ class Health:
         self._in_a_row += 1
         reason = getattr(attempt.answer, "reason", "gone")
         # One failure of each kind is worth a line, not each of thousands.
-        if reason != self._said and not isinstance(attempt.answer, Gone):
-            self._said = reason
+        if reason not in self._said and not isinstance(attempt.answer, Gone):
+            self._said.add(reason)
             self._log.warning(
                 "notification not delivered; it will be tried again",
                 receiver=self._receiver,
@@ -43,5 +43,6 @@ class Health:
         was_failing = self.failing
         if self._said:
             self._log.info("receiver takes notifications again", receiver=self._receiver)
-        self._in_a_row, self._said = 0, ""
+        self._in_a_row = 0
+        self._said.clear()
         return was_failing

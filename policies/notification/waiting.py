@@ -1,4 +1,4 @@
-"""How the chain waits and where it calls the database: both are given to it, so that tests wait for nothing."""
+"""How the chain waits and calls the database: both are given to it, so that tests wait for nothing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

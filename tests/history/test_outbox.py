@@ -78,11 +78,13 @@ def test_a_try_keeps_the_webhook_id_and_is_counted(database: Database, outbox: O
 
 
 def test_the_next_due_time_is_the_earliest(database: Database, outbox: Outbox) -> None:
-    assert outbox.next_due("pager") is None
+    assert outbox.next_due("pager", 0.0) is None
     raise_alerts(database, alert("a"), alert("b"))
     for each, later in zip(outbox.due("pager", 1_000_000.0, 9), (50.0, 20.0), strict=True):
         outbox.finish([done(each, next_time=1_000_000.0 + later)])
-    assert outbox.next_due("pager") == 1_000_020.0
+    assert outbox.next_due("pager", 1_000_000.0) == 1_000_020.0
+    assert outbox.next_due("pager", 1_000_020.0) == 1_000_050.0
+    assert outbox.receivers() == ("pager",)
 
 
 def test_a_clock_that_was_set_back_parks_nothing(
@@ -159,7 +161,8 @@ def test_a_receiver_that_is_gone_gets_nothing_and_everything_when_it_is_enabled(
     raise_alerts(database, resolved("a"))
     assert due(outbox) == []
     assert due(outbox, "chat") == [("a", "firing"), ("b", "firing")]
-    assert outbox.next_due("pager") is None
+    assert outbox.next_due("pager", 0.0) is None
+    assert outbox.receivers() == ("chat",)
     (gone,) = outbox.disabled()
     assert (gone.name, gone.disabled_time, gone.reason) == ("pager", clock.now, "410 Gone")
     assert outbox.enable("pager")

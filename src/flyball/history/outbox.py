@@ -37,11 +37,11 @@ class Outbox:
         with self._database.reading() as session:
             return outbox_queue.due(session, self._agent, receiver, now=now, limit=limit)
 
-    def next_due(self, receiver: str) -> float | None:
-        """Return when the next notification may be sent; None where none waits."""
-        query = select(func.min(NotificationRow.next_time)).where(waiting(self._agent, receiver))
+    def next_due(self, receiver: str, after: float) -> float | None:
+        """Return the earliest time past ``after`` at which something may be sent, or None."""
+        later = waiting(self._agent, receiver), NotificationRow.next_time > after
         with self._database.reading() as session:
-            return session.scalar(query)
+            return session.scalar(select(func.min(NotificationRow.next_time)).where(*later))
 
     def finish(self, finished: Sequence[Finished]) -> None:
         """Write down what became of notifications, and let the next of each alert follow."""
@@ -59,6 +59,12 @@ class Outbox:
         """Return how many notifications wait, of all receivers."""
         with self._database.reading() as session:
             return outbox_room.depth(session, self._agent)
+
+    def receivers(self) -> tuple[str, ...]:
+        """Return the receivers for which something waits."""
+        query = select(NotificationRow.receiver).where(waiting(self._agent)).distinct()
+        with self._database.reading() as session:
+            return tuple(sorted(session.scalars(query)))
 
     def requeue(self, alert_id: int, *, receiver: str | None = None) -> int:
         """Send an alert's finished notifications again, with the same webhook-id; return how many."""
