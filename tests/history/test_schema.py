@@ -85,3 +85,34 @@ def test_other_tables_are_left_alone(url: str) -> None:
             session.execute(text(f"DROP TABLE {table.name}"))
     with open_database(url) as database:
         assert "theirs" in inspect(database.engine).get_table_names()
+
+
+ADDED_BY = {
+    "0003": ("flyball_run", "flyball_p2p"),
+    "0004": (
+        "flyball_delivery",
+        "flyball_notification",
+        "flyball_alert",
+        "flyball_mute",
+        "flyball_receiver",
+        "flyball_agent",
+        "flyball_tuning_request",
+    ),
+}
+
+
+@pytest.mark.parametrize("before", ["0002", "0003"])
+def test_a_database_of_a_version_before_is_brought_up_to_date(url: str, before: str) -> None:
+    with open_database(url) as database:
+        experiment = new_experiment(History(database))
+    with open_database(url) as database, database.writing() as session:
+        for version in sorted(ADDED_BY, reverse=True):
+            for table in ADDED_BY[version] if version > before else ():
+                session.execute(text(f"DROP TABLE {table}"))
+        session.execute(text("ALTER TABLE flyball_trial DROP COLUMN alerts"))
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{before}'"))
+    with open_database(url) as database:
+        test_migrations_and_models_agree(database)
+        history = History(database)
+        new_trial(history, experiment, 0)
+        assert [trial.alerts for trial in history.trials(experiment)] == [None]
