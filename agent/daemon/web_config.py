@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from flyball.agent.daemon.yaml_file import YamlFile, plain, read_yaml
+from flyball.yaml_file import YamlFile, plain, read_yaml
 from flyball.errors import OptionError
 
 SEE = "docs/agent.md"
