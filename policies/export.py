@@ -37,7 +37,7 @@ def _entry(rule: Rule) -> Mapping[str, Any]:
         entry["for"] = duration(rule.for_seconds)
     if rule.keep_firing_for_seconds:
         entry["keep_firing_for"] = duration(rule.keep_firing_for_seconds)
-    labels = {"severity": rule.severity.value, **rule.labels}
+    labels = {**rule.labels, "severity": rule.severity.value}
     entry["labels"] = {name: _literal(value) for name, value in labels.items()}
     if rule.annotations:
         entry["annotations"] = {name: prometheus_template(text) for name, text in rule.annotations.items()}

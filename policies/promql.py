@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from flyball.collectors.base import Kind, Metric
 from flyball.collectors.catalog import RUN_INFO
+from flyball.policies.phases import join_labels
 from flyball.policies.rule import (
     QUANTILES,
     Aggregate,
@@ -52,9 +53,9 @@ def condition(rule: Rule) -> str:
     """Return the expression whose series are the rule's alerts, with the value that they carry."""
     left = rule.expression.left
     if rule.absent:
-        return _while(_absent(left), rule.phase, _key(left.metric))
+        return _while(_absent(left), rule.phase, join_labels(left.metric))
     current = f" and {_selector(left, _current_name(left.metric))}" if _needs_current(left) else ""
-    return _while(_compared(rule) + current, rule.phase, _key(left.metric))
+    return _while(_compared(rule) + current, rule.phase, join_labels(left.metric))
 
 
 def duration(seconds: float) -> str:
@@ -143,13 +144,6 @@ def _needs_current(operand: Operand) -> bool:
 
 def _current_name(metric: Metric) -> str:
     return f"{metric.full_name}_count" if metric.kind is Kind.HISTOGRAM else metric.full_name
-
-
-def _key(metric: Metric) -> tuple[str, ...]:
-    """What a series has in common with its rank's ``run_info``."""
-    if "uuid" in metric.labels:
-        return ("uuid",)
-    return tuple(label for label in ("run", "rank") if label in metric.labels)
 
 
 def _while(expression: str, phase: str, key: Iterable[str]) -> str:
