@@ -1,4 +1,4 @@
-"""Plays written series to the engine as if sources had been read, and tells the alerts after each evaluation."""
+"""Plays written series to the engine as if sources had been read; tells the alerts after each evaluation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

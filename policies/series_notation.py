@@ -1,4 +1,4 @@
-"""Series written in one line, as in Prometheus' unit tests: ``gpu_power_watts{gpu="0"}`` and ``1+2x5 _x3 stale``.
+"""Series in one line each, as in Prometheus' unit tests: ``gpu_power_watts{gpu="0"}``, ``1+2x5 _x3 stale``.
 
 The notation is Prometheus'
 (https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/#series), so that series can be

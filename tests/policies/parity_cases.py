@@ -1,7 +1,7 @@
 """Random rules over random series: what flyball and Prometheus must think the same of.
 
-Everything of a case comes from its seed. Numbers are drawn so that comparisons are met exactly, windows end on
-samples and between them, and sources go silent for longer than they are remembered.
+Everything of a case comes from its seed. Numbers are drawn so that comparisons are met exactly, windows end
+on samples and between them, and sources go silent for longer than they are remembered.
 """
 
 import math
@@ -151,7 +151,9 @@ class _Maker:
         )
 
     def hold(self) -> float:
-        return self.random.choice((0, 0, self.interval, 2 * self.interval, 4 * self.interval, 47.5))
+        return self.random.choice(
+            (0, 0, 0, self.interval, self.interval, 2 * self.interval, 4 * self.interval, 47.5)
+        )
 
     def expression(self) -> Expression:
         random = self.random
@@ -209,7 +211,7 @@ class _Maker:
         return whole + self.random.choice((0, 0, 0, 1, 3.5, self.interval / 2, self.interval - 0.001))
 
     def matchers(self, labels: Sequence[str]) -> tuple[Matcher, ...]:
-        return tuple(self.matcher(label) for label in labels if self.random.random() < 0.2)
+        return tuple(self.matcher(label) for label in labels if self.random.random() < 0.15)
 
     def matcher(self, label: str) -> Matcher:
         match = self.random.choice(tuple(Match))
