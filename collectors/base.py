@@ -4,6 +4,7 @@ A collector reads one source. Each call of ``collect`` returns the whole of what
 series it leaves out is gone. What it cannot know is an ``Unavailable`` with a reason, never a zero.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class Metric:
     """Of a histogram: upper bounds of its buckets, in the metric's unit, ascending, without infinity."""
     finite: bool = True
     """Whether a value that is not finite is a fault of the source; a loss may well be NaN."""
+    least: float = 0.0
+    """No value is below it: what a policy may compare with."""
+    most: float = math.inf
+    """No value is above it."""
 
     @property
     def full_name(self) -> str:

@@ -4,6 +4,7 @@ Exposition, the checks of policy files, the dashboards and ``docs/metrics.md`` a
 units follow Prometheus' naming conventions (https://prometheus.io/docs/practices/naming/).
 """
 
+import math
 from collections.abc import Mapping
 
 from flyball.collectors.base import Kind, Metric
@@ -26,6 +27,9 @@ LATENCY_BOUNDS = (
 SIZE_CLASSES = ("8KiB", "64KiB", "1MiB", "16MiB", "larger")
 """Values of ``size_class``: the largest message that belongs to it."""
 
+PHASES = ("starting", "stepping", "evaluating", "checkpointing", "finished")
+"""Values of ``phase``: what a rank does."""
+
 
 def _declare(
     name: str,
@@ -36,18 +40,39 @@ def _declare(
     *,
     bounds: tuple[float, ...] = (),
     finite: bool = True,
+    least: float = 0.0,
+    most: float = math.inf,
 ) -> Metric:
     if name in _METRICS:
         raise ValueError(f"{name} is declared twice")
     metric = Metric(
-        name=name, kind=kind, unit=unit, help=help_text, labels=labels, bounds=bounds, finite=finite
+        name=name,
+        kind=kind,
+        unit=unit,
+        help=help_text,
+        labels=labels,
+        bounds=bounds,
+        finite=finite,
+        least=least,
+        most=most,
     )
     _METRICS[name] = metric
     return metric
 
 
-def _gauge(name: str, unit: str, labels: tuple[str, ...], help_text: str, *, finite: bool = True) -> Metric:
-    return _declare(name, Kind.GAUGE, unit, labels, help_text, finite=finite)
+def _gauge(
+    name: str,
+    unit: str,
+    labels: tuple[str, ...],
+    help_text: str,
+    *,
+    finite: bool = True,
+    least: float = 0.0,
+    most: float | None = None,
+) -> Metric:
+    """``most`` is 1 for a ratio, and nothing else's end, where it is not given."""
+    end = most if most is not None else 1.0 if unit == "ratio" else math.inf
+    return _declare(name, Kind.GAUGE, unit, labels, help_text, finite=finite, least=least, most=end)
 
 
 def _counter(name: str, unit: str, labels: tuple[str, ...], help_text: str) -> Metric:
@@ -98,13 +123,16 @@ GPU_POWER = _gauge("gpu_power_watts", "watts", GPU_LABELS, "Power drawn.")
 GPU_ENERGY = _counter(
     "gpu_energy_joules_total", "joules", GPU_LABELS, "Energy drawn since the driver was loaded."
 )
-GPU_TEMPERATURE = _gauge("gpu_temperature_celsius", "celsius", GPU_LABELS, "Temperature of the GPU's die.")
+GPU_TEMPERATURE = _gauge(
+    "gpu_temperature_celsius", "celsius", GPU_LABELS, "Temperature of the GPU's die.", least=-math.inf
+)
 GPU_SM_CLOCK = _gauge("gpu_sm_clock_hertz", "hertz", GPU_LABELS, "Clock of the SMs.")
 GPU_THROTTLED = _gauge(
     "gpu_throttled",
     "",
     (*GPU_LABELS, "reason"),
     "1 while the driver holds the clocks down for this reason, else 0.",
+    most=1.0,
 )
 GPU_PCIE_RECEIVED = _gauge(
     "gpu_pcie_rx_bytes_per_second", "bytes_per_second", GPU_LABELS, "Received over PCIe."
@@ -133,6 +161,7 @@ RUN_INFO = _gauge(
     "",
     ("run", "rank", "host", "gpu", "uuid", "phase", "reason"),
     "1; joins a rank to its GPU. A process that trains unwatched has reason not_probed.",
+    most=1.0,
 )
 
 # Allocator
@@ -215,7 +244,9 @@ TOKENS = _counter(
 SKIPPED_STEPS = _counter(
     "skipped_steps_total", "", RUN_LABELS, "Steps that the optimizer skipped because gradients overflowed."
 )
-LOSS = _gauge("loss", "", RUN_LABELS, "Last known training loss; NaN where it is.", finite=False)
+LOSS = _gauge(
+    "loss", "", RUN_LABELS, "Last known training loss; NaN where it is.", finite=False, least=-math.inf
+)
 GRAD_NORM = _gauge(
     "grad_norm", "", RUN_LABELS, "Last known norm of the gradients before clipping.", finite=False
 )
@@ -224,6 +255,7 @@ STRAGGLER = _gauge(
     "ratio",
     RUN_LABELS,
     "Median time of this rank's recent steps over the median of the run's ranks on this host.",
+    most=math.inf,
 )
 LAST_CHECKPOINT_STEP = _gauge(
     "last_checkpoint_step", "", RUN_LABELS, "Step after which the last checkpoint was saved."
@@ -292,12 +324,13 @@ RDMA_ERRORS = _counter(
 
 # The agent itself
 
-BUILD_INFO = _gauge("build_info", "", ("version", "python"), "1; the agent's version.")
+BUILD_INFO = _gauge("build_info", "", ("version", "python"), "1; the agent's version.", most=1.0)
 COLLECTOR_UP = _gauge(
     "collector_up",
     "",
     ("collector", "reason"),
     "1 with an empty reason while a collector reads its source; 0 for each reason why something is unknown.",
+    most=1.0,
 )
 COLLECTOR_DURATION = _gauge(
     "collector_duration_seconds", "seconds", ("collector",), "Time of the collector's last collection."
@@ -320,6 +353,7 @@ CONFIG_RELOAD_SUCCESSFUL = _gauge(
     "",
     (),
     "1 if the last reload of the configuration was taken over, else 0.",
+    most=1.0,
 )
 
 METRICS: Mapping[str, Metric] = _METRICS

@@ -11,9 +11,9 @@ from flyball.agent.daemon.authentication import read_token
 from flyball.agent.daemon.collection import Wanted
 from flyball.agent.daemon.config import AgentConfig
 from flyball.agent.daemon.web_config import WebConfig, read_web_config
-from flyball.yaml_file import YamlFile, plain, read_yaml
 from flyball.collectors.registry import CollectorSettings, CollectorType
 from flyball.errors import OptionError
+from flyball.yaml_file import YamlFile, plain, read_yaml
 
 SEE = "docs/agent.md"
 
