@@ -153,6 +153,13 @@ GPU_ECC_ERRORS = _counter(
     (*GPU_LABELS, "kind"),
     "ECC errors of device memory since the driver was loaded: corrected, uncorrected.",
 )
+GPU_ROW_REMAPPING = _gauge(
+    "gpu_row_remapping",
+    "",
+    (*GPU_LABELS, "state"),
+    "Rows of device memory. pending: 1 while one waits for a reset to be remapped; failed: 1 where one could "
+    "not be; else 0. uncorrectable: rows remapped for uncorrectable errors.",
+)
 
 # Runs
 
@@ -162,6 +169,13 @@ RUN_INFO = _gauge(
     ("run", "rank", "host", "gpu", "uuid", "phase", "reason"),
     "1; joins a rank to its GPU. A process that trains unwatched has reason not_probed.",
     most=1.0,
+)
+
+RUN_SILENT = _gauge(
+    "run_silent_seconds",
+    "seconds",
+    RUN_LABELS,
+    "Since the last step, or since the evaluation or checkpoint after it ended; only while stepping.",
 )
 
 # Allocator
@@ -250,6 +264,7 @@ LOSS = _gauge(
 GRAD_NORM = _gauge(
     "grad_norm", "", RUN_LABELS, "Last known norm of the gradients before clipping.", finite=False
 )
+LOSS_SCALE = _gauge("loss_scale", "", RUN_LABELS, "Loss scale, of an engine that trains in fp16.")
 STRAGGLER = _gauge(
     "straggler_ratio",
     "ratio",
@@ -260,7 +275,27 @@ STRAGGLER = _gauge(
 LAST_CHECKPOINT_STEP = _gauge(
     "last_checkpoint_step", "", RUN_LABELS, "Step after which the last checkpoint was saved."
 )
+STEPS_SINCE_CHECKPOINT = _gauge(
+    "steps_since_checkpoint",
+    "",
+    RUN_LABELS,
+    "Steps since a checkpoint was saved or loaded; else since the run's journal began.",
+)
+RECOVERY = _gauge(
+    "recovery_seconds",
+    "seconds",
+    RUN_LABELS,
+    "Of a run that was started again after a fault: from the old process's last record to the new one's "
+    "first step, or to now while there is none; absent from ten minutes after that step on.",
+)
 QUEUE_LENGTH = _gauge("queue_length", "", RUN_LABELS, "Requests that wait, of a serving run.")
+RUNNING_REQUESTS = _gauge("running_requests", "", RUN_LABELS, "Requests being answered, of a serving run.")
+BATCH_SIZE_ADVICE = _gauge(
+    "batch_size_advice",
+    "",
+    ("run",),
+    "Batch size that fits a serving run's queue (docs/elastic_batching.md).",
+)
 TIME_TO_FIRST_TOKEN = _histogram(
     "time_to_first_token_seconds",
     "seconds",

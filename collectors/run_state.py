@@ -29,6 +29,7 @@ from flyball.collectors.record_fields import (
     real_of,
     text_of,
 )
+from flyball.collectors.run_progress import Progress, read_progress
 
 RECENT_STEPS = 64
 _LONGEST_STEP_SECONDS = 3.2e7
@@ -36,6 +37,8 @@ _MOST_PENDING = 16
 _LONGEST_PATH = 4096
 _MOST_MEMORY_KEYS = 32
 _PAUSES: Final = ("evaluating", "checkpointing")
+_FAULTS: Final = ("exception", "out_of_memory", "gone")
+"""Outcomes of a process that did not end in good order."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -74,6 +77,11 @@ class RankState:
     skipped: int = 0
     loss: float | None = None
     grad_norm: float | None = None
+    loss_scale: float | None = None
+    """Of an engine that trains in fp16."""
+    queue_length: int | None = None
+    """Requests that wait, of a serving run."""
+    running_requests: int | None = None
     memory: Mapping[str, Any] | None = None
     peaks: tuple[float, float] | None = None
     """Greatest peak of the active and of the reserved bytes that this process has shown: DeepSpeed's
@@ -90,6 +98,7 @@ class RankState:
     """Of the last step, on the machine's monotonic clock."""
     communication: Communication = field(default_factory=Communication)
     last_checkpoint_step: int | None = None
+    progress: Progress = field(default_factory=Progress)
     torn_lines: int = 0
     last_time: float = 0.0
     """Of the last record, seconds since the epoch by the rank's wall clock."""
@@ -147,6 +156,15 @@ class RankState:
             return None
         return max(age + max(0.0, self.now_clock - said) for age, said in self.pending.values())
 
+    def silent_seconds(self, now_clock: float) -> float | None:
+        """Since the last step of any engine, or since the evaluation or checkpoint after it ended.
+
+        None in any other phase than stepping, and where a step could not be seen.
+        """
+        if self.phase != "stepping" or self.probe_off:
+            return None
+        return max(0.0, now_clock - max(self.progress.boundary_clock, self.phase_clock))
+
     def feed(self, record: Mapping[str, Any]) -> bool:
         """Take one record in; False, and nothing of it is taken, where a field has a wrong type."""
         action, before = _ACTIONS.get(record["kind"]), self.phase
@@ -169,6 +187,7 @@ class RankState:
             recent_step_seconds=self.recent_step_seconds.copy(),
             recent_fed=self.recent_fed.copy(),
             communication=self.communication.copy(),
+            progress=replace(self.progress),
             pauses=self.pauses.copy(),
             pending=self.pending.copy(),
             now_clock=now_clock,
@@ -185,6 +204,7 @@ class RankState:
             "recent_step_seconds": list(self.recent_step_seconds),
             "recent_fed": list(self.recent_fed),
             "communication": self.communication.document(),
+            "progress": self.progress.document(),
             "pauses": self.pauses,
             "pending": self.pending,
         }
@@ -206,6 +226,7 @@ class RankState:
         )
         self.recent_fed = deque(fed, maxlen=RECENT_STEPS)
         self.communication.restore(document["communication"])
+        self.progress = read_progress(document["progress"])
         self.pauses = [(int(engine), str(phase)) for engine, phase in document["pauses"]]
         self.pending = {str(op): (float(age), float(said)) for op, (age, said) in document["pending"].items()}
 
@@ -219,12 +240,15 @@ class RankState:
         # Each engine's header works the start out anew, to within a clock tick.
         if pid != self.pid or abs(started - self.started) > SAME_START_SECONDS:
             # Another process goes on with this journal; totals go on, what one process holds does not.
+            if self.pid:
+                self._restart(record, namespace)
             self.engine, self.phase = None, "starting"
             self.pauses.clear()
             self.pending.clear()
             self.recent_step_seconds.clear()
             self.recent_fed.clear()
-            self.memory = self.peaks = self.free = None
+            self.memory = self.peaks = self.free = self.loss_scale = None
+            self.queue_length = self.running_requests = None
             self.probe_off = ""
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.data_parallel_size = data_parallel_size
@@ -233,12 +257,24 @@ class RankState:
         self.newer_schema = schema if schema > SCHEMA else None
         self._lives()
 
+    def _restart(self, record: Mapping[str, Any], namespace: str) -> None:
+        if self.finished_time is not None and self.outcome not in _FAULTS:
+            self.progress.forget_recovery()
+            return
+        time, clock = real_of(record, "time"), real_of(record, "clock")
+        gap = clock - self.last_clock
+        if gap < 0 or _boot(namespace) != _boot(self.pid_namespace):
+            # The machine was started anew: its monotonic clock too.
+            gap = max(0.0, time - self.last_time)
+        self.progress.restarted(clock - gap)
+
     def _step(self, record: Mapping[str, Any]) -> None:
         engine, step, count = record.get("engine", 0), count_of(record, "step"), count_of(record, "count", 1)
         seconds, clock = real_of(record, "seconds"), real_of(record, "clock")
         samples, tokens = count_of(record, "samples", 0), count_of(record, "tokens", 0)
         skipped = count_of(record, "skipped", 0)
         loss, grad_norm = optional_real(record, "loss"), optional_real(record, "grad_norm")
+        loss_scale = optional_real(record, "loss_scale")
         communicated = counts_of(record, "communicated", MOST_OPERATIONS)
         if type(engine) is not int or not count or seconds > _LONGEST_STEP_SECONDS:
             raise WrongField("engine")
@@ -248,6 +284,7 @@ class RankState:
             self.communication.add_bytes(communicated)
         if self.phase != "stepping":
             self._steps(engine)
+        self.progress.stepped(clock)
         if self.engine is None:
             self.engine = engine
         if engine != self.engine:
@@ -260,6 +297,9 @@ class RankState:
             self.loss = loss
         if grad_norm is not None:
             self.grad_norm = grad_norm
+        if loss_scale is not None:
+            self.loss_scale = loss_scale
+        self.progress.steps_since_checkpoint += count
         self.step_seconds.observe(seconds / count, count)
         self.recent_step_seconds.append(seconds / count)
         self.recent_fed.append((seconds, count, samples, tokens))
@@ -282,7 +322,7 @@ class RankState:
     def _lives(self) -> None:
         self.finished_time, self.outcome = None, ""
         if self.phase == "finished":
-            self.phase = "stepping" if self.step else "starting"
+            self.phase = self._running_phase
 
     def _pause(self, record: Mapping[str, Any]) -> None:
         phase, edge, engine = record.get("phase"), record.get("edge"), record.get("engine", 0)
@@ -298,11 +338,17 @@ class RankState:
             self.pauses.remove(pause)
         if edge == "begin":
             self.pauses = [*self.pauses[-7:], pause]
-        elif phase == "checkpointing" and self.step:
-            # Before the first step a checkpoint is loaded, not saved.
-            self.last_checkpoint_step = self.step
+        elif phase == "checkpointing":
+            self.progress.steps_since_checkpoint = 0
+            if self.engine is not None:
+                # Before a process's first step a checkpoint is loaded, not saved.
+                self.last_checkpoint_step = self.step
         self._lives()
-        self.phase = self.pauses[-1][1] if self.pauses else ("stepping" if self.step else "starting")
+        self.phase = self.pauses[-1][1] if self.pauses else self._running_phase
+
+    @property
+    def _running_phase(self) -> str:
+        return "starting" if self.engine is None else "stepping"
 
     def _communication(self, record: Mapping[str, Any]) -> None:
         self.communication.add_record(record)
@@ -317,12 +363,18 @@ class RankState:
         elif op in self.pending or len(self.pending) < _MOST_PENDING:
             self.pending[op] = (age, clock)
 
+    def _queue(self, record: Mapping[str, Any]) -> None:
+        length, running = count_of(record, "queue_length"), optional_count(record, "running")
+        self.queue_length, self.running_requests = length, running
+        self._lives()
+
     def _fault(self, record: Mapping[str, Any]) -> None:
         if self.outcome != "out_of_memory":
             self.outcome = record["kind"]
 
     def _probe_off(self, record: Mapping[str, Any]) -> None:
         self.probe_off = text_of(record, "reason", 500) or "unknown"
+        self.progress.forget_recovery()
 
     def _end(self, record: Mapping[str, Any]) -> None:
         reason = text_of(record, "reason", LONGEST_NAME)
@@ -338,6 +390,8 @@ class RankState:
         self.phase, self.finished_time, self.outcome = "finished", time, outcome
         self.pauses.clear()
         self.pending.clear()
+        if outcome not in _FAULTS:
+            self.progress.forget_recovery()
 
 
 _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = {
@@ -346,6 +400,7 @@ _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = 
     "pause": RankState._pause,
     "communication": RankState._communication,
     "pending": RankState._pending,
+    "queue": RankState._queue,
     "out_of_memory": RankState._fault,
     "exception": RankState._fault,
     "probe_off": RankState._probe_off,
@@ -359,11 +414,18 @@ _PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
         ("pid", "world_size", "data_parallel_size", "step", "samples", "tokens", "skipped", "torn_lines"), int
     ),
     **dict.fromkeys(("started", "phase_clock", "step_clock", "last_time", "last_clock"), _NUMBER),
-    **dict.fromkeys(("loss", "grad_norm", "finished_time"), (*_NUMBER, type(None))),
-    **dict.fromkeys(("last_checkpoint_step", "newer_schema", "engine"), (int, type(None))),
+    **dict.fromkeys(("loss", "grad_norm", "loss_scale", "finished_time"), (*_NUMBER, type(None))),
+    **dict.fromkeys(
+        ("last_checkpoint_step", "newer_schema", "engine", "queue_length", "running_requests"),
+        (int, type(None)),
+    ),
     **dict.fromkeys(("gpu_uuid", "checkpoint_folder"), (str, type(None))),
 }
 """Attributes that are JSON by themselves, and their types."""
+
+
+def _boot(pid_namespace: str) -> str:
+    return pid_namespace.partition("/")[0]
 
 
 def _memory(record: Mapping[str, Any]) -> Mapping[str, Any]:

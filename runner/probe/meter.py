@@ -11,6 +11,7 @@ from flyball.runner.probe.budget import Budget
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.journal import encode, number
 from flyball.runner.probe.latency import LATENCIES
+from flyball.runner.probe.loss_scale import loss_scale, scales_loss
 from flyball.runner.probe.watch import Probe
 
 ATTRIBUTE = "_flyball_meter"
@@ -36,6 +37,9 @@ class Meter:
         self.loss: tuple[int, float] | None = None
         self.mean_loss = True
         self.learning_rate: float | None = None
+        self.scales_loss = scales_loss(engine)
+        self.loss_scale: float | None = None
+        self.told_loss_scale: float | None = None
         self.last = monotonic()
         self.emitted = 0.0
         self.held: tuple[float, float] | None = None
@@ -87,6 +91,8 @@ class Meter:
             self.loss = known
         if self.step == 1 or self.held[1] - self.emitted >= self.interval:
             self.learning_rate = learning_rate(engine)
+            if self.scales_loss:
+                self.loss_scale = loss_scale(engine)
             self.emit()
 
     def settle(self, begun: float) -> None:
@@ -115,6 +121,9 @@ class Meter:
         norm = self.readings.known_grad_norm()
         if norm is not None:
             line += f',"grad_norm":{number(norm)}'
+        if self.loss_scale != self.told_loss_scale and self.loss_scale is not None:
+            self.told_loss_scale = self.loss_scale
+            line += f',"loss_scale":{number(self.loss_scale)}'
         if self.reads_memory:
             line += ',"memory":' + self.readings.memory()
         if COUNTS.bytes:

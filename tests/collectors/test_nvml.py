@@ -107,6 +107,32 @@ def test_xid_and_ecc_errors_are_counted() -> None:
     assert value(bench.collect(), "gpu_xid_errors_total", "1", "GPU-b", "79") == 3.0
 
 
+def test_row_remapping_tells_what_waits_and_what_failed_and_is_asked_once_a_minute() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a", remapped_rows=(5, 2, 1, 0)))
+    bench.collect()
+    for _ in range(59):
+        found = bench.collect()
+    states = {
+        state: value(found, "gpu_row_remapping", "0", "GPU-a", state)
+        for state in ("pending", "failed", "uncorrectable")
+    }
+    assert states == {"pending": 1.0, "failed": 0.0, "uncorrectable": 2.0}
+    assert bench.nvml.calls.count("nvmlDeviceGetRemappedRows") == 1
+    bench.nvml.gpus[0].remapped_rows = (5, 3, 0, 1)
+    found = bench.collect()
+    assert value(found, "gpu_row_remapping", "0", "GPU-a", "failed") == 1.0
+    assert value(found, "gpu_row_remapping", "0", "GPU-a", "uncorrectable") == 3.0
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, "not_supported"), (4, "no_permission")])
+def test_a_card_that_remaps_no_rows_says_why(code: int, expected: str) -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"))
+    bench.nvml.faults["nvmlDeviceGetRemappedRows"] = code
+    found = bench.collect()
+    for state in ("pending", "failed", "uncorrectable"):
+        assert reason(found, "gpu_row_remapping", "0", "GPU-a", state) == expected
+
+
 def test_what_a_card_lacks_has_a_reason_and_no_value() -> None:
     gpu = FakeGpu(
         uuid="GPU-a", gpm_returns={60: 3, 61: 3}, gpm=dict.fromkeys((2, 3, 5, 10, 20, 21, 60, 61), 1.0)
