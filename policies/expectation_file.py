@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.errors import FlyballError, PolicyError
-from flyball.policies.expectation_keys import AlertsKeys, ExpectedKeys, FileKeys, SeriesKeys, ScenarioKeys
+from flyball.policies.expectation_keys import AlertsKeys, ExpectedKeys, FileKeys, ScenarioKeys, SeriesKeys
 from flyball.policies.expectations import Expectation, ExpectedAlert, Scenario, Scenarios
 from flyball.policies.faults import Faults, did_you_mean
 from flyball.policies.keys import Read, read_keys

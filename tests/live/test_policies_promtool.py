@@ -83,7 +83,10 @@ def parts_of(case: Case, timeline: Timeline) -> Iterator[object]:
         yield from parts_of_operand(expression.left)
     if expression.arithmetic and expression.right:
         yield expression.arithmetic
-        yield "baseline" if expression.right.offset_seconds else "two metrics"
+        same = expression.right.metric is expression.left.metric
+        yield "baseline" if same and expression.right.offset_seconds else "two metrics"
+    if expression.left.offset_seconds:
+        yield "offset"
     for name in ("phase", "keep_firing_for_seconds", "for_seconds"):
         if getattr(rule, name):
             yield name
@@ -104,7 +107,7 @@ EVERY_PART: Sequence[object] = (
     *((Kind.GAUGE, aggregate) for aggregate in Aggregate if aggregate not in {"rate", "increase"}),
     *((Kind.COUNTER, aggregate) for aggregate in (Aggregate.LAST, Aggregate.RATE, Aggregate.INCREASE)),
     *((Kind.HISTOGRAM, aggregate) for aggregate in Aggregate if aggregate not in {"last", "min", "max"}),
-    *("absent", "absent over a window", "baseline", "two metrics", "phase"),
+    *("absent", "absent over a window", "baseline", "two metrics", "offset", "phase"),
     *("for_seconds", "keep_firing_for_seconds", "kept firing", "resolved"),
 )
 

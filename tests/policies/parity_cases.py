@@ -174,7 +174,7 @@ class _Maker:
             matchers=left.matchers,
             aggregate=Aggregate.AVG if left.aggregate is Aggregate.LAST else left.aggregate,
             window_seconds=left.window_seconds + self.window(),
-            offset_seconds=left.window_seconds,
+            offset_seconds=left.window_seconds + left.offset_seconds,
         )
         if left.metric.kind is Kind.COUNTER and right.aggregate is Aggregate.AVG:
             return Expression(left=left)
@@ -186,7 +186,11 @@ class _Maker:
         window = self.window() if self.random.random() < 0.4 else 0.0
         aggregate = Aggregate.AVG if window else Aggregate.LAST
         operand = Operand(
-            metric=metric, matchers=self.matchers(labels), aggregate=aggregate, window_seconds=window
+            metric=metric,
+            matchers=self.matchers(labels),
+            aggregate=aggregate,
+            window_seconds=window,
+            offset_seconds=self.window() if self.random.random() < 0.2 else 0.0,
         )
         return Expression(left=operand)
 
@@ -203,8 +207,13 @@ class _Maker:
     def operand(self, metric: Metric, aggregates: Sequence[Aggregate]) -> Operand:
         aggregate = self.random.choice(aggregates)
         window = 0.0 if aggregate is Aggregate.LAST else self.window()
-        matchers = self.matchers(metric.labels)
-        return Operand(metric=metric, matchers=matchers, aggregate=aggregate, window_seconds=window)
+        return Operand(
+            metric=metric,
+            matchers=self.matchers(metric.labels),
+            aggregate=aggregate,
+            window_seconds=window,
+            offset_seconds=self.window() if self.random.random() < 0.1 else 0.0,
+        )
 
     def window(self) -> float:
         whole = self.random.choice((1, 2, 3, 5, 9)) * self.interval
