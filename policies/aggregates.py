@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flyball.policies.sample_grid import ABSENT_BITS, Floats, Mask, SampleGrid, present
+from flyball.policies.sample_grid import Floats, Mask, SampleGrid, present
 from flyball.policies.windows import Rows, Window
 
 _FEW = 24
@@ -55,10 +55,12 @@ def estimated_mean(window: Window, rows: Rows) -> Values:
     """
     samples = window.samples(rows)
     counts = np.full(len(rows), window.lines, np.int64)
-    if not window.complete(rows):
-        there = present(samples)
-        counts = np.count_nonzero(there, axis=0).astype(np.int64)
-        samples = np.where(there, samples, 0.0)
+    partly = window.incomplete(rows)
+    if len(partly):
+        part = samples[:, partly]
+        there = present(part)
+        counts[partly] = np.count_nonzero(there, axis=0)
+        samples[:, partly] = np.where(there, part, 0.0)
     divisor = np.maximum(counts, 1)
     squares = np.einsum("ij,ij->j", samples, samples)
     errors = 64 * divisor * _EPSILON * np.sqrt(squares / divisor)
@@ -112,10 +114,9 @@ def quantiles(window: Window, rows: Rows, fraction: float) -> Values:
     if not window.lines:
         return Values(np.zeros(len(rows)), np.zeros(len(rows), np.bool_))
     samples = np.ascontiguousarray(window.samples(rows).T)
-    if window.complete(rows):
-        counts = np.full(len(rows), window.lines, np.int64)
-    else:
-        counts = np.count_nonzero(samples.view(np.int64) != ABSENT_BITS, axis=1).astype(np.int64)
+    counts = np.full(len(rows), window.lines, np.int64)
+    partly = window.incomplete(rows)
+    counts[partly] = np.count_nonzero(present(samples[partly]), axis=1)
     # Absent samples are NaN and so are sorted to the end; real ones belong at the front.
     odd = np.count_nonzero(np.isnan(samples), axis=1) != window.lines - counts
     columns = {int(index): samples[index][present(samples[index])].tolist() for index in np.flatnonzero(odd)}

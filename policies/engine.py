@@ -173,8 +173,8 @@ class Engine:
         found: _Found = {}
         for batch in self._plan.batches:
             for candidate, value in batch.met(at):
-                subject = self._subject(candidate)
                 if self._in_phase(candidate.rule, candidate.left.labels, at):
+                    subject = candidate.subject or self._subject(candidate)
                     found.setdefault(candidate.rule, {}).setdefault(subject.fingerprint, (subject, value))
         for number, subject in self._absent.items():
             if not self._any_present(number, at) and self._in_phase(number, subject.series, at):
@@ -190,8 +190,10 @@ class Engine:
         self, number: int, labels: Mapping[str, str], at: Moment, *, any_phase: bool = False
     ) -> bool:
         rule = self._alerts[number].rule
+        if not rule.phase:
+            return True
         names = join_labels(rule.expression.left.metric)
-        return not rule.phase or self._phases.holds(None if any_phase else rule.phase, names, labels, at)
+        return self._phases.holds(None if any_phase else rule.phase, names, labels, at)
 
     def _any_present(self, number: int, at: Moment) -> bool:
         operand = self._alerts[number].rule.expression.left

@@ -53,7 +53,7 @@ class Pending:
         """The condition still holds."""
         if elapsed_ms(self.active_time, now) >= wait_ms:
             return Firing(subject=self.subject, value=value, active_time=self.active_time, fired_time=now)
-        return replace(self, value=value)
+        return Pending(subject=self.subject, value=value, active_time=self.active_time)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,11 @@ class Firing:
 
     def holds(self, value: float) -> "Firing":
         """The condition still holds, or does again."""
-        return replace(self, value=value, quiet_time=None)
+        if value == self.value and self.quiet_time is None:
+            return self
+        return Firing(
+            subject=self.subject, value=value, active_time=self.active_time, fired_time=self.fired_time
+        )
 
     def ends(self, now: float, keep_ms: int) -> "Firing | Inactive":
         """The condition does not hold; ``keep_ms`` is the rule's ``keep_firing_for``."""

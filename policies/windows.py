@@ -42,9 +42,9 @@ class Window:
         """Its length."""
         return (self.end_ms - self.start_ms) / 1000
 
-    def complete(self, rows: Rows) -> bool:
-        """Whether every row has a sample in every line."""
-        return bool((self.grid.gap[rows] < self.grid.base + self.first).all())
+    def incomplete(self, rows: Rows) -> Rows:
+        """Places of the rows that lack a sample in some line."""
+        return np.flatnonzero(self.grid.gap[rows] >= self.grid.base + self.first)
 
     def samples(self, rows: Rows) -> Floats:
         """Cells by line and row; absent ones among them."""
@@ -59,14 +59,15 @@ class Window:
 
     def ends(self, rows: Rows) -> "Ends":
         """The first and the last sample of each row; of a row that has none, of any line."""
-        if self.complete(rows) or not self.lines:
-            shape = (len(rows),)
-            zero = np.zeros(shape, np.int64)
-            return Ends(self, rows, zero, zero + max(self.lines - 1, 0), np.full(shape, self.lines, np.int64))
-        there = present(self.samples(rows))
-        first = there.argmax(axis=0).astype(np.int64)
-        last = self.lines - 1 - there[::-1].argmax(axis=0).astype(np.int64)
-        return Ends(self, rows, first, last, np.count_nonzero(there, axis=0).astype(np.int64))
+        first = np.zeros(len(rows), np.int64)
+        last, count = first + (self.lines - 1), first + self.lines
+        partly = self.incomplete(rows)
+        if len(partly):
+            there = present(self.samples(rows[partly]))
+            first[partly] = there.argmax(axis=0)
+            last[partly] -= there[::-1].argmax(axis=0)
+            count[partly] = np.count_nonzero(there, axis=0)
+        return Ends(self, rows, first, last, count)
 
 
 @dataclass(frozen=True)
