@@ -15,11 +15,13 @@ Point = float | Distribution | Mark
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlayedSeries:
-    """One series, which is a source of its own."""
+    """One series."""
 
     identity: Identity
     points: tuple[Point, ...]
     """One for each reading, the first at time 0; after the last one the source is not read any more."""
+    source: str = ""
+    """Series of one source are read together, so that a gap of one is a gap of all; empty for its own."""
 
     def sample(self, point: float | Distribution, time: float) -> Sample:
         """What a collector gives."""
@@ -42,22 +44,29 @@ def replay(
         times: ascending, in seconds; what is read at that time counts.
     """
     engine = Engine(rules, render=_filled)
+    sources = _sources(series)
     reading, length = 0, max((len(each.points) for each in series), default=0)
     for time in times:
         while reading < length and reading * interval_seconds <= time:
-            _observe(engine, series, reading, reading * interval_seconds)
+            for name, members in sources.items():
+                _observe(engine, name, members, reading, reading * interval_seconds)
             reading += 1
         engine.evaluate(time)
         yield time, engine.active()
 
 
-def _observe(engine: Engine, series: Iterable[PlayedSeries], reading: int, time: float) -> None:
+def _sources(series: Iterable[PlayedSeries]) -> Mapping[str, Sequence[PlayedSeries]]:
+    sources: dict[str, list[PlayedSeries]] = {}
     for number, each in enumerate(series):
-        point = each.points[reading] if reading < len(each.points) else Mark.GAP
-        if point is Mark.STALE:
-            engine.observe(str(number), time, ())
-        elif not isinstance(point, Mark):
-            engine.observe(str(number), time, (each.sample(point, time),))
+        sources.setdefault(each.source or f"series {number}", []).append(each)
+    return sources
+
+
+def _observe(engine: Engine, name: str, members: Iterable[PlayedSeries], reading: int, time: float) -> None:
+    points = [(each, each.points[reading] if reading < len(each.points) else Mark.GAP) for each in members]
+    if any(point is not Mark.GAP for _, point in points):
+        samples = [each.sample(point, time) for each, point in points if not isinstance(point, Mark)]
+        engine.observe(name, time, samples)
 
 
 def _filled(text: str, labels: Mapping[str, str], value: float) -> str:

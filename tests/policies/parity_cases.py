@@ -5,7 +5,7 @@ on samples and between them, and sources go silent for longer than they are reme
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -60,6 +60,13 @@ VALUES: Mapping[str, Sequence[str]] = {
     "phase": ("stepping", "evaluating"),
     "reason": ("", "not_probed"),
 }
+MORE_VALUES: Mapping[str, Sequence[str]] = {
+    "rank": tuple(map(str, range(30))),
+    "src": tuple(map(str, range(30))),
+    "gpu": tuple(map(str, range(8))),
+    "uuid": tuple(f"GPU-{number}" for number in range(8)),
+    "host": tuple(f"n{number}" for number in range(30)),
+}
 OF_GAUGES = (
     *(Aggregate.LAST, Aggregate.AVG, Aggregate.MIN, Aggregate.MAX),
     *(Aggregate.P50, Aggregate.P90, Aggregate.P99),
@@ -109,6 +116,9 @@ class _Maker:
         # Few and whole values are met exactly and repeat; others have all digits that a float has.
         self.whole = random.random() < 0.6
         self.odd = random.random() < 0.25
+        # Many series that are read together, or a few of which each is read by itself.
+        self.joint = random.random() < 0.3
+        self.unread = {number for number in range(self.readings) if random.random() < 0.1}
 
     def case(self, seed: str) -> Case:
         rule = self.rule()
@@ -238,17 +248,26 @@ class _Maker:
     # Series
 
     def all_series(self, metric: Metric) -> Iterable[PlayedSeries]:
+        pools = {**VALUES, **MORE_VALUES} if self.joint else VALUES
         chosen: set[tuple[str, ...]] = set()
-        for _ in range(self.random.randint(1, 3)):
-            chosen.add(tuple(self.random.choice(VALUES[label]) for label in metric.labels))
+        for _ in range(self.random.choice((2, 8, 30, 60)) if self.joint else self.random.randint(1, 3)):
+            chosen.add(tuple(self.random.choice(pools[label]) for label in metric.labels))
         for labels in sorted(chosen):
-            marks = self.marks()
             values = self.values(metric)
-            points = tuple(values() if mark is None else mark for mark in marks)
-            yield PlayedSeries(identity=Identity(metric=metric, labels=labels), points=points)
+            points = tuple(values() if mark is None else mark for mark in self.marks())
+            identity = Identity(metric=metric, labels=labels)
+            yield PlayedSeries(identity=identity, points=points, source="one" if self.joint else "")
 
     def marks(self) -> Iterable[Mark | None]:
         """Where there is a value, and what stands where there is none."""
+        marks = self.gaps()
+        if not self.joint:
+            return marks
+        return [
+            Mark.GAP if number in self.unread else mark and Mark.STALE for number, mark in enumerate(marks)
+        ]
+
+    def gaps(self) -> Iterator[Mark | None]:
         left = self.readings
         while left > 0:
             kind = self.random.random()
