@@ -47,7 +47,7 @@ def promtool() -> str:
 
 def played(case: Case) -> Timeline:
     times = case.evaluation_times
-    return list(replay([case.rule], case.series, interval_seconds=case.interval_seconds, times=times))
+    return list(replay(case.rules, case.series, interval_seconds=case.interval_seconds, times=times))
 
 
 def make_cases(count: int) -> list[Case]:
@@ -71,8 +71,8 @@ def make_cases(count: int) -> list[Case]:
 
 def parts_of(case: Case, timeline: Timeline) -> Iterator[object]:
     """What of the language this case shows: parts of a rule that raised an alert, and ways of alerts."""
-    rule, expression = case.rule, case.rule.expression
-    alerts = [alert for _, each in timeline for alert in each]
+    rule, expression = case.rules[0], case.rules[0].expression
+    alerts = [alert for _, each in timeline for alert in each if alert.rule == rule.alert]
     if not any(alert.status is AlertStatus.FIRING for alert in alerts):
         return
     yield "fired"
@@ -94,6 +94,8 @@ def parts_of(case: Case, timeline: Timeline) -> Iterator[object]:
         yield "kept firing"
     if not timeline[-1][1]:
         yield "resolved"
+    if any(len({alert.rule for alert in each}) > 1 for _, each in timeline):
+        yield "two rules"
 
 
 def parts_of_operand(operand: Operand) -> Iterator[object]:
@@ -108,7 +110,7 @@ EVERY_PART: Sequence[object] = (
     *((Kind.COUNTER, aggregate) for aggregate in (Aggregate.LAST, Aggregate.RATE, Aggregate.INCREASE)),
     *((Kind.HISTOGRAM, aggregate) for aggregate in Aggregate if aggregate not in {"last", "min", "max"}),
     *("absent", "absent over a window", "baseline", "two metrics", "offset", "phase"),
-    *("for_seconds", "keep_firing_for_seconds", "kept firing", "resolved"),
+    *("for_seconds", "keep_firing_for_seconds", "kept firing", "resolved", "two rules"),
 )
 
 

@@ -6,7 +6,7 @@ on samples and between them, and sources go silent for longer than they are reme
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from flyball.collectors.base import Distribution, Kind, Metric
@@ -85,10 +85,10 @@ TEMPLATES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One rule and everything that it sees."""
+    """A rule, or two that look at the same, and everything that they see."""
 
     seed: str
-    rule: Rule
+    rules: tuple[Rule, ...]
     series: tuple[PlayedSeries, ...]
     interval_seconds: float
     """From one reading to the next."""
@@ -130,7 +130,7 @@ class _Maker:
             metrics.append(RUN_INFO)
         return Case(
             seed=seed,
-            rule=rule,
+            rules=(rule, self.sibling(rule)) if self.random.random() < 0.3 else (rule,),
             series=tuple(series for metric in metrics for series in self.all_series(metric)),
             interval_seconds=self.interval,
             evaluation_seconds=self.random.choice((self.interval, self.interval, 15, 20, 37, 60)),
@@ -159,6 +159,11 @@ class _Maker:
             labels=random.choice(({}, {"team": "blue"}, {"team": 'a "b" \\ {{ c }}'})),
             annotations={"summary": random.choice(TEMPLATES)},
         )
+
+    def sibling(self, rule: Rule) -> Rule:
+        """One of the same expression, which is worked out together with it."""
+        threshold = self.threshold(rule.expression)
+        return replace(rule, alert="Other", threshold=threshold, for_seconds=self.hold(), phase="")
 
     def hold(self) -> float:
         return self.random.choice(
@@ -293,6 +298,7 @@ class _Maker:
     def gauge(self) -> float:
         random = self.random
         if self.odd and random.random() < 0.3:
+            # No minus zero: which of two equal samples is the least is the order of a loop.
             return random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0))
         if self.whole:
             return random.choice((0.0, 0.5, 0.5, 1.0, 2.0, -1.0))

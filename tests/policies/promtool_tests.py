@@ -18,6 +18,7 @@ from flyball.history.alert_records import Alert, AlertStatus
 from flyball.policies.export import prometheus_rules
 from flyball.policies.promql import duration, number, quoted
 from flyball.policies.replay import PlayedSeries, Point
+from flyball.policies.rule import Rule
 from flyball.policies.series_notation import Mark
 
 Timeline = Sequence[tuple[float, Sequence[Alert]]]
@@ -25,19 +26,20 @@ Timeline = Sequence[tuple[float, Sequence[Alert]]]
 
 
 def write(case: Case, timeline: Timeline, folder: Path, name: str) -> Path:
-    """Write the exported rule and a test that expects this timeline; returns the test's file."""
+    """Write the exported rules and a test that expects this timeline; returns the test's file."""
     rules = folder / f"{name}.rules.yml"
-    rules.write_text(prometheus_rules([case.rule]), encoding="utf-8")
+    rules.write_text(prometheus_rules(case.rules), encoding="utf-8")
     test = {
         "interval": duration(case.interval_seconds),
         "input_series": [entry for series in case.series for entry in _input(series)],
         "alert_rule_test": [
             {
                 "eval_time": duration(time),
-                "alertname": case.rule.alert,
-                "exp_alerts": [_expected(alert) for alert in alerts if alert.status is AlertStatus.FIRING],
+                "alertname": rule.alert,
+                "exp_alerts": [_expected(alert) for alert in alerts if _fires(alert, rule)],
             }
             for time, alerts in timeline
+            for rule in case.rules
         ],
         # Prometheus' own record of its states: pending alerts too, and since when.
         "promql_expr_test": [
@@ -109,6 +111,10 @@ def _value(point: Any) -> str:
 
 def _selector(name: str, labels: Mapping[str, str]) -> str:
     return f"{name}{{{', '.join(f'{label}={quoted(value)}' for label, value in labels.items())}}}"
+
+
+def _fires(alert: Alert, rule: Rule) -> bool:
+    return alert.rule == rule.alert and alert.status is AlertStatus.FIRING
 
 
 def _expected(alert: Alert) -> Mapping[str, Any]:
