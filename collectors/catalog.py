@@ -205,15 +205,21 @@ ALLOCATOR_FRAGMENTATION = _gauge(
 ALLOCATOR_RETRIES = _counter(
     "allocator_retries_total", "", RUN_LABELS, "Allocations that succeeded only after the cache was flushed."
 )
-ALLOCATOR_OOMS = _counter("allocator_ooms_total", "", RUN_LABELS, "Allocations that failed.")
+ALLOCATOR_OOMS = _counter(
+    "allocator_ooms_total",
+    "",
+    RUN_LABELS,
+    "Allocations that failed: torch's own count on a GPU, else out-of-memory errors that left the script.",
+)
 
 # Communication
 
 P2P_LATENCY = _histogram(
     "p2p_latency_seconds",
     "seconds",
-    ("run", "src", "dst", "size_class", "source"),
-    "One-way time of a message between two ranks; source: in_band, preflight, flight_recorder or timed.",
+    ("run", "src", "dst", "size_class", "source", "backend"),
+    "One-way time of a message between two ranks; source: in_band, preflight, flight_recorder or timed; "
+    "backend: nccl between GPUs, else gloo.",
     LATENCY_BOUNDS,
 )
 COLLECTIVE_LATENCY = _histogram(

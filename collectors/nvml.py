@@ -10,6 +10,7 @@ from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
 from flyball.collectors.nvml_device import ENERGY_EVERY, Device, instances, unavailable
 from flyball.collectors.nvml_faults import LOST, ask, reason_of
+from flyball.collectors.nvml_xids import AWAITED
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 
 LOOK_AGAIN_SECONDS = 30.0
@@ -103,6 +104,11 @@ class NvmlCollector:
         found = ask(nvml, register)
         self._no_events = found if isinstance(found, Unavailable) else None
         self._events = None if isinstance(found, Unavailable) else found
+        if self._events is not None:
+            for device in self._devices:
+                if not device.is_instance:
+                    for xid in AWAITED:
+                        self._xids.setdefault((device.gpu, device.uuid, xid), 0)
 
     def _lost(self) -> Iterator[Sample]:
         for (gpu, uuid), why in self._missing.items():

@@ -79,6 +79,8 @@ class RankState:
     grad_norm: float | None = None
     loss_scale: float | None = None
     """Of an engine that trains in fp16."""
+    failed_allocations: int = 0
+    """``out_of_memory`` records of this process."""
     queue_length: int | None = None
     """Requests that wait, of a serving run."""
     running_requests: int | None = None
@@ -249,6 +251,7 @@ class RankState:
             self.recent_fed.clear()
             self.memory = self.peaks = self.free = self.loss_scale = None
             self.queue_length = self.running_requests = None
+            self.failed_allocations = 0
             self.probe_off = ""
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.data_parallel_size = data_parallel_size
@@ -369,6 +372,7 @@ class RankState:
         self._lives()
 
     def _fault(self, record: Mapping[str, Any]) -> None:
+        self.failed_allocations += record["kind"] == "out_of_memory"
         if self.outcome != "out_of_memory":
             self.outcome = record["kind"]
 
@@ -413,6 +417,7 @@ _PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(
         ("pid", "world_size", "data_parallel_size", "step", "samples", "tokens", "skipped", "torn_lines"), int
     ),
+    "failed_allocations": int,
     **dict.fromkeys(("started", "phase_clock", "step_clock", "last_time", "last_clock"), _NUMBER),
     **dict.fromkeys(("loss", "grad_norm", "loss_scale", "finished_time"), (*_NUMBER, type(None))),
     **dict.fromkeys(

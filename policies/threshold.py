@@ -45,7 +45,9 @@ def span_of(expression: Expression) -> Span:
 def _operand_span(operand: Operand) -> Span:
     metric, aggregate = operand.metric, operand.aggregate
     if aggregate not in _COUNTED:
-        unit, least, most = metric.unit, metric.least, metric.most
+        least, most = metric.least, metric.most
+        # Of what is 0 or 1 an average is the share of the time.
+        unit = RATIO if (least, most) == (0, 1) else metric.unit
         return Span(subject=metric.name, unit=unit, least=least, most=most, may_be_nan=not metric.finite)
     is_amount = aggregate is Aggregate.INCREASE and metric.kind is Kind.COUNTER
     unit = metric.unit if is_amount else ""

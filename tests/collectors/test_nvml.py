@@ -4,6 +4,7 @@ from tests.collectors.nvml_fake import FakeGpu, FakeNvml
 
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
 from flyball.collectors.nvml import NvmlCollector
+from flyball.collectors.nvml_xids import AWAITED
 from flyball.collectors.registry import Surroundings
 from flyball.collectors.runs import Runs
 
@@ -105,6 +106,25 @@ def test_xid_and_ecc_errors_are_counted() -> None:
     assert value(found, "gpu_ecc_errors_total", "0", "GPU-a", "uncorrected") == 1.0
     bench.nvml.events = [(bench.nvml.gpus[1], 79)]
     assert value(bench.collect(), "gpu_xid_errors_total", "1", "GPU-b", "79") == 3.0
+
+
+def test_codes_that_policies_wait_for_are_counted_from_zero() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"))
+    found = bench.collect()
+    assert {value(found, "gpu_xid_errors_total", "0", "GPU-a", xid) for xid in AWAITED} == {0.0}
+    bench.nvml.events = [(bench.nvml.gpus[0], 79), (bench.nvml.gpus[0], 4242)]
+    found = bench.collect()
+    assert value(found, "gpu_xid_errors_total", "0", "GPU-a", "79") == 1.0
+    assert value(found, "gpu_xid_errors_total", "0", "GPU-a", "4242") == 1.0
+
+
+def test_without_events_no_code_is_called_zero() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"))
+    bench.nvml.faults["nvmlDeviceRegisterEvents"] = 4
+    found = bench.collect()
+    assert [key for key in found if key[0] == "gpu_xid_errors_total"] == [
+        ("gpu_xid_errors_total", "0", "GPU-a", "")
+    ]
 
 
 def test_row_remapping_tells_what_waits_and_what_failed_and_is_asked_once_a_minute() -> None:
