@@ -73,7 +73,8 @@ class Firing:
 
     def holds(self, value: float) -> "Firing":
         """The condition still holds, or does again."""
-        if value == self.value and self.quiet_time is None:
+        # Minus zero equals zero, and is written otherwise.
+        if self.quiet_time is None and value == self.value and value:
             return self
         return Firing(
             subject=self.subject, value=value, active_time=self.active_time, fired_time=self.fired_time
