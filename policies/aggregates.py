@@ -43,8 +43,12 @@ def extreme(window: Window, rows: Rows, *, largest: bool) -> Values:
     """``max_over_time`` or ``min_over_time``: NaN only where all samples are."""
     if not window.lines:
         return Values(np.zeros(len(rows)), np.zeros(len(rows), np.bool_))
-    reduce = np.fmax.reduce if largest else np.fmin.reduce
-    return Values(reduce(window.samples(rows), axis=0), window.ends(rows).count > 0)
+    samples = window.samples(rows)
+    values = np.asarray((np.fmax if largest else np.fmin).reduce(samples, axis=0), np.float64)
+    # Of zero and minus zero, which are equal and are written otherwise, the first counts.
+    zero = np.flatnonzero(values == 0)
+    values[zero] = samples[(samples[:, zero] == 0).argmax(axis=0), zero]
+    return Values(values, window.ends(rows).count > 0)
 
 
 def estimated_mean(window: Window, rows: Rows) -> Values:

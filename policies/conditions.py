@@ -75,7 +75,7 @@ class Conditions:
             if self._subject(candidate).fingerprint != fingerprint:
                 continue
             joined = self._in_phase(number, candidate.left.labels, at, any_phase=True)
-            if joined and batch.decided(candidate, at):
+            if joined and candidate in batch.decided(at):
                 return candidate.left.grid.begun_ms
         return None
 

@@ -95,19 +95,20 @@ class Engine:
 
         The time it was down does not count towards ``for``: a pending alert goes on with a later
         ``active_time``, which is told as one that was dropped and a new one. Alerts of rules that are gone
-        end. Both are told by the next evaluation, and firing is not told again. flyball.policies.restart says
-        how long an alert stands while its windows fill.
+        end, and all but the newest of one series. The next evaluation tells that; firing is not told again.
+        flyball.policies.restart says how long an alert stands while its windows fill.
         """
         numbers = {each.rule.alert: number for number, each in enumerate(self._alerts)}
-        for alert in alerts:
-            number = numbers.get(alert.rule)
-            if alert.status not in (AlertStatus.PENDING, AlertStatus.FIRING):
+        standing = (AlertStatus.PENDING, AlertStatus.FIRING)
+        for alert in sorted(alerts, key=lambda each: each.active_time, reverse=True):
+            if alert.status not in standing:
                 continue
-            if number is None:
+            number = numbers.get(alert.rule)
+            if number is None or alert.fingerprint in self._alerts[number].states:
                 self._due.append(ended(alert, now))
                 continue
             held = self._alerts[number]
-            state = restored(alert, held.rule, down_seconds)
+            state = restored(alert, held.rule, max(down_seconds, 0.0))
             held.states[alert.fingerprint] = state
             self._guarded.add((number, alert.fingerprint))
             if state.active_time != alert.active_time:

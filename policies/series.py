@@ -119,6 +119,9 @@ class SeriesStore:
             return
         left_out: set[tuple[Metric, tuple[str, ...]]] = set()
         known_series, pending = source.series, source.pending
+        for brought in pending.values():
+            brought.rows.clear()
+            brought.values.clear()
         for sample in samples:
             value = sample.value
             if isinstance(value, Unavailable):
@@ -140,8 +143,6 @@ class SeriesStore:
         source.left_out, source.last_ms = left_out, time_ms
         for grid, brought in pending.items():
             grid.append(time_ms, brought.rows, brought.values)
-            brought.rows.clear()
-            brought.values.clear()
 
     def forget(self, time_ms: int, lookback_ms: int) -> None:
         """Let go of series that are stale and have nothing within their windows at this time."""

@@ -131,7 +131,12 @@ class TestManySeriesAtOnce:
                 return max(numbers) if largest else min(numbers)
             return NAN if given(column) else None
 
-        columns = [*random_columns(seed, odd=odd), [None, NAN] * 25]
+        columns = [
+            *random_columns(seed, odd=odd),
+            [None, NAN] * 25,
+            [-0.0, 0.0] * 25,
+            [None, 0.0, -0.0, NAN, 0.0] * 10,
+        ]
         found = worked_out(columns, lambda window, rows: extreme(window, rows, largest=largest))
         assert same(found, [expected(column) for column in columns])
 

@@ -147,6 +147,16 @@ class TestPending:
         assert bench.play([None] * 70) == ["dropped"]
 
 
+def test_of_two_of_one_series_the_newer_goes_on() -> None:
+    subject = rule(**HIGH)
+    newer = recorded(subject)
+    bench = Bench(Engine([subject]))
+    bench.engine.restore([replace(newer, active_time=1.0), newer], now=bench.now, down_seconds=0.0)
+    (ended,) = bench.read([sample(GAUGE, ON)])
+    assert (ended.alert.status, ended.alert.active_time) == (AlertStatus.RESOLVED, 1.0)
+    assert only(bench.engine).active_time == newer.active_time
+
+
 def test_ended_alerts_are_not_taken_back() -> None:
     subject = rule(**HIGH)
     ended = replace(recorded(subject), status=AlertStatus.RESOLVED, resolved_time=899.0)
