@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from flyball.agent.daemon.authentication import read_token
 from flyball.agent.daemon.collection import Wanted
 from flyball.agent.daemon.config import AgentConfig
+from flyball.agent.daemon.receivers_config import read_receivers
 from flyball.agent.daemon.web_config import WebConfig, read_web_config
 from flyball.collectors.registry import CollectorSettings, CollectorType
 from flyball.errors import OptionError
+from flyball.policies.notification.receivers.settings import ReceiverSettings
 from flyball.yaml_file import YamlFile, plain, read_yaml
 
 SEE = "docs/agent.md"
@@ -29,6 +31,9 @@ class Effective:
     """The collectors that are switched on."""
     web: WebConfig
     token: str | None = None
+    receivers: Mapping[str, ReceiverSettings] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path, compare=False)
+    """Of the file: where relative paths start."""
 
 
 def read_config(
@@ -53,14 +58,24 @@ def read_config(
         file = file if "listen" in file.document else YamlFile(name="--listen", document=file.document)
     config = file.validated(AgentConfig, document, see=SEE)
     folder = path.parent if path is not None else Path()
-    config = _anchored(config, folder.absolute())
+    folder = folder.absolute()
+    config = _anchored(config, folder)
     settings, wanted = _collectors(file, config, types())
     web = read_web_config(config.web_config_file) if config.web_config_file else WebConfig()
     token = read_token(config.bearer_token_file) if config.bearer_token_file else None
     if config.allow_admin and token is None and not web.basic_auth_users:
         mend = "name a bearer_token_file, or a web_config_file with basic_auth_users"
         raise OptionError("is open to everybody", where=file.place(["allow_admin"]), mend=mend)
-    return Effective(config=config, settings=settings, wanted=wanted, web=web, token=token)
+    receivers = read_receivers(file, config, folder)
+    return Effective(
+        config=config,
+        settings=settings,
+        wanted=wanted,
+        web=web,
+        token=token,
+        receivers=receivers,
+        folder=folder,
+    )
 
 
 def _anchored(config: AgentConfig, folder: Path) -> AgentConfig:

@@ -219,6 +219,8 @@ class Daemon:
             wanted=new.wanted,
             web=new.web.model_copy(update={"tls_server_config": self._tls()}),
             token=new.token,
+            receivers=new.receivers,
+            folder=new.folder,
         )
         self.authentication.change(new.web.basic_auth_users, new.token)
         self.guard.headers = new.web.http_server_config.headers
