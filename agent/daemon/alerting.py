@@ -97,7 +97,7 @@ class Alerting:
         Raises:
             DatabaseError: it cannot be used.
         """
-        self._database = await self._storage.submit(lambda: open_database(self._url))
+        self._database = await self._storage.submit(lambda: open_database(self._url, migrate_apart=True))
         database = self._database
         self.alerts = AlertLog(database, clock=self._clock)
         self.outbox = Outbox(database, clock=self._clock)
@@ -126,7 +126,6 @@ class Alerting:
         )
         await self.tell(known)
         self._recorder.start()
-        self._store.listen(self._changed.set)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._rounds()), loop.create_task(self._watch_mutes())]
 
@@ -166,6 +165,10 @@ class Alerting:
             await asyncio.wait({closing}, timeout=1.0)
         self._rules.stop()
         self._storage.stop()
+
+    def wake(self) -> None:
+        """There is a new reading."""
+        self._changed.set()
 
     def active(self) -> tuple[Alert, ...]:
         """Pending and firing, as of the last round."""

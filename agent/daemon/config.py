@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flyball.agent.daemon.watched import Limits
+from flyball.policies.advice import AdviceSettings
 from flyball.settings import AGENT_PORT, state_folder
 
 
@@ -106,6 +107,25 @@ class AgentConfig(BaseModel):
         default_factory=dict,
         description="Collectors by name, each with its own settings; one that is left out has its defaults.",
     )
+    policies: tuple[str, ...] = Field(
+        default=("default",),
+        description="Files of alerting rules; default stands for those that come with flyball, and an "
+        "empty list for no alerts at all.",
+    )
+    database: str | None = Field(
+        default=None,
+        repr=False,
+        description="URL of the database of alerts; null for agent.db in state_folder.",
+    )
+    tuning_request_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        le=30 * 86_400,
+        description="How long an alert that names knobs must fire before a tuning request is held.",
+    )
+    advice: AdviceSettings = Field(
+        default_factory=AdviceSettings, description="What serving runs are advised."
+    )
     receivers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         repr=False,
@@ -152,6 +172,9 @@ NEEDS_RESTART = (
     "listen",
     "run_folders",
     "state_folder",
+    "database",
+    "advice",
+    "tuning_request_seconds",
     "finished_seconds",
     "max_connections",
     "max_requests",

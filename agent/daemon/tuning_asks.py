@@ -1,4 +1,4 @@
-"""Alerts that persist and name knobs ask for a tuning: held for ``autotune --from-alert``, never acted on here."""
+"""Alerts that persist and name knobs ask for a tuning: held for ``autotune --from-alert``, never acted on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,13 +82,15 @@ def asks(
 
 
 def run_of(alert: Alert, samples: Iterable[Sample]) -> str:
-    """The run that an alert is about: by its label, or that of a rank on its GPU; empty where there is none."""
+    """The run that an alert is about: by its label, or that of a rank on its GPU; else empty."""
     run = alert.labels.get("run", "")
     uuid = alert.labels.get("uuid", "")
     if run or not uuid:
         return run
     infos = (sample for sample in samples if sample.metric is catalog.RUN_INFO)
-    return next((one.label("run") for one in infos if one.label("uuid") == uuid and not one.label("reason")), "")
+    return next(
+        (one.label("run") for one in infos if one.label("uuid") == uuid and not one.label("reason")), ""
+    )
 
 
 def first_rank(run: str, ranks: Iterable[RankState]) -> RankState | None:
@@ -98,7 +100,7 @@ def first_rank(run: str, ranks: Iterable[RankState]) -> RankState | None:
 
 
 def telemetry(run: str, samples: Iterable[Sample]) -> dict[str, float]:
-    """The last values of a run's series and its GPUs', by ``metric{label="value",...}``; of a histogram its mean."""
+    """The last values of a run's and its GPUs' series, as Prometheus names them; of a histogram its mean."""
     found = list(samples)
     infos = [sample for sample in found if sample.metric is catalog.RUN_INFO and sample.label("run") == run]
     uuids = {info.label("uuid") for info in infos} - {""}
