@@ -1,7 +1,6 @@
 """Why a sample could not be exported."""
 
 import math
-from functools import lru_cache
 from typing import Any
 
 from flyball.collectors import catalog
@@ -24,16 +23,10 @@ def fault_of(sample: Any) -> str | None:
 
 
 def _are_text(labels: Any) -> bool:
-    try:
-        return _were_text(labels)
-    except TypeError:  # one that cannot be hashed is no text
-        return False
-
-
-@lru_cache(maxsize=2048, typed=True)
-def _were_text(labels: tuple[Any, ...]) -> bool:
-    """Remembered: a series has the same labels each second."""
-    return all(map(_is_text, labels))
+    for label in labels:
+        if type(label) is not str or not label.isascii():
+            return all(map(_is_text, labels))
+    return True
 
 
 def _is_text(label: Any) -> bool:
