@@ -153,6 +153,12 @@ GPU_ECC_ERRORS = _counter(
     (*GPU_LABELS, "kind"),
     "ECC errors of device memory since the driver was loaded: corrected, uncorrected.",
 )
+GPU_LOST = _gauge(
+    "gpu_lost",
+    "",
+    GPU_LABELS,
+    "1 while a GPU that the driver lists does not answer, or wants a reset; else 0.",
+)
 GPU_ROW_REMAPPING = _gauge(
     "gpu_row_remapping",
     "",

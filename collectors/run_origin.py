@@ -66,4 +66,7 @@ def _is_text(value: Any) -> TypeGuard[str]:
 
 
 def _is_small(config: Mapping[str, Any]) -> bool:
-    return len(json.dumps(config)) <= MOST_CONFIG_CHARACTERS
+    try:
+        return len(json.dumps(config)) <= MOST_CONFIG_CHARACTERS
+    except RecursionError:  # what was read at the edge of the stack need not be written there
+        return False

@@ -16,6 +16,9 @@ from flyball.collectors.run_origin import (
 
 COMMAND = ["python", "-u", "train.py", "--note", "two\nlines"]
 LAUNCHER = ["deepspeed", "train.py"]
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
 
 
 @pytest.fixture
@@ -87,6 +90,7 @@ def test_a_command_that_is_none_leaves_the_run_watched(host: Host, command: Any)
     [
         ("config", {"text": "x" * MOST_CONFIG_CHARACTERS}, None),
         ("config", ["a"], None),
+        ("config", {"deep": DEEP}, None),
         ("working_directory", 7, ""),
         ("working_directory", "/" + "x" * 4096, ""),
         ("launcher", {"a": 1}, ()),
