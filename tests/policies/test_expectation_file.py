@@ -1,7 +1,6 @@
 """Files that test policies: what they become, and what is refused in which words.
 
-Each file of ``bad_tests/`` is named after its fault; ``bad_tests/EXPECTED.txt`` has all that is said of it, line
-by line.
+Each file of ``bad_tests/`` is named after its fault; ``bad_tests/EXPECTED.txt`` has all that is said of it.
 """
 
 from collections.abc import Mapping
