@@ -149,7 +149,7 @@ def test_the_policies_that_come_with_flyball_in_their_own_tests(promtool: str, t
             rules=scenarios.rules,
             series=scenario.series,
             interval_seconds=scenarios.interval_seconds,
-            evaluation_seconds=scenarios.interval_seconds,
+            evaluation_seconds=60.0,
         )
         files[write(case, played(case), tmp_path, str(number))] = case.seed
     assert {files[path]: text for path, text in faults(promtool, list(files)).items()} == {}
