@@ -16,6 +16,8 @@ from flyball.policies.windows import Rows, Window
 _FEW = 24
 """Rows from which on working line by line over all of them beats one row after another."""
 _FEW_PLACES = 6
+_SQUARES_VANISH = 1e-150
+"""Of samples below this the squares are lost, and no error is larger."""
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -43,8 +45,12 @@ def extreme(window: Window, rows: Rows, *, largest: bool) -> Values:
     """``max_over_time`` or ``min_over_time``: NaN only where all samples are."""
     if not window.lines:
         return Values(np.zeros(len(rows)), np.zeros(len(rows), np.bool_))
-    reduce = np.fmax.reduce if largest else np.fmin.reduce
-    return Values(reduce(window.samples(rows), axis=0), window.ends(rows).count > 0)
+    samples = window.samples(rows)
+    values = np.asarray((np.fmax if largest else np.fmin).reduce(samples, axis=0), np.float64)
+    # Of zero and minus zero, which are equal and are written otherwise, the first counts.
+    zero = np.flatnonzero(values == 0)
+    values[zero] = samples[(samples[:, zero] == 0).argmax(axis=0), zero]
+    return Values(values, window.ends(rows).count > 0)
 
 
 def estimated_mean(window: Window, rows: Rows) -> Values:
@@ -63,7 +69,7 @@ def estimated_mean(window: Window, rows: Rows) -> Values:
         samples[:, partly] = np.where(there, part, 0.0)
     divisor = np.maximum(counts, 1)
     squares = np.einsum("ij,ij->j", samples, samples)
-    errors = 64 * divisor * _EPSILON * np.sqrt(squares / divisor)
+    errors = 64 * divisor * _EPSILON * np.sqrt(squares / divisor) + _SQUARES_VANISH
     return Values(samples.sum(axis=0) / divisor, counts > 0, errors)
 
 

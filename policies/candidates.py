@@ -4,7 +4,7 @@ Candidates of all rules that make the same thing of series of the same grid stan
 out together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ class Recipe:
             operand.metric.bounds if histogram else None,
         )
 
-    def values(self, grid: SampleGrid, rows: Rows, at: "Moment", *, exact: bool) -> Values:
+    def values(self, grid: SampleGrid, rows: Rows, at: Moment, *, exact: bool) -> Values:
         """For each of the rows (a histogram's first)."""
         end = at.time_ms - self.offset_ms
         if self.aggregate is Aggregate.LAST:
@@ -103,16 +103,17 @@ class Batch:
     right_grid: SampleGrid | None = None
     candidates: dict[Candidate, None] = field(default_factory=dict)
     _arranged: tuple[list[Candidate], Rows, Rows, Floats] | None = None
+    _decided: tuple[Moment, frozenset[Candidate]] | None = None
 
     def add(self, candidate: Candidate) -> None:
         """From the next time on."""
         self.candidates[candidate] = None
-        self._arranged = None
+        self._arranged = self._decided = None
 
     def remove(self, candidate: Candidate) -> None:
         """It must be there."""
         del self.candidates[candidate]
-        self._arranged = None
+        self._arranged = self._decided = None
 
     def met(self, at: Moment) -> list[tuple[Candidate, float]]:
         """Candidates with a current sample whose condition holds, each with its value."""
@@ -134,11 +135,13 @@ class Batch:
             indices = indices[self._current(left[indices], at)]
         return [(candidates[i], value) for i, value in zip(indices, values[indices].tolist(), strict=True)]
 
-    def decided(self, candidate: Candidate, at: Moment) -> bool:
-        """Whether a candidate has a value now, of which the condition is true or false."""
-        left = np.array([candidate.left.row], np.intp)
-        right = np.array([candidate.right.row if candidate.right else 0], np.intp)
-        return bool(self._values(left, right, at, exact=False).valid[0] and self._current(left, at)[0])
+    def decided(self, at: Moment) -> Collection[Candidate]:
+        """Candidates that have a value now, of which the condition is true or false."""
+        if self._decided is None or self._decided[0] != at:
+            candidates, left, right, _ = self._arrange()
+            there = self._values(left, right, at, exact=False).valid & self._current(left, at)
+            self._decided = at, frozenset(candidates[index] for index in np.flatnonzero(there))
+        return self._decided[1]
 
     def _current(self, rows: Rows, at: Moment) -> Mask:
         return latest(self.left_grid, rows, at.time_ms, at.lookback_ms).valid

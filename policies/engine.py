@@ -15,27 +15,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from flyball.collectors.base import Metric, Sample
-from flyball.collectors.catalog import RUN_INFO
+from flyball.collectors.base import Sample
 from flyball.history.alert_records import Alert, AlertStatus, Transition
-from flyball.policies.candidates import Candidate
-from flyball.policies.phases import Phases, join_labels
-from flyball.policies.plan import Plan
+from flyball.policies.conditions import Conditions
 from flyball.policies.restart import GRACE_MS, ended, restored
 from flyball.policies.rule import Rule
-from flyball.policies.rule_alerts import Render, RuleAlerts, meaning, subject_of, window_ms
-from flyball.policies.selection import labels_where_absent
-from flyball.policies.series import Series, SeriesStore
-from flyball.policies.states import Subject
-from flyball.policies.windows import Moment, Window, milliseconds
+from flyball.policies.rule_alerts import Render, RuleAlerts, meaning, window_ms
+from flyball.policies.series import SeriesStore
+from flyball.policies.template import fill
+from flyball.policies.windows import Moment, milliseconds
 
 _FORGET_EVERY_MS = 10_000
-_Found = dict[int, dict[str, tuple[Subject, float]]]
 
 
-def _as_it_is(text: str, labels: Mapping[str, str], value: float) -> str:
-    del labels, value
-    return text
+def _filled(text: str, labels: Mapping[str, str], value: float) -> str:
+    return fill(text, labels=labels, value=value)
 
 
 class Engine:
@@ -48,10 +42,15 @@ class Engine:
     """
 
     def __init__(
-        self, rules: Sequence[Rule], *, lookback_seconds: float = 300.0, render: Render = _as_it_is
+        self, rules: Sequence[Rule], *, lookback_seconds: float = 300.0, render: Render = _filled
     ) -> None:
         self._lookback_ms, self._render = milliseconds(lookback_seconds), render
-        self._store = SeriesStore(self._needed_ms, self._admitted, self._forgotten)
+        self._conditions = Conditions(())
+        self._store = SeriesStore(
+            retention=lambda metric, labels: self._conditions.needed_ms(metric, labels),
+            admitted=lambda series: self._conditions.bind(series),
+            forgotten=lambda series: self._conditions.unbind(series),
+        )
         self._evaluated_ms = self._forgotten_ms = -(2**62)
         self._first_read_ms: int | None = None
         self._guarded: set[tuple[int, str]] = set()
@@ -80,7 +79,7 @@ class Engine:
             return ()
         self._evaluated_ms = at.time_ms
         with np.errstate(all="ignore"):
-            found = self._found(at)
+            found = self._conditions.found(at)
             transitions = [Transition(alert=alert, time=time) for alert in self._due]
             self._due.clear()
             for number, alerts in enumerate(self._alerts):
@@ -96,19 +95,20 @@ class Engine:
 
         The time it was down does not count towards ``for``: a pending alert goes on with a later
         ``active_time``, which is told as one that was dropped and a new one. Alerts of rules that are gone
-        end. Both are told by the next evaluation, and firing is not told again. flyball.policies.restart says
-        how long an alert stands while its windows fill.
+        end, and all but the newest of one series. The next evaluation tells that; firing is not told again.
+        flyball.policies.restart says how long an alert stands while its windows fill.
         """
         numbers = {each.rule.alert: number for number, each in enumerate(self._alerts)}
-        for alert in alerts:
-            number = numbers.get(alert.rule)
-            if alert.status not in (AlertStatus.PENDING, AlertStatus.FIRING):
+        standing = (AlertStatus.PENDING, AlertStatus.FIRING)
+        for alert in sorted(alerts, key=lambda each: each.active_time, reverse=True):
+            if alert.status not in standing:
                 continue
-            if number is None:
+            number = numbers.get(alert.rule)
+            if number is None or alert.fingerprint in self._alerts[number].states:
                 self._due.append(ended(alert, now))
                 continue
             held = self._alerts[number]
-            state = restored(alert, held.rule, down_seconds)
+            state = restored(alert, held.rule, max(down_seconds, 0.0))
             held.states[alert.fingerprint] = state
             self._guarded.add((number, alert.fingerprint))
             if state.active_time != alert.active_time:
@@ -118,6 +118,16 @@ class Engine:
     def active(self) -> tuple[Alert, ...]:
         """All pending and firing alerts, in the rules' order."""
         return tuple(alert for each in self._alerts for alert in each.alerts())
+
+    @property
+    def series(self) -> int:
+        """How many series it holds samples of."""
+        return len(self._store)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Room for their samples."""
+        return self._store.cells * 8
 
     def change(self, rules: Sequence[Rule], time: float) -> tuple[Transition, ...]:
         """Take other rules from now on; return what ends with the old ones.
@@ -141,90 +151,21 @@ class Engine:
 
     def _adopt(self, rules: Sequence[Rule]) -> None:
         self._alerts = [RuleAlerts(rule, self._render) for rule in rules]
-        self._plan = Plan(rules)
-        self._absent = {
-            number: subject_of(rule, labels_where_absent(rule.expression.left.matchers))
-            for number, rule in enumerate(rules)
-            if rule.absent
-        }
-        self._has_phases = any(rule.phase for rule in rules)
-        self._phases = Phases()
+        self._conditions = Conditions(rules)
         self._store.rebuild()
         for series in self._store:
-            self._admitted(series)
-
-    def _needed_ms(self, metric: Metric, labels: dict[str, str]) -> int | None:
-        rules = {number for number, _ in self._plan.index.find(metric, labels)}
-        needed = [window_ms(self._alerts[number].rule) for number in rules]
-        if metric is RUN_INFO and self._has_phases:
-            needed.append(0)
-        return max(needed, default=None)
-
-    def _admitted(self, series: Series) -> None:
-        self._plan.bind(series)
-        if series.metric is RUN_INFO:
-            self._phases.add(series)
-
-    def _forgotten(self, series: Series) -> None:
-        self._plan.unbind(series)
-        self._phases.discard(series)
-
-    def _found(self, at: Moment) -> _Found:
-        found: _Found = {}
-        for batch in self._plan.batches:
-            for candidate, value in batch.met(at):
-                if self._in_phase(candidate.rule, candidate.left.labels, at):
-                    subject = candidate.subject or self._subject(candidate)
-                    found.setdefault(candidate.rule, {}).setdefault(subject.fingerprint, (subject, value))
-        for number, subject in self._absent.items():
-            if not self._any_present(number, at) and self._in_phase(number, subject.series, at):
-                found[number] = {subject.fingerprint: (subject, 1.0)}
-        return found
-
-    def _subject(self, candidate: Candidate) -> Subject:
-        if candidate.subject is None:
-            candidate.subject = subject_of(self._alerts[candidate.rule].rule, candidate.left.labels)
-        return candidate.subject
-
-    def _in_phase(
-        self, number: int, labels: Mapping[str, str], at: Moment, *, any_phase: bool = False
-    ) -> bool:
-        rule = self._alerts[number].rule
-        if not rule.phase:
-            return True
-        names = join_labels(rule.expression.left.metric)
-        return self._phases.holds(None if any_phase else rule.phase, names, labels, at)
-
-    def _any_present(self, number: int, at: Moment) -> bool:
-        operand = self._alerts[number].rule.expression.left
-        end = at.time_ms - milliseconds(operand.offset_seconds)
-        start = end - milliseconds(operand.window_seconds)
-        for series in self._plan.watched[number]:
-            if operand.window_seconds:
-                there = bool(Window(series.grid, start, end).column(series.row))
-            else:
-                there = series.holds_at(Moment(end, at.lookback_ms))
-            if there:
-                return True
-        return False
+            self._conditions.bind(series)
 
     def _guard(self, number: int, at: Moment) -> Callable[[str], bool]:
         names = {name for guarded, name in self._guarded if guarded == number} if self._guarded else set()
         return lambda name: name in names and self._stays(number, name, at)
 
     def _stays(self, number: int, name: str, at: Moment) -> bool:
-        needed = window_ms(self._alerts[number].rule)
-        begun_ms, limit_ms = self._first_read_ms, max(needed, GRACE_MS)
-        if number in self._absent:
-            if self._any_present(number, at):
-                limit_ms = 0
-        else:
-            for batch, candidate in self._plan.candidates(number):
-                if self._subject(candidate).fingerprint != name:
-                    continue
-                known = self._in_phase(number, candidate.left.labels, at, any_phase=True)
-                if known and batch.decided(candidate, at):
-                    begun_ms, limit_ms = candidate.left.grid.begun_ms, needed
+        needed_ms = window_ms(self._alerts[number].rule)
+        begun_ms, limit_ms = self._first_read_ms, max(needed_ms, GRACE_MS)
+        read_since_ms = self._conditions.read_since_ms(number, name, at)
+        if read_since_ms is not None:
+            begun_ms, limit_ms = read_since_ms, needed_ms
         if begun_ms is None or at.time_ms - begun_ms < limit_ms:
             return True
         self._guarded.discard((number, name))

@@ -137,13 +137,15 @@ class Read(Generic[Keys]):
         return key in self.keys.model_fields_set
 
 
-def read_keys(model: type[Keys], value: Any, at: Path, faults: Faults, *, noun: str) -> Read[Keys] | None:
+def read_keys(
+    model: type[Keys], value: Any, at: Path, faults: Faults, *, noun: str, mend: str
+) -> Read[Keys] | None:
     """Read the mapping that stands at ``at``; keys with faults are left out, so that the rest is checked too.
 
-    Returns None where it is no mapping.
+    Returns None where it is no mapping; ``noun`` and ``mend`` say what it should be.
     """
     if not isinstance(value, Mapping):
-        faults.add(at, f"is no {noun}", mend=f"write 'key: value' on each line, see {SEE}")
+        faults.add(at, f"is no {noun}", mend=mend)
         return None
     document, wrong = plain(value), frozenset[str]()
     try:

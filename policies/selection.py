@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from flyball.collectors.base import Metric
+from flyball.policies.regular_expression import FLAGS
 from flyball.policies.rule import Match, Matcher, Operand
 
 Labels = Mapping[str, str]
@@ -19,7 +20,7 @@ def labels_of(metric: Metric, values: Sequence[str]) -> dict[str, str]:
 def condition(matcher: Matcher) -> Callable[[Labels], bool]:
     """Whether labels meet one matcher; a label that is not there is empty."""
     name, value = matcher.label, matcher.value
-    pattern = re.compile(value) if matcher.match in (Match.REGEX, Match.NOT_REGEX) else None
+    pattern = re.compile(value, FLAGS) if matcher.match in (Match.REGEX, Match.NOT_REGEX) else None
     if pattern:
         wanted = matcher.match is Match.REGEX
         return lambda labels: (pattern.fullmatch(labels.get(name, "")) is not None) is wanted
@@ -55,10 +56,6 @@ class SelectionIndex(Generic[Chosen]):
         key = (equal.label, equal.value) if equal else ("", "")
         conditions = [condition(each) for each in operand.matchers if each is not equal]
         self._filed.setdefault(operand.metric, {}).setdefault(key, []).append((chosen, conditions))
-
-    def selects(self, metric: Metric) -> bool:
-        """Whether anything at all looks at this metric."""
-        return metric in self._filed
 
     def find(self, metric: Metric, labels: Labels) -> list[Chosen]:
         """Whatever selects a series."""

@@ -102,7 +102,7 @@ class SeriesStore:
 
     @property
     def cells(self) -> int:
-        """Room for samples, of 8 bytes each, in all grids."""
+        """For how many samples there is room in all grids."""
         grids = (grid for source in self._sources.values() for grid in source.grids.values())
         return sum(grid.cells.size for grid in grids)
 
@@ -119,6 +119,9 @@ class SeriesStore:
             return
         left_out: set[tuple[Metric, tuple[str, ...]]] = set()
         known_series, pending = source.series, source.pending
+        for brought in pending.values():
+            brought.rows.clear()
+            brought.values.clear()
         for sample in samples:
             value = sample.value
             if isinstance(value, Unavailable):
@@ -140,8 +143,6 @@ class SeriesStore:
         source.left_out, source.last_ms = left_out, time_ms
         for grid, brought in pending.items():
             grid.append(time_ms, brought.rows, brought.values)
-            brought.rows.clear()
-            brought.values.clear()
 
     def forget(self, time_ms: int, lookback_ms: int) -> None:
         """Let go of series that are stale and have nothing within their windows at this time."""
@@ -149,8 +150,11 @@ class SeriesStore:
             if series.grid.is_spent(series.row, time_ms, lookback_ms):
                 self._drop(source, series)
         for name, source in list(self._sources.items()):
-            if not source.series and source.last_ms < time_ms - RETENTIONS_MS[-1]:
-                del self._sources[name]
+            if not source.series:
+                source.grids.clear()
+                source.pending.clear()
+                if source.last_ms < time_ms - RETENTIONS_MS[-1]:
+                    del self._sources[name]
 
     def rebuild(self) -> None:
         """Ask anew what is needed of every series and keep that much; what is no longer needed goes."""

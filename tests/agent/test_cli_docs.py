@@ -38,6 +38,7 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball history show",
         "flyball history trials",
         "flyball p2p",
+        "flyball policies check",
         "flyball probe install",
         "flyball run",
         "flyball top",

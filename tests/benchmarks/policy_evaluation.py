@@ -5,7 +5,7 @@
 Ten series a rule, windows of 5 minutes at 1 Hz, the seven aggregates in turn (last, avg, min, max, p90, rate,
 increase), every tenth rule with ``while``, one in fifty alerting. Windows are full before anything is timed;
 counters reset and series have gaps now and then. Then, in a storm, every rule alerts on all of its series.
-Prints medians over the rounds, and how the cost grows with the series.
+Prints medians of the processor time over the rounds, and how the cost grows with the series.
 """
 
 import argparse
