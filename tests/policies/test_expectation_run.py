@@ -65,7 +65,7 @@ def test_what_is_met(tmp_path: Path, expectation: str) -> None:
             "{at: 2m, alert: Hot, expect: []}",
             [
                 "4: hot: Hot at 2m",
-                '  got:      {alertname="Hot", gpu="0", severity="warning"}',
+                '  got: {alertname="Hot", gpu="0", severity="warning"}',
                 "  expected: nothing",
             ],
         ),
@@ -74,7 +74,7 @@ def test_what_is_met(tmp_path: Path, expectation: str) -> None:
             [
                 "4: hot: Hot at 1m59s",
                 '  expected: {alertname="Hot", gpu="0", severity="warning"}',
-                "  got:      nothing else",
+                "  got: nothing else",
             ],
         ),
         (
@@ -82,7 +82,7 @@ def test_what_is_met(tmp_path: Path, expectation: str) -> None:
             [
                 "4: hot: Hot at 2m",
                 '  expected: {alertname="Hot", gpu="1", severity="warning"}',
-                '  got:      {alertname="Hot", gpu="0", severity="warning"}',
+                '  got: {alertname="Hot", gpu="0", severity="warning"}',
             ],
         ),
         (
@@ -90,16 +90,16 @@ def test_what_is_met(tmp_path: Path, expectation: str) -> None:
             [
                 "4: hot: Hot at 2m",
                 '  expected: {alertname="Hot", gpu="0", severity="warning"}',
-                '              summary: "hot"',
-                '  got:      {alertname="Hot", gpu="0", severity="warning"}',
-                '              summary: "0 has 95"',
+                '    summary: "hot"',
+                '  got: {alertname="Hot", gpu="0", severity="warning"}',
+                '    summary: "0 has 95"',
             ],
         ),
         (
             "{at: 3m, expect: []}",
             [
                 "4: hot: all alerts at 3m",
-                '  got:      {alertname="Hot", gpu="0", severity="warning"}',
+                '  got: {alertname="Hot", gpu="0", severity="warning"}',
                 "  expected: nothing",
             ],
         ),
@@ -113,7 +113,7 @@ def test_what_is_not_quiet_is_said_once(tmp_path: Path) -> None:
     assert said(tmp_path, f"{{quiet: 1m45s, series: [{HOT}]}}") == []
     assert said(tmp_path, f"{{quiet: 10m, series: [{HOT}]}}") == [
         "4: test 1: at 2m, where all must be quiet",
-        '  got:      {alertname="Hot", gpu="0", severity="warning"}',
+        '  got: {alertname="Hot", gpu="0", severity="warning"}',
         "  expected: nothing",
     ]
 
