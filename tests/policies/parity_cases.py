@@ -298,8 +298,7 @@ class _Maker:
     def gauge(self) -> float:
         random = self.random
         if self.odd and random.random() < 0.3:
-            # No minus zero: which of two equal samples is the least is the order of a loop.
-            return random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0))
+            return random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0, -0.0))
         if self.whole:
             return random.choice((0.0, 0.5, 0.5, 1.0, 2.0, -1.0))
         return random.choice((random.random(), random.gauss(0.5, 1), random.lognormvariate(0, 12)))
