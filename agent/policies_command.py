@@ -6,12 +6,18 @@ from typing import Annotated, TextIO
 
 import typer
 
+from flyball.agent.policies_export_command import export
+from flyball.agent.policies_test_command import run_tests
 from flyball.agent.redact import redact_urls
 from flyball.agent.text import clean
 from flyball.agent.wiring import Wiring
 from flyball.errors import PolicyError
 
-policies_app = typer.Typer(help="Check policies before an agent takes them.")
+policies_app = typer.Typer(
+    help="Check and test policies before an agent takes them, or hand them to Prometheus."
+)
+policies_app.command("test", epilog="Example: flyball policies test mine_tests.yaml")(run_tests)
+policies_app.command("export", epilog="Example: flyball policies export --output flyball.rules.yml")(export)
 
 Files = Annotated[
     list[Path],

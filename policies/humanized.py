@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return _digits(seconds)
     if seconds == 0:
-        return "0s"
+        return _digits(seconds) + "s"
     if abs(seconds) < 1:
         return "".join(_scaled_up(seconds)) + "s"
     sign, whole = "-" if seconds < 0 else "", int(abs(seconds))

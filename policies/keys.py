@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from flyball.collectors.catalog import PHASES
 from flyball.policies.durations import parse_duration
-from flyball.policies.faults import SEE, Faults, Path, did_you_mean
+from flyball.policies.faults import Faults, Path, did_you_mean
 from flyball.policies.rule import Aggregate, Severity
 from flyball.yaml_file import plain
 
@@ -151,7 +151,7 @@ def read_keys(
     try:
         model.model_validate(document)
     except ValidationError as error:
-        faults.found.extend(faults.file.faults(error, model, at, see=SEE))
+        faults.found.extend(faults.file.faults(error, model, at, see=faults.see))
         wrong = frozenset(str(fault["loc"][0]) for fault in error.errors(include_url=False))
     good = {key: item for key, item in document.items() if key not in wrong}
     return Read(keys=model.model_validate(good), wrong=wrong, at=at, faults=faults)

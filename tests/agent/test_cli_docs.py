@@ -39,6 +39,8 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball history trials",
         "flyball p2p",
         "flyball policies check",
+        "flyball policies export",
+        "flyball policies test",
         "flyball probe install",
         "flyball run",
         "flyball top",
