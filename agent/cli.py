@@ -22,6 +22,7 @@ from flyball.agent.doctor_command import doctor
 from flyball.agent.history_commands import history_app
 from flyball.agent.p2p_command import EXAMPLE as P2P_EXAMPLE
 from flyball.agent.p2p_command import p2p
+from flyball.agent.policies_command import policies_app
 from flyball.agent.probe_command import probe_app
 from flyball.agent.redact import redact_urls
 from flyball.agent.run_command import EXAMPLE as RUN_EXAMPLE
@@ -31,7 +32,7 @@ from flyball.agent.top_command import top
 from flyball.agent.usage import UsageError, usage_error
 from flyball.agent.version import show_version
 from flyball.agent.wiring import Wiring
-from flyball.errors import FlyballError, Interrupted
+from flyball.errors import FlyballError, Interrupted, PolicyError
 
 _OWN_FAULT_STATUS = 1
 
@@ -65,6 +66,7 @@ app.command("run", **{**_AUTOTUNE_USAGE, "epilog": f"Example: {RUN_EXAMPLE}"})(r
 app.command("doctor", epilog="Example: flyball doctor --config ds.json")(doctor)
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(history_app, name="history")
+app.add_typer(policies_app, name="policies")
 app.add_typer(probe_app, name="probe")
 
 autotune_app = typer.Typer(name="autotune", pretty_exceptions_enable=False)
@@ -129,7 +131,9 @@ def _invoke(arguments: Sequence[str], program: str, wiring: Wiring) -> int:
 def _fail(wiring: Wiring, error: FlyballError) -> int:
     if wiring.debug:
         traceback.print_exception(error, file=wiring.err)
-    wiring.err.write(f"error: {redact_urls(clean(str(error)))}\n")
+    faults = error.faults if isinstance(error, PolicyError) else (error,)
+    for fault in faults:
+        wiring.err.write(f"error: {redact_urls(clean(str(fault)))}\n")
     return error.exit_status
 
 

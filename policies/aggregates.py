@@ -16,6 +16,8 @@ from flyball.policies.windows import Rows, Window
 _FEW = 24
 """Rows from which on working line by line over all of them beats one row after another."""
 _FEW_PLACES = 6
+_SQUARES_VANISH = 1e-150
+"""Of samples below this the squares are lost, and no error is larger."""
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -67,7 +69,7 @@ def estimated_mean(window: Window, rows: Rows) -> Values:
         samples[:, partly] = np.where(there, part, 0.0)
     divisor = np.maximum(counts, 1)
     squares = np.einsum("ij,ij->j", samples, samples)
-    errors = 64 * divisor * _EPSILON * np.sqrt(squares / divisor)
+    errors = 64 * divisor * _EPSILON * np.sqrt(squares / divisor) + _SQUARES_VANISH
     return Values(samples.sum(axis=0) / divisor, counts > 0, errors)
 
 

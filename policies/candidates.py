@@ -51,7 +51,7 @@ class Recipe:
             operand.metric.bounds if histogram else None,
         )
 
-    def values(self, grid: SampleGrid, rows: Rows, at: "Moment", *, exact: bool) -> Values:
+    def values(self, grid: SampleGrid, rows: Rows, at: Moment, *, exact: bool) -> Values:
         """For each of the rows (a histogram's first)."""
         end = at.time_ms - self.offset_ms
         if self.aggregate is Aggregate.LAST:
@@ -108,12 +108,12 @@ class Batch:
     def add(self, candidate: Candidate) -> None:
         """From the next time on."""
         self.candidates[candidate] = None
-        self._arranged = None
+        self._arranged = self._decided = None
 
     def remove(self, candidate: Candidate) -> None:
         """It must be there."""
         del self.candidates[candidate]
-        self._arranged = None
+        self._arranged = self._decided = None
 
     def met(self, at: Moment) -> list[tuple[Candidate, float]]:
         """Candidates with a current sample whose condition holds, each with its value."""

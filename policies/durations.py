@@ -25,8 +25,8 @@ def parse_duration(value: Any) -> float:
         raise ValueError(f"'{text[:_SHOWN]}' is negative; {_MEND}")
     found = _WHOLE.fullmatch(text)
     if found is None or not text.isascii() or not text:
-        shown = f"'{text[:_SHOWN]}'" if isinstance(value, str) else f"a {_kind(value)}"
-        raise ValueError(f"{shown} is no duration; {_MEND}")
+        shown = f"'{text[:_SHOWN]}' is" if isinstance(value, str) else "is"
+        raise ValueError(f"{shown} no duration; {_MEND}")
     counts = zip(found.groups(), _UNITS.values(), strict=False)
     return sum(float(count) * seconds for count, seconds in counts if count)
 
@@ -49,7 +49,3 @@ _EXPONENTS = {"s": 0, "ms": -3, "us": -6, "ns": -9}
 
 def _seconds(found: re.Match[str]) -> float:
     return float(found[1]) * _UNITS[found[2]]
-
-
-def _kind(value: Any) -> str:
-    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else "blank"

@@ -18,6 +18,7 @@ from flyball.policies.written_series import read_series
 from flyball.yaml_file import read_with_faults
 
 SEE = "docs/policy_tests.md"
+MAPPING = f"write 'key: value' on each line, see {SEE}"
 MOST_EVALUATIONS = 100_000
 
 
@@ -30,8 +31,8 @@ def read_scenarios(path: Path, *, known_knobs: Collection[str]) -> Scenarios:
     file, found = read_with_faults(path, mend=f"name a file of tests, see {SEE}")
     if file is None:
         raise PolicyError(found)
-    faults = Faults(file=file, found=list(found))
-    read = read_keys(FileKeys, file.document, [], faults, noun="file of tests")
+    faults = Faults(file=file, found=list(found), see=SEE)
+    read = read_keys(FileKeys, file.document, [], faults, noun="file of tests", mend=MAPPING)
     assert read is not None, "a file's document is a mapping"
     rules = _rules(read, path.parent, known_knobs)
     scenarios = tuple(_scenarios(read, rules))
@@ -63,7 +64,7 @@ def _scenarios(read: Read[FileKeys], rules: tuple[Rule, ...] | None) -> Iterator
     if not read.keys.tests and "tests" not in read.wrong:
         read.add("tests" if read.has("tests") else "", "has no tests", mend=f"write some, see {SEE}")
     for number, item in enumerate(read.keys.tests):
-        keys = read_keys(ScenarioKeys, item, ["tests", number], read.faults, noun="test")
+        keys = read_keys(ScenarioKeys, item, ["tests", number], read.faults, noun="test", mend=MAPPING)
         if keys is not None:
             yield _scenario(keys, rules, read.keys.interval)
 
@@ -76,7 +77,9 @@ def _scenario(read: Read[ScenarioKeys], rules: tuple[Rule, ...] | None, interval
         _check_length(read, "quiet", keys.quiet, interval_seconds)
     expectations = []
     for number, item in enumerate(keys.alerts):
-        found = read_keys(AlertsKeys, item, [*read.at, "alerts", number], read.faults, noun="expectation")
+        found = read_keys(
+            AlertsKeys, item, [*read.at, "alerts", number], read.faults, noun="expectation", mend=MAPPING
+        )
         if found is not None:
             expectations.append(_expectation(found, rules, interval_seconds))
     return Scenario(
@@ -91,7 +94,9 @@ def _scenario(read: Read[ScenarioKeys], rules: tuple[Rule, ...] | None, interval
 def _all_series(read: Read[ScenarioKeys]) -> Iterator[PlayedSeries]:
     known = set()
     for number, item in enumerate(read.keys.series):
-        found = read_keys(SeriesKeys, item, [*read.at, "series", number], read.faults, noun="series")
+        found = read_keys(
+            SeriesKeys, item, [*read.at, "series", number], read.faults, noun="series", mend=MAPPING
+        )
         series = read_series(found) if found is not None else None
         if found is None or series is None:
             continue
@@ -123,7 +128,9 @@ def _expectation(
 
 def _expected(read: Read[AlertsKeys]) -> Iterator[ExpectedAlert]:
     for number, item in enumerate(read.keys.expect):
-        found = read_keys(ExpectedKeys, item, [*read.at, "expect", number], read.faults, noun="alert")
+        found = read_keys(
+            ExpectedKeys, item, [*read.at, "expect", number], read.faults, noun="alert", mend=MAPPING
+        )
         if found is None:
             continue
         name = {"alertname": read.keys.alert} if read.keys.alert else {}

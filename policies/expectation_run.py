@@ -59,12 +59,12 @@ def _report(head: str, missing: Iterable[ExpectedAlert], got: Iterable[Alert]) -
         lines += _block("got", alert.labels, alert.annotations if with_texts else None)
     for name, which in (("expected", missing), ("got", got)):
         if not which:
-            lines.append(f"  {name + ':':<9} nothing{' else' if name == 'got' else ''}")
+            lines.append(f"  {name}: nothing{' else' if name == 'got' else ''}")
     return "\n".join(lines)
 
 
 def _block(word: str, labels: Mapping[str, str], texts: Mapping[str, str] | None) -> Iterator[str]:
     pairs = ", ".join(f"{name}={quoted(value)}" for name, value in sorted(labels.items()))
-    yield f"  {word + ':':<9} {{{pairs}}}"
+    yield f"  {word}: {{{pairs}}}"
     for name, text in sorted((texts or {}).items()):
-        yield f"  {'':<9}   {name}: {quoted(text)}"
+        yield f"    {name}: {quoted(text)}"

@@ -19,6 +19,8 @@ class Faults:
 
     file: YamlFile
     found: list[FlyballError] = field(default_factory=list)
+    see: str = SEE
+    """The page that documents the file."""
 
     def add(self, at: Path, what: str, *, mend: str) -> None:
         """Take in one fault of what stands at ``at``."""
@@ -27,7 +29,7 @@ class Faults:
     def add_refusal(self, at: Path, refusal: ValueError) -> None:
         """Take in what a parser of values refused, in the form ``what; mend``."""
         what, _, mend = str(refusal).partition("; ")
-        self.add(at, what, mend=mend or f"see {SEE}")
+        self.add(at, what, mend=mend or f"see {self.see}")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from flyball.collectors.catalog import PHASES
 from flyball.policies.durations import parse_duration
-from flyball.policies.faults import SEE, Faults, Path, did_you_mean
+from flyball.policies.faults import Faults, Path, did_you_mean
 from flyball.policies.rule import Aggregate, Severity
 from flyball.yaml_file import plain
 
@@ -137,19 +137,21 @@ class Read(Generic[Keys]):
         return key in self.keys.model_fields_set
 
 
-def read_keys(model: type[Keys], value: Any, at: Path, faults: Faults, *, noun: str) -> Read[Keys] | None:
+def read_keys(
+    model: type[Keys], value: Any, at: Path, faults: Faults, *, noun: str, mend: str
+) -> Read[Keys] | None:
     """Read the mapping that stands at ``at``; keys with faults are left out, so that the rest is checked too.
 
-    Returns None where it is no mapping.
+    Returns None where it is no mapping; ``noun`` and ``mend`` say what it should be.
     """
     if not isinstance(value, Mapping):
-        faults.add(at, f"is no {noun}", mend=f"write 'key: value' on each line, see {SEE}")
+        faults.add(at, f"is no {noun}", mend=mend)
         return None
     document, wrong = plain(value), frozenset[str]()
     try:
         model.model_validate(document)
     except ValidationError as error:
-        faults.found.extend(faults.file.faults(error, model, at, see=SEE))
+        faults.found.extend(faults.file.faults(error, model, at, see=faults.see))
         wrong = frozenset(str(fault["loc"][0]) for fault in error.errors(include_url=False))
     good = {key: item for key, item in document.items() if key not in wrong}
     return Read(keys=model.model_validate(good), wrong=wrong, at=at, faults=faults)

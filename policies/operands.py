@@ -118,7 +118,8 @@ def _read_partner(read: Read[PolicyKeys], name: str, left: Operand | None) -> Op
     if isinstance(value, str):
         right = _same_of(value, left, at, read)
     else:
-        found = read_keys(OperandKeys, value, at, read.faults, noun="metric")
+        mend = "name a metric, or write {metric: NAME, ...}"
+        found = read_keys(OperandKeys, value, at, read.faults, noun="metric", mend=mend)
         right = read_operand(found) if found is not None else None
     if left is None or right is None:
         return None
@@ -156,8 +157,9 @@ def equalities(operand: Operand) -> dict[str, str]:
 
 
 def _read_baseline(read: Read[PolicyKeys], left: Operand | None) -> Operand | None:
+    at, value = [*read.at, "baseline"], read.keys.baseline
     found = read_keys(
-        BaselineKeys, read.keys.baseline, [*read.at, "baseline"], read.faults, noun="longer window"
+        BaselineKeys, value, at, read.faults, noun="baseline", mend="write {window: 30m} or the like"
     )
     if found is None or found.wrong or left is None:
         return None

@@ -27,7 +27,10 @@ class Policy:
 
     alert: str
     """Empty where it has no name that can be used."""
+    where: str
+    """Where its name stands: file, line and key."""
     place: str
+    """``file:line`` where it begins."""
     rule: Rule | None
     """None where it cannot be made; with lesser faults it is made and must not be used."""
 
@@ -42,7 +45,8 @@ def read_policy(read: Read[PolicyKeys], known_knobs: Collection[str]) -> Policy:
     rule = None
     if expression is not None:
         rule = _rule(read, expression, comparison, threshold, place)
-    return Policy(alert=read.keys.alert, place=place, rule=rule)
+    where = read.faults.file.place([*read.at, "alert"])
+    return Policy(alert=read.keys.alert, where=where, place=place, rule=rule)
 
 
 def _rule(

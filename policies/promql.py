@@ -74,7 +74,7 @@ def number(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    if value.is_integer() and abs(value) < 2**53:
+    if float(value).is_integer() and abs(value) < 2**53:
         return f"{value:.0f}"  # which keeps the sign of zero
     # Plain digits where they are few: 0.00005 is read more easily than 5e-05.
     plain = format(Decimal(repr(value)), "f")

@@ -51,7 +51,7 @@ def _doubles(policies: Iterable[Policy]) -> Iterator[FlyballError]:
         before = first.setdefault(policy.alert, policy)
         if policy.alert and before is not policy:
             what = f"{policy.alert} is declared at {before.place} already"
-            yield OptionError(what, where=f"{policy.place}: alert", mend="give each a name of its own")
+            yield OptionError(what, where=policy.where, mend="give each a name of its own")
 
 
 def _policies(faults: Faults, known_knobs: Collection[str]) -> Iterator[Policy]:
@@ -67,6 +67,7 @@ def _policies(faults: Faults, known_knobs: Collection[str]) -> Iterator[Policy]:
         faults.add(place, what, mend="write 'policies:' and below it '- alert: NAME' for each")
         return
     for number, item in enumerate(found):
-        read = read_keys(PolicyKeys, item, ["policies", number], faults, noun="policy")
+        mend = f"begin it with '- alert: NAME', see {SEE}"
+        read = read_keys(PolicyKeys, item, ["policies", number], faults, noun="policy", mend=mend)
         if read is not None:
             yield read_policy(read, known_knobs)

@@ -57,10 +57,6 @@ class SelectionIndex(Generic[Chosen]):
         conditions = [condition(each) for each in operand.matchers if each is not equal]
         self._filed.setdefault(operand.metric, {}).setdefault(key, []).append((chosen, conditions))
 
-    def selects(self, metric: Metric) -> bool:
-        """Whether anything at all looks at this metric."""
-        return metric in self._filed
-
     def find(self, metric: Metric, labels: Labels) -> list[Chosen]:
         """Whatever selects a series."""
         filed = self._filed.get(metric, {})

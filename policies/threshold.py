@@ -136,7 +136,7 @@ _WORDS: Final[Mapping[Comparison, str]] = {
 def _mend(comparison: Comparison, threshold: float, span: Span) -> str:
     if comparison is Comparison.NAN:
         return "a source that gives NaN is a fault of the collector, see collector_up"
-    if span.unit == RATIO and span.most == 1 and 1 < threshold <= 100:
+    if span.unit == RATIO and span.most == 1 and 2 <= threshold <= 100:
         return f"did you mean {threshold / 100:g}, or {threshold:g}%?"
     if math.isinf(span.most):
         return f"its values begin at {span.least:g}"

@@ -23,7 +23,8 @@ from ruamel.yaml.events import (
 from flyball.errors import OptionError
 
 MAX_BYTES = 2**20
-_NO_ALIASES = "aliases are not taken"
+MOST_LEVELS = 50
+_NO_ALIASES, _NO_TEXT = "aliases are not taken", "has half of a surrogate pair"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -98,8 +99,10 @@ def read_with_faults(path: Path, *, mend: str) -> tuple[YamlFile | None, list[Op
     name = str(path)
     try:
         text = _text(path, mend)
-        faults = list(_repeats(_events(text, name), name))
-        document = None if any(fault.what == _NO_ALIASES for fault in faults) else _load(text, name)
+        with _faults_of_yaml(name):
+            faults = list(_faults(YAML(typ="rt").parse(text), name))
+        unusable = any(fault.what in (_NO_ALIASES, _NO_TEXT) for fault in faults)
+        document = None if unusable else _load(text, name)
     except OptionError as fault:
         return None, [fault]
     if faults and document is None:
@@ -133,11 +136,6 @@ def _load(text: str, name: str) -> Any:
         return reader.load(text)
 
 
-def _events(text: str, name: str) -> list[Event]:
-    with _faults_of_yaml(name):
-        return list(YAML(typ="rt").parse(text))
-
-
 @contextmanager
 def _faults_of_yaml(name: str) -> Iterator[None]:
     try:
@@ -146,13 +144,16 @@ def _faults_of_yaml(name: str) -> Iterator[None]:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
         problem = (error.problem or "is not YAML").split("\n")[0]
-        raise OptionError(problem, where=where, mend="write each key once, as 'key: value'") from error
+        mend = "write 'key: value', indented by spaces; texts with special characters in quotes"
+        raise OptionError(problem, where=where, mend=mend) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise OptionError("is not YAML", where=name, mend="write 'key: value' on each line") from error
 
 
-def _repeats(events: Iterable[Event], name: str) -> Iterator[OptionError]:
-    """Aliases, a few lines of which can stand for more than any machine can hold; keys written twice."""
+def _faults(events: Iterable[Event], name: str) -> Iterator[OptionError]:
+    """Aliases, a few lines of which can stand for more than any machine can hold; keys written twice; escapes
+    that make no text.
+    """
     open_nodes: list[_Node] = []
     for event in events:
         if isinstance(event, CollectionEndEvent):
@@ -162,11 +163,22 @@ def _repeats(events: Iterable[Event], name: str) -> Iterator[OptionError]:
         where = f"{name}:{event.start_mark.line + 1}"
         if isinstance(event, AliasEvent):
             yield OptionError(_NO_ALIASES, where=where, mend="write the value out")
+        if isinstance(event, ScalarEvent) and not _is_text(event.value):
+            yield OptionError(_NO_TEXT, where=where, mend="write the character itself")
         if open_nodes and open_nodes[-1].takes_again(event):
             key = getattr(event, "value", "")
             yield OptionError(f'found duplicate key "{key}"', where=where, mend="write each key once")
+        if len(open_nodes) > MOST_LEVELS:
+            raise OptionError("is nested too deeply", where=where, mend="write what the page shows")
         if isinstance(event, CollectionStartEvent):
             open_nodes.append(_Node(is_mapping=isinstance(event, MappingStartEvent)))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -206,6 +218,7 @@ def _what(fault: Any) -> str:
         return "is missing"
     message = str(fault["msg"]).removeprefix("Value error, ").partition("; ")[0]
     message = message.replace("valid tuple", "list").replace("Tuple", "List")
+    message = message.replace("valid dictionary", "mapping")
     return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 

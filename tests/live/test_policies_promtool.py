@@ -20,8 +20,10 @@ from tests.policies.promtool_tests import Timeline, faults, write
 
 from flyball.collectors.base import Kind
 from flyball.history.alert_records import AlertStatus
+from flyball.policies.expectation_file import read_scenarios
 from flyball.policies.replay import replay
 from flyball.policies.rule import Aggregate, Arithmetic, Comparison, Operand
+from flyball.tuners.knobs_registry import BY_NAME
 
 pytestmark = pytest.mark.live
 
@@ -29,6 +31,7 @@ CASES = int(os.environ.get("FLYBALL_PARITY_CASES", "500"))
 SEED = int(os.environ.get("FLYBALL_PARITY_SEED", "0"))
 ENOUGH_FOR_ALL = 500
 """With so many cases each part of the language must have raised an alert somewhere."""
+DEFAULT_TESTS = Path(__file__).parents[1] / "policies" / "default_tests.yaml"
 AT_A_TIME = 250
 """Files for one promtool."""
 
@@ -135,6 +138,21 @@ def test_random_rules_over_random_series(promtool: str, tmp_path: Path) -> None:
     if CASES >= ENOUGH_FOR_ALL:
         assert [part for part in EVERY_PART if not shown[part]] == []
         assert shown["fired"] > CASES / 4
+
+
+def test_the_policies_that_come_with_flyball_in_their_own_tests(promtool: str, tmp_path: Path) -> None:
+    scenarios = read_scenarios(DEFAULT_TESTS, known_knobs=BY_NAME)
+    files: dict[Path, str] = {}
+    for number, scenario in enumerate(scenarios.scenarios):
+        case = Case(
+            seed=scenario.name,
+            rules=scenarios.rules,
+            series=scenario.series,
+            interval_seconds=scenarios.interval_seconds,
+            evaluation_seconds=60.0,
+        )
+        files[write(case, played(case), tmp_path, str(number))] = case.seed
+    assert {files[path]: text for path, text in faults(promtool, list(files)).items()} == {}
 
 
 def test_a_timeline_that_is_wrong_in_one_place_would_be_seen(promtool: str, tmp_path: Path) -> None:

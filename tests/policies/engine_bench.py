@@ -57,6 +57,11 @@ def sample(
     return Sample(metric=metric, labels=tuple(labels), value=value, time=0.0)
 
 
+def histogram(*counts: int, total: float = 0.0) -> Distribution:
+    """Observations up to 0.1, 0.5, 1.0 and above."""
+    return Distribution(counts=counts, sum=total)
+
+
 def run_info(phase: str, run: str = "r", rank: str = "0", uuid: str = "u") -> Sample:
     return sample(RUN_INFO, 1.0, (run, rank, "h", "0", uuid, phase, ""))
 

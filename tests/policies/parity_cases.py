@@ -117,7 +117,7 @@ class _Maker:
         self.whole = random.random() < 0.6
         self.odd = random.random() < 0.25
         # Many series that are read together, or a few of which each is read by itself.
-        self.joint = random.random() < 0.3
+        self.joint = random.random() < 0.2
         self.unread = {number for number in range(self.readings) if random.random() < 0.1}
 
     def case(self, seed: str) -> Case:
@@ -255,7 +255,7 @@ class _Maker:
     def all_series(self, metric: Metric) -> Iterable[PlayedSeries]:
         pools = {**VALUES, **MORE_VALUES} if self.joint else VALUES
         chosen: set[tuple[str, ...]] = set()
-        for _ in range(self.random.choice((2, 8, 30, 60)) if self.joint else self.random.randint(1, 3)):
+        for _ in range(self.random.choice((2, 5, 40)) if self.joint else self.random.randint(1, 3)):
             chosen.add(tuple(self.random.choice(pools[label]) for label in metric.labels))
         for labels in sorted(chosen):
             values = self.values(metric)
@@ -298,8 +298,7 @@ class _Maker:
     def gauge(self) -> float:
         random = self.random
         if self.odd and random.random() < 0.3:
-            # No minus zero: which of two equal samples is the least is the order of a loop.
-            return random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0))
+            return random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0, -0.0))
         if self.whole:
             return random.choice((0.0, 0.5, 0.5, 1.0, 2.0, -1.0))
         return random.choice((random.random(), random.gauss(0.5, 1), random.lognormvariate(0, 12)))

@@ -40,8 +40,9 @@ def write(case: Case, timeline: Timeline, folder: Path, name: str) -> Path:
             }
             for time, alerts in timeline
             for rule in case.rules
+            if any(_fires(alert, rule) for alert in alerts)
         ],
-        # Prometheus' own record of its states: pending alerts too, and since when.
+        # Prometheus' own record of its states: whatever is pending or firing, of any rule, and since when.
         "promql_expr_test": [
             {
                 "eval_time": duration(time),

@@ -3,8 +3,17 @@
 from typing import Any
 
 import pytest
-from tests.policies.engine_bench import COUNTER, GAUGE, HISTOGRAM, Bench, only, rule, sample, values
-from tests.policies.test_engine_values import histogram
+from tests.policies.engine_bench import (
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    Bench,
+    histogram,
+    only,
+    rule,
+    sample,
+    values,
+)
 
 from flyball.policies.engine import Engine
 from flyball.policies.rule import Aggregate, Comparison, Match, Matcher, Rule, Severity

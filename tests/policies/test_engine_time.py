@@ -1,8 +1,11 @@
 """Readings that stop, clocks that jump, and what is let go of."""
 
+from collections.abc import Iterator
+
 import pytest
 from tests.policies.engine_bench import COUNTER, GAUGE, Bench, Value, brief, rule, run_info, sample, values
 
+from flyball.collectors.base import Sample
 from flyball.policies.engine import Engine
 from flyball.policies.rule import Aggregate, Comparison
 from flyball.policies.rule import Rule as PolicyRule
@@ -61,6 +64,20 @@ class TestStale:
         bench.now += 1
         bench.read([sample(GAUGE, 3.0)], "two")
         assert values(bench.engine) == {"0": 3.0}
+
+
+def test_a_reading_that_fails_halfway_leaves_nothing_behind() -> None:
+    def failing() -> Iterator[Sample]:
+        yield sample(GAUGE, 1.0, ("r", "0"))
+        raise OSError("gone")
+
+    bench = Bench(Engine([rule()]))
+    bench.read([sample(GAUGE, 1.0, ("r", "1"))])
+    bench.now += 1
+    with pytest.raises(OSError, match="gone"):
+        bench.engine.observe("source", bench.now, failing())
+    bench.read([sample(GAUGE, 1.0, ("r", "1"))])
+    assert values(bench.engine) == {"1": 1.0}
 
 
 class TestClockJumps:

@@ -11,23 +11,19 @@ from tests.policies.engine_bench import (
     OTHER,
     Bench,
     Value,
+    histogram,
     only,
     rule,
     sample,
     values,
 )
 
-from flyball.collectors.base import Distribution, Metric, Unavailable
+from flyball.collectors.base import Metric, Unavailable
 from flyball.policies.engine import Engine
 from flyball.policies.rule import Aggregate, Arithmetic, Comparison, Expression, Operand, Rule
 
 INF, NAN = math.inf, math.nan
 A = Aggregate
-
-
-def histogram(*counts: int, total: float = 0.0) -> Distribution:
-    """Observations up to 0.1, 0.5, 1.0 and above."""
-    return Distribution(counts=counts, sum=total)
 
 
 NONE, SOME = histogram(0, 0, 0, 0), histogram(1, 2, 1, 0, total=1.6)

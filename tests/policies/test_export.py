@@ -1,0 +1,91 @@
+"""The exported rule file: what stands in it, and that promtool takes it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from flyball.collectors import catalog
+from flyball.policies.export import prometheus_rules
+from flyball.policies.rule import Comparison, Expression, Operand, Rule, Severity
+from flyball.policies.rule_file import DEFAULT, read_rules
+from flyball.tuners.knobs_registry import BY_NAME
+
+HOT = Rule(
+    alert="Hot",
+    expression=Expression(left=Operand(metric=catalog.GPU_TEMPERATURE)),
+    comparison=Comparison.ABOVE,
+    threshold=90,
+    for_seconds=90,
+    keep_firing_for_seconds=300,
+    severity=Severity.CRITICAL,
+    labels={"team": "{{ none }}"},
+    annotations={
+        "summary": "GPU {{ labels.gpu }}:\n{{ value | number }} \u2028 degrees",
+        "action": " - cool it",
+    },
+    suggests=("micro_batch",),
+)
+
+
+def check(path: Path) -> "subprocess.CompletedProcess[str]":
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool: install Debian's package prometheus")
+    return subprocess.run(
+        [promtool, "check", "rules", path], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_all_of_a_rule_but_what_is_for_the_tuner() -> None:
+    document = YAML(typ="safe").load(prometheus_rules([HOT]))
+    assert document == {
+        "groups": [
+            {
+                "name": "flyball",
+                "rules": [
+                    {
+                        "alert": "Hot",
+                        "expr": "flyball_gpu_temperature_celsius > 90",
+                        "for": "1m30s",
+                        "keep_firing_for": "5m",
+                        "labels": {"team": '{{ "{{" }} none }}', "severity": "critical"},
+                        "annotations": {
+                            "summary": "GPU {{ $labels.gpu }}:\n{{ $value | humanize }} \u2028 degrees",
+                            "action": " - cool it",
+                        },
+                    }
+                ],
+            }
+        ]
+    }
+
+
+def test_what_is_not_said_is_left_out() -> None:
+    bare = Rule(alert="Hot", expression=HOT.expression, comparison=Comparison.ABOVE)
+    (entry,) = YAML(typ="safe").load(prometheus_rules([bare]))["groups"][0]["rules"]
+    assert entry.keys() == {"alert", "expr", "labels"}
+
+
+def test_promtool_takes_odd_texts(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(prometheus_rules([HOT]), encoding="utf-8")
+    done = check(path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_promtool_takes_the_policies_that_come_with_flyball(tmp_path: Path) -> None:
+    rules = read_rules([DEFAULT], known_knobs=BY_NAME)
+    path = tmp_path / "rules.yml"
+    path.write_text(prometheus_rules(rules), encoding="utf-8")
+    done = check(path)
+    assert done.returncode == 0, done.stderr
+    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
+
+
+def test_promtool_would_see_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(prometheus_rules([HOT]).replace("> 90", "> 90 90"), encoding="utf-8")
+    assert check(path).returncode != 0
