@@ -28,7 +28,7 @@ CONNECT_SECONDS = 5.0
 """The most that resolving, connecting and the TLS handshake may take each, of the total."""
 _KEEP_SECONDS = 1.0
 """For a burst. Servers drop idle connections after 2 s and more: one that is dropped unseen costs a try."""
-_MOST_CONNECTIONS = 16
+_MOST_KEPT = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,9 @@ class HttpClient:
         self._timeouts = {"connect": connect, "read": timeout_seconds, "write": timeout_seconds}
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
-            max_connections=_MOST_CONNECTIONS,
+            # How many at once is the outbox's affair: one that waited here would lose its own time.
+            max_connections=None,
+            max_keepalive_connections=_MOST_KEPT,
             keepalive_expiry=_KEEP_SECONDS,
             network_backend=PinnedBackend(private_network=private_network, resolve=resolve),
         )
