@@ -16,7 +16,8 @@ import httpcore2
 import httpx2
 
 from flyball.errors import OptionError
-from flyball.policies.notification.receivers.pinned import PinnedBackend, Resolve, resolve
+from flyball.policies.notification.receivers.pinned import PinnedBackend
+from flyball.policies.notification.receivers.resolving import Resolve, resolve
 from flyball.policies.notification.receivers.web_address import WebAddress
 
 # At debug level the library logs what servers send, who may send back any secret that they heard.

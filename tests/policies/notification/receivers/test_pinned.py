@@ -12,13 +12,8 @@ from tests.policies.notification.receivers.records import notification
 from tests.policies.notification.receivers.webhooks import kind_and_reason, surroundings, webhook
 
 from flyball.policies.notification.base import Answer, Delivered
-from flyball.policies.notification.receivers.pinned import (
-    AddressRefused,
-    NameNotResolved,
-    PinnedBackend,
-    Resolve,
-    resolve,
-)
+from flyball.policies.notification.receivers.pinned import AddressRefused, NameNotResolved, PinnedBackend
+from flyball.policies.notification.receivers.resolving import Resolve, resolve
 
 OTHER = "8.8.8.8"
 
