@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import httpcore2
 import httpx2
@@ -100,33 +101,34 @@ class HttpClient:
             OSError: no connection.
             httpcore2.ProtocolError, httpcore2.NetworkError: the answer's head never came, or is no HTTP.
         """
-        heard: list[HttpAnswer] = []
+        heard: list[httpcore2.Response] = []
+        got = bytearray()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await self._exchange(address, body, headers, heard)
-        except (TimeoutError, httpcore2.TimeoutException) as error:
+                await self._exchange(_request(address, body, headers, self._timeouts), heard, got)
+        except Exception as error:  # once there is a head, nothing that comes later counts
             if not heard:
-                raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
-        except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
-            if not heard:
-                raise _cause(error) from error
-        return heard[-1]
+                self._raise(error)
+        return _answer(heard[0], bytes(got))
+
+    def _raise(self, error: Exception) -> NoReturn:
+        if isinstance(error, (TimeoutError, httpcore2.TimeoutException)):
+            raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
+        cause = _cause(error)
+        if cause is error:
+            raise error
+        raise cause from error
 
     async def _exchange(
-        self, address: WebAddress, body: bytes, headers: Mapping[str, str], heard: list[HttpAnswer]
+        self, request: httpcore2.Request, heard: list[httpcore2.Response], got: bytearray
     ) -> None:
-        request = _request(address, body, headers, self._timeouts)
+        """Fill ``heard`` as soon as there is a head, and ``got`` as long as there comes more."""
         response = await self._pool.handle_async_request(request)
+        heard.append(response)
         try:
-            got = bytearray()
-            found = {
-                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
-            }
-            heard.append(HttpAnswer(status=response.status, headers=found, body=b""))
             async with aclosing(response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     got += chunk[: MOST_BYTES - len(got)]
-                    heard[:] = [HttpAnswer(status=response.status, headers=found, body=bytes(got))]
                     if len(got) >= MOST_BYTES:
                         break
         finally:
@@ -149,6 +151,11 @@ def _request(
         content=body,
         extensions={"timeout": dict(timeouts)},
     )
+
+
+def _answer(response: httpcore2.Response, body: bytes) -> HttpAnswer:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+    return HttpAnswer(status=response.status, headers=headers, body=body)
 
 
 def _cause(error: Exception) -> Exception:
