@@ -33,7 +33,7 @@ class AppriseSettings(ReceiverSettings):
 
     type: Literal["apprise"] = Field(description="The kind of receiver.")
     url_file: FileWithSecret = Field(description="File that holds the service's URL, as Apprise writes it.")
-    timeout_seconds: float = Field(default=30.0, ge=0.1, le=300, description="How long one try may take.")
+    timeout_seconds: float = Field(default=30.0, ge=0.1, le=60, description="How long one try may take.")
 
 
 class AppriseReceiver:

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import httpcore2
 import httpx2
 
 from flyball.errors import OptionError
-from flyball.policies.notification.receivers.pinned import PinnedBackend, Resolve, resolve
+from flyball.policies.notification.receivers.pinned import PinnedBackend
+from flyball.policies.notification.receivers.resolving import Resolve, resolve
 from flyball.policies.notification.receivers.web_address import WebAddress
 
 # At debug level the library logs what servers send, who may send back any secret that they heard.
@@ -28,7 +30,7 @@ CONNECT_SECONDS = 5.0
 """The most that resolving, connecting and the TLS handshake may take each, of the total."""
 _KEEP_SECONDS = 1.0
 """For a burst. Servers drop idle connections after 2 s and more: one that is dropped unseen costs a try."""
-_MOST_CONNECTIONS = 16
+_MOST_KEPT = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,9 @@ class HttpClient:
         self._timeouts = {"connect": connect, "read": timeout_seconds, "write": timeout_seconds}
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
-            max_connections=_MOST_CONNECTIONS,
+            # How many at once is the outbox's affair: one that waited here would lose its own time.
+            max_connections=None,
+            max_keepalive_connections=_MOST_KEPT,
             keepalive_expiry=_KEEP_SECONDS,
             network_backend=PinnedBackend(private_network=private_network, resolve=resolve),
         )
@@ -97,33 +101,34 @@ class HttpClient:
             OSError: no connection.
             httpcore2.ProtocolError, httpcore2.NetworkError: the answer's head never came, or is no HTTP.
         """
-        heard: list[HttpAnswer] = []
+        heard: list[httpcore2.Response] = []
+        got = bytearray()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await self._exchange(address, body, headers, heard)
-        except (TimeoutError, httpcore2.TimeoutException) as error:
+                await self._exchange(_request(address, body, headers, self._timeouts), heard, got)
+        except Exception as error:  # once there is a head, nothing that comes later counts
             if not heard:
-                raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
-        except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
-            if not heard:
-                raise _cause(error) from error
-        return heard[-1]
+                self._raise(error)
+        return _answer(heard[0], bytes(got))
+
+    def _raise(self, error: Exception) -> NoReturn:
+        if isinstance(error, (TimeoutError, httpcore2.TimeoutException)):
+            raise TimeoutError(f"no answer within {self._timeout_seconds:g} s") from error
+        cause = _cause(error)
+        if cause is error:
+            raise error
+        raise cause from error
 
     async def _exchange(
-        self, address: WebAddress, body: bytes, headers: Mapping[str, str], heard: list[HttpAnswer]
+        self, request: httpcore2.Request, heard: list[httpcore2.Response], got: bytearray
     ) -> None:
-        request = _request(address, body, headers, self._timeouts)
+        """Fill ``heard`` as soon as there is a head, and ``got`` as long as there comes more."""
         response = await self._pool.handle_async_request(request)
+        heard.append(response)
         try:
-            got = bytearray()
-            found = {
-                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
-            }
-            heard.append(HttpAnswer(status=response.status, headers=found, body=b""))
             async with aclosing(response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     got += chunk[: MOST_BYTES - len(got)]
-                    heard[:] = [HttpAnswer(status=response.status, headers=found, body=bytes(got))]
                     if len(got) >= MOST_BYTES:
                         break
         finally:
@@ -146,6 +151,11 @@ def _request(
         content=body,
         extensions={"timeout": dict(timeouts)},
     )
+
+
+def _answer(response: httpcore2.Response, body: bytes) -> HttpAnswer:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+    return HttpAnswer(status=response.status, headers=headers, body=body)
 
 
 def _cause(error: Exception) -> Exception:

@@ -1,18 +1,14 @@
 """Connects to the addresses that were checked, and to no others: a name cannot change in between."""
 
-import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpcore2
 
 from flyball.policies.notification.receivers.closing_stream import ClosingStream
 from flyball.policies.notification.receivers.reach import Reach, reach_of
-from flyball.policies.notification.receivers.side_thread import in_side_thread
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Returns every address of a host; raises OSError where the name has none."""
+from flyball.policies.notification.receivers.resolving import Resolve, resolve
 
 
 class AddressRefused(Exception):
@@ -21,16 +17,6 @@ class AddressRefused(Exception):
 
 class NameNotResolved(Exception):
     """A name has no address, or no name server answers."""
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system, which also knows ``/etc/hosts``."""
-
-    def ask() -> list[str]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-    return await in_side_thread(ask)
 
 
 class PinnedBackend(httpcore2.AsyncNetworkBackend):

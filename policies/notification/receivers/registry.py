@@ -8,7 +8,7 @@ from typing import Any
 
 from flyball.clock import Clock
 from flyball.policies.notification.base import Receiver
-from flyball.policies.notification.receivers.pinned import Resolve, resolve
+from flyball.policies.notification.receivers.resolving import Resolve, resolve
 from flyball.policies.notification.receivers.secret_files import Check, SecretFile
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 

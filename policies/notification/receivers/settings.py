@@ -88,7 +88,7 @@ class HttpSettings(ReceiverSettings):
         default=False, description="Whether its address may be loopback or of a private network."
     )
     timeout_seconds: float = Field(
-        default=10.0, ge=0.1, le=300, description="How long one try may take, from the name to the answer."
+        default=10.0, ge=0.1, le=60, description="How long one try may take, from the name to the answer."
     )
     ca_file: Path | None = Field(
         default=None, description="Certificates (PEM) to trust instead of the system's."

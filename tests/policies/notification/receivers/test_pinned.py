@@ -12,13 +12,8 @@ from tests.policies.notification.receivers.records import notification
 from tests.policies.notification.receivers.webhooks import kind_and_reason, surroundings, webhook
 
 from flyball.policies.notification.base import Answer, Delivered
-from flyball.policies.notification.receivers.pinned import (
-    AddressRefused,
-    NameNotResolved,
-    PinnedBackend,
-    Resolve,
-    resolve,
-)
+from flyball.policies.notification.receivers.pinned import AddressRefused, NameNotResolved, PinnedBackend
+from flyball.policies.notification.receivers.resolving import Resolve, resolve
 
 OTHER = "8.8.8.8"
 
@@ -89,9 +84,10 @@ def test_the_next_address_is_tried_within_the_same_time() -> None:
     connect(resolving([OTHER, "1.1.1.1", "9.9.9.9"]), network)
     assert [host for host, _, _ in network.tried] == [OTHER, "1.1.1.1"]
     first, second = (seconds for _, _, seconds in network.tried)
-    assert first == pytest.approx(2.0, abs=0.2)
+    assert first is not None
     assert second is not None
-    assert second <= 3.0
+    # Of six seconds and three addresses a third, and then half of what is left.
+    assert 1.0 < first <= 2.0 < second <= 3.0
 
 
 def test_none_answers() -> None:

@@ -8,8 +8,8 @@ from tests.policies.notification.receivers.records import FixedClock
 
 from flyball.clock import Clock
 from flyball.policies.notification.base import Answer
-from flyball.policies.notification.receivers.pinned import Resolve
 from flyball.policies.notification.receivers.registry import Surroundings
+from flyball.policies.notification.receivers.resolving import Resolve
 from flyball.policies.notification.receivers.webhook import WebhookReceiver, WebhookSettings
 
 HERE = resolving(["127.0.0.1"])
