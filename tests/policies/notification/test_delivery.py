@@ -200,13 +200,44 @@ def test_what_waits_for_a_receiver_that_was_taken_out_is_kept_until_it_is_back(t
         await bench.deliverer.apply([target(chat)])
         assert pager.closed
         assert bench.deliverer.receivers == ("chat",)
-        assert bench.outcomes() == ["disabled"]
+        await bench.clock.settle()
+        assert bench.outcomes() == ["disabled", "delivered"]
         pager.answers = [UP]
         await bench.deliverer.apply([target(chat), target(pager)])
         await bench.clock.settle()
-        assert bench.outcomes() == ["delivered"]
+        assert bench.outcomes() == ["delivered", "delivered"]
 
     play(tmp_path, story, pager, chat)
+
+
+def test_a_receiver_that_is_new_is_told_what_fires_and_the_others_are_not_told_again(tmp_path: Path) -> None:
+    pager, chat = FakeReceiver("pager"), FakeReceiver("chat")
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert("a"), alert("b"), resolved("b"))
+        await bench.clock.settle()
+        await bench.deliverer.apply([target(pager), target(chat)])
+        await bench.clock.settle()
+        assert chat.heard() == [("a", "firing")]
+        assert len(pager.sent) == 3
+
+    play(tmp_path, story, pager)
+
+
+def test_what_is_recorded_during_a_reload_is_for_the_new_receivers(tmp_path: Path) -> None:
+    pager = FakeReceiver(gate=asyncio.Event())
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert())
+        await bench.clock.settle()
+        applying = asyncio.ensure_future(bench.deliverer.apply([target(pager), target(FakeReceiver("chat"))]))
+        await bench.clock.settle()
+        assert bench.deliverer.receivers == ("pager", "chat")
+        assert pager.gate is not None
+        pager.gate.set()
+        await applying
+
+    play(tmp_path, story, pager)
 
 
 @pytest.mark.parametrize("answer", [ValueError("token=a-secret"), RuntimeError("a-secret")])
