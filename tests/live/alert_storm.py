@@ -82,6 +82,7 @@ def receiver(hearer: Hearer) -> Iterator[str]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 64
 
         def handle_error(self, *_: object) -> None:
             """A sender that was killed in the middle is what this is about."""
