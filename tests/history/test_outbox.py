@@ -201,6 +201,7 @@ def test_a_replay_sends_the_same_ids_again_in_order(database: Database, outbox: 
     raise_alerts(database, alert(active_time=900.0))
     assert head(outbox).alert.active_time == 900.0
     assert outbox.requeue(logged.id) == 4
+    assert due(outbox) == [("a", "firing")]
     again = []
     for _ in range(3):
         again.append(head(outbox))
