@@ -13,7 +13,7 @@ from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Receiver
 from flyball.policies.notification.dedup import notifications
 from flyball.policies.notification.limit import GiveUp, Rate
-from flyball.policies.notification.log import Log
+from flyball.policies.notification.log import Log, reason
 from flyball.policies.notification.receiver_loop import POLL_SECONDS, Chain, ReceiverLoop
 from flyball.policies.notification.stage import Stage
 from flyball.policies.notification.tally import Tally
@@ -89,7 +89,7 @@ class Deliverer:
         try:
             await self._chain.run(lambda: self._admit(self._names))
         except StorageFailed as error:
-            self._chain.log.warning("the receivers' outbox cannot be prepared", reason=str(error))
+            self._chain.log.warning("the receivers' outbox cannot be prepared", reason=reason(error))
         for target in targets:
             self._running[target.receiver.name] = target.receiver, self._started(target)
         if self._keeping is None:
