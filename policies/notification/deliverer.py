@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from flyball.clock import Clock, SystemClock
 from flyball.errors import StorageFailed
 from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_records import AlertStatus, Transition
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Receiver
+from flyball.policies.notification.dedup import notifications
 from flyball.policies.notification.limit import GiveUp, Rate
-from flyball.policies.notification.log import Log
+from flyball.policies.notification.log import Log, reason
 from flyball.policies.notification.receiver_loop import POLL_SECONDS, Chain, ReceiverLoop
 from flyball.policies.notification.stage import Stage
 from flyball.policies.notification.tally import Tally
@@ -61,13 +63,14 @@ class Deliverer:
             pause=pause,
             backoff=backoff or Backoff(),
         )
+        self._names: tuple[str, ...] = ()
         self._running: dict[str, tuple[Receiver, ReceiverLoop]] = {}
         self._keeping: asyncio.Task[None] | None = None
 
     @property
     def receivers(self) -> tuple[str, ...]:
         """The names of the receivers, for whoever makes notifications."""
-        return tuple(self._running)
+        return self._names
 
     def wake(self) -> None:
         """Look at the outbox now: something was added."""
@@ -77,14 +80,16 @@ class Deliverer:
     async def apply(self, targets: Sequence[Target]) -> None:
         """Deliver to these and to no others, at the start and after a reload.
 
-        One that was disabled (410) is tried again. What waits for a receiver that is not among them is kept
-        as ``disabled`` until it is.
+        One that was disabled (410) is tried again, and one that is new is told what fires. What waits for a
+        receiver that is not among them is kept as ``disabled`` until it is.
         """
+        # At once: what is recorded while the loops stop is for these.
+        self._names = tuple(each.receiver.name for each in targets)
         await self._stop_loops()
         try:
-            await self._chain.run(lambda: self._admit([each.receiver.name for each in targets]))
+            await self._chain.run(lambda: self._admit(self._names))
         except StorageFailed as error:
-            self._chain.log.warning("receivers could not be enabled", reason=str(error))
+            self._chain.log.warning("the receivers' outbox cannot be prepared", reason=reason(error))
         for target in targets:
             self._running[target.receiver.name] = target.receiver, self._started(target)
         if self._keeping is None:
@@ -104,6 +109,12 @@ class Deliverer:
                 self._chain.outbox.disable(name, "it is not in the configuration any more")
         for name in names:
             self._chain.outbox.enable(name)
+        firing = [each for each in self._alerts.open_alerts() if each.status is AlertStatus.FIRING]
+        now = self._chain.clock.time()
+        # Those who were told before are not told again: the database has their notifications.
+        self._alerts.record(
+            (), list(notifications((Transition(alert=each, time=now) for each in firing), names))
+        )
 
     def _started(self, target: Target) -> ReceiverLoop:
         loop = ReceiverLoop(

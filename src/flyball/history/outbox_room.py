@@ -35,6 +35,8 @@ class Room:
     def take(self, status: str) -> bool:
         """Whether a notification may be added."""
         if status == AlertStatus.RESOLVED:
+            # Its place was kept until now: the alert counts as open no more.
+            self._used += 1
             return True
         if self._used + 2 > self._most and self._may_supersede:
             won = supersede(self._session, self._agent, most=max(1, self._most // 100), now=self._now)
