@@ -9,6 +9,13 @@ from flyball.policies.notification.stage import End, Verdict
 Wants = Callable[[Alert], bool]
 """Whether a receiver is told of an alert, by its severity and status."""
 
+
+def everything(alert: Alert) -> bool:
+    """Want every alert."""
+    del alert
+    return True
+
+
 _TOLD = (AlertStatus.FIRING, AlertStatus.RESOLVED)
 
 
