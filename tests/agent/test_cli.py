@@ -173,7 +173,10 @@ def test_bad_input_is_one_line_and_launches_nothing(
     ("line", "message"),
     [
         ("histroy", "histroy: no such command; did you mean history?"),
-        ("zzz", "zzz: no such command; the commands are agent, autotune, doctor, history, p2p, policies, probe"),
+        (
+            "zzz",
+            "zzz: no such command; the commands are agent, autotune, doctor, history, p2p, policies, probe",
+        ),
         ("--nope", "--nope: no such option; see flyball --help"),
         ("-- autotune x", "the command to tune is not marked off"),
         ("history", "missing command; the commands are experiments, p2p, run, runs, show, trials"),
