@@ -88,4 +88,5 @@ TYPE = CollectorType(
     help="latency, bytes, counts and stalls of communication between ranks",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

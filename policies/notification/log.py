@@ -1,0 +1,22 @@
+"""Where the chain's lines go."""
+
+from typing import Protocol
+
+from flyball.errors import FlyballError
+
+
+class Log(Protocol):
+    """structlog's loggers are one."""
+
+    def info(self, event: str, **values: object) -> object:
+        """Something is as it should be."""
+        ...
+
+    def warning(self, event: str, **values: object) -> object:
+        """Something needs attention."""
+        ...
+
+
+def reason(error: Exception) -> str:
+    """Return an error as a line of the log may show it: the text of an unknown one may hold a secret."""
+    return str(error) if isinstance(error, FlyballError) else f"a fault: {type(error).__name__}"
