@@ -97,4 +97,5 @@ TYPE = CollectorType(
     help="torch's caching allocator: bytes, retries, failures and fragmentation by four methods",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

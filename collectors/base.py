@@ -111,7 +111,10 @@ class CollectorFailed(FlyballError):
 
 
 class Collector(Protocol):
-    """Reads one source. All calls come from one thread, never two at a time."""
+    """Reads one source. Never two calls at a time, and all from one thread.
+
+    The thread can change where the collector's type says ``shares_thread``.
+    """
 
     @property
     def name(self) -> str:

@@ -153,6 +153,12 @@ GPU_ECC_ERRORS = _counter(
     (*GPU_LABELS, "kind"),
     "ECC errors of device memory since the driver was loaded: corrected, uncorrected.",
 )
+GPU_LOST = _gauge(
+    "gpu_lost",
+    "",
+    GPU_LABELS,
+    "1 while a GPU that the driver lists does not answer, or wants a reset; else 0.",
+)
 GPU_ROW_REMAPPING = _gauge(
     "gpu_row_remapping",
     "",
@@ -389,6 +395,18 @@ NOTIFICATIONS = _counter(
     "notifications_total", "", ("receiver", "outcome"), "Alert notifications, by receiver and outcome."
 )
 OUTBOX_DEPTH = _gauge("outbox_depth", "", (), "Notifications that wait to be delivered.")
+ALERTS = _gauge(
+    "alerts", "", ("severity", "status"), "Alerts now, by severity and status (pending or firing)."
+)
+ALERTS_UNRECORDED = _gauge(
+    "alerts_unrecorded", "", (), "Changes of alerts in memory that the database has not taken yet."
+)
+ALERTS_LOST = _counter(
+    "alerts_lost_total", "", (), "Changes of alerts that found no room in memory, or none in the outbox."
+)
+ALERT_STORAGE_FAILURES = _counter(
+    "alert_storage_failures_total", "", (), "Calls of the database of alerts that failed."
+)
 CONFIG_RELOAD_SUCCESSFUL = _gauge(
     "config_last_reload_successful",
     "",

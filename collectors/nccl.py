@@ -17,9 +17,14 @@ class NcclCollector:
     def __init__(self, surroundings: Surroundings, *, interval_seconds: float) -> None:
         self.interval_seconds = interval_seconds
         self._surroundings = surroundings
+        self._preflights: set[str] = set()
 
     def collect(self) -> Iterable[Sample]:
-        """All that the journals say of communication, trials left out; of ``flyball p2p`` the links."""
+        """All that the journals say of communication, trials left out; of ``flyball p2p`` the links.
+
+        A preflight's links come all at once, so they are shown empty first: of a histogram that appears with
+        its observations in it nobody sees that it grew.
+        """
         ranks = self._surroundings.runs.refresh()
         now = self._surroundings.clock.time()
         pairs: dict[tuple[str, ...], Tally] = {}
@@ -32,7 +37,13 @@ class NcclCollector:
                     series = (state.run, *map(str, pair), _backend(state))
                     merged = pairs.setdefault(series, Tally(catalog.P2P_LATENCY))
                     merged.add(tally.bounds, tally.counts, tally.sum)
+        known, self._preflights = (
+            self._preflights,
+            {state.run for state in ranks if state.purpose == "preflight" and state.p2p},
+        )
         for labels, tally in pairs.items():
+            if labels[0] in self._preflights - known:
+                tally = Tally(catalog.P2P_LATENCY)
             yield Sample(metric=catalog.P2P_LATENCY, labels=labels, value=tally.distribution(), time=now)
 
     def _samples(self, state: RankState, now: float) -> Iterator[Sample]:
@@ -77,4 +88,5 @@ TYPE = CollectorType(
     help="latency, bytes, counts and stalls of communication between ranks",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

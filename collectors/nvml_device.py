@@ -9,7 +9,7 @@ from flyball.collectors.base import Metric, Unavailable
 from flyball.collectors.nvml_faults import ask
 from flyball.collectors.nvml_gpm import METRICS, Gpm
 
-ENERGY_EVERY = 5
+ENERGY_EVERY = 60
 """Collections from one reading of the energy counter to the next: a call takes 3 ms, others microseconds."""
 
 ROWS_SECONDS = 60.0

@@ -15,27 +15,26 @@ from flyball.collectors.latencies import (
     Communication,
     PairKey,
     copy_tally,
-    restored,
 )
 from flyball.collectors.processes import SAME_START_SECONDS
 from flyball.collectors.record_fields import (
     LONGEST_NAME,
-    MOST_COUNT,
     WrongField,
     count_of,
     counts_of,
+    memory_of,
     optional_count,
     optional_real,
     real_of,
     text_of,
 )
-from flyball.collectors.run_progress import Progress, read_progress
+from flyball.collectors.run_origin import Origin, read_origin
+from flyball.collectors.run_progress import Progress
 
 RECENT_STEPS = 64
 _LONGEST_STEP_SECONDS = 3.2e7
 _MOST_PENDING = 16
 _LONGEST_PATH = 4096
-_MOST_MEMORY_KEYS = 32
 _PAUSES: Final = ("evaluating", "checkpointing")
 _FAULTS: Final = ("exception", "out_of_memory", "gone")
 """Outcomes of a process that did not end in good order."""
@@ -111,6 +110,8 @@ class RankState:
     finished_time: float | None = None
     outcome: str = ""
     """How it ended: the ``end`` record's reason, ``exception``, ``out_of_memory`` or ``gone``; else empty."""
+    origin: Origin | None = None
+    """How the run was started; rank 0 tells it."""
     newer_schema: int | None = None
     """The header's schema where it is newer than this reader; steps are read as far as they are known."""
     probe_off: str = ""
@@ -195,43 +196,6 @@ class RankState:
             now_clock=now_clock,
         )
 
-    def document(self) -> dict[str, Any]:
-        """As JSON, for a restart."""
-        return {
-            **{name: getattr(self, name) for name in _PLAIN},
-            "memory": dict(self.memory) if self.memory is not None else None,
-            "peaks": self.peaks,
-            "free": self.free,
-            "step_seconds": self.step_seconds.document(),
-            "recent_step_seconds": list(self.recent_step_seconds),
-            "recent_fed": list(self.recent_fed),
-            "communication": self.communication.document(),
-            "progress": self.progress.document(),
-            "pauses": self.pauses,
-            "pending": self.pending,
-        }
-
-    def restore(self, document: Mapping[str, Any]) -> None:
-        """Go on from :meth:`document`. Raises KeyError, TypeError or ValueError for anything else."""
-        for name, kinds in _PLAIN.items():
-            if not isinstance(document[name], kinds):
-                raise WrongField(name)
-            setattr(self, name, document[name])
-        memory = document["memory"]
-        self.memory = None if memory is None else _memory(document)
-        self.peaks, self.free = _floats(document["peaks"]), _floats(document["free"])
-        self.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
-        self.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
-        fed = (
-            (float(seconds), int(steps), int(samples), int(tokens))
-            for seconds, steps, samples, tokens in document["recent_fed"]
-        )
-        self.recent_fed = deque(fed, maxlen=RECENT_STEPS)
-        self.communication.restore(document["communication"])
-        self.progress = read_progress(document["progress"])
-        self.pauses = [(int(engine), str(phase)) for engine, phase in document["pauses"]]
-        self.pending = {str(op): (float(age), float(said)) for op, (age, said) in document["pending"].items()}
-
     def _header(self, record: Mapping[str, Any]) -> None:
         schema, pid = count_of(record, "schema"), count_of(record, "pid")
         purpose, host = text_of(record, "purpose", 16), text_of(record, "host", 255)
@@ -252,11 +216,13 @@ class RankState:
             self.memory = self.peaks = self.free = self.loss_scale = None
             self.queue_length = self.running_requests = None
             self.failed_allocations = 0
-            self.probe_off = ""
+            self.probe_off, self.origin = "", None
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.data_parallel_size = data_parallel_size
         self.device, self.gpu_uuid = device, uuid or None
         self.purpose, self.pid_namespace = purpose or "run", namespace
+        # A later engine's header tells none.
+        self.origin = read_origin(record) or self.origin
         self.newer_schema = schema if schema > SCHEMA else None
         self._lives()
 
@@ -282,7 +248,7 @@ class RankState:
         if type(engine) is not int or not count or seconds > _LONGEST_STEP_SECONDS:
             raise WrongField("engine")
         if record.get("memory") is not None:
-            self._remember(_memory(record))
+            self._remember(memory_of(record))
         if communicated:
             self.communication.add_bytes(communicated)
         if self.phase != "stepping":
@@ -411,49 +377,11 @@ _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = 
     "end": RankState._end,
 }
 
-_NUMBER = (int, float)
-_PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("purpose", "pid_namespace", "host", "device", "phase", "outcome", "probe_off"), str),
-    **dict.fromkeys(
-        ("pid", "world_size", "data_parallel_size", "step", "samples", "tokens", "skipped", "torn_lines"), int
-    ),
-    "failed_allocations": int,
-    **dict.fromkeys(("started", "phase_clock", "step_clock", "last_time", "last_clock"), _NUMBER),
-    **dict.fromkeys(("loss", "grad_norm", "loss_scale", "finished_time"), (*_NUMBER, type(None))),
-    **dict.fromkeys(
-        ("last_checkpoint_step", "newer_schema", "engine", "queue_length", "running_requests"),
-        (int, type(None)),
-    ),
-    **dict.fromkeys(("gpu_uuid", "checkpoint_folder"), (str, type(None))),
-}
-"""Attributes that are JSON by themselves, and their types."""
-
 
 def _boot(pid_namespace: str) -> str:
     return pid_namespace.partition("/")[0]
 
 
-def _memory(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    value = record["memory"]
-    if type(value) is not dict or len(value) > _MOST_MEMORY_KEYS:
-        raise WrongField("memory")
-    for found in value.values():
-        if (
-            found is not None
-            and type(found) is not bool
-            and not (type(found) is int and 0 <= found <= MOST_COUNT)
-        ):
-            raise WrongField("memory")
-    return value
-
-
 def _two(memory: Mapping[str, Any], first: str, second: str) -> tuple[float, float] | None:
     one, other = memory.get(first), memory.get(second)
     return None if one is None or other is None else (float(one), float(other))
-
-
-def _floats(pair: Any) -> tuple[float, float] | None:
-    if pair is None:
-        return None
-    one, other = pair
-    return float(one), float(other)

@@ -145,4 +145,5 @@ TYPE = CollectorType(
     help="steps, throughput, loss, stragglers, checkpoints and phases, from the journals of the local ranks",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

@@ -75,6 +75,9 @@ class Meter:
         self.samples = self.tokens = self.forwards = 0
         if not getattr(engine, "_step_applied", True):
             self.skipped += 1
+        if self.scales_loss:
+            # At each boundary: what the rate limit holds back may be written without the engine.
+            self.loss_scale = loss_scale(engine)
         for action in self.at_boundary:
             action(engine)
         self.held = (time.time(), now)
@@ -91,8 +94,6 @@ class Meter:
             self.loss = known
         if self.step == 1 or self.held[1] - self.emitted >= self.interval:
             self.learning_rate = learning_rate(engine)
-            if self.scales_loss:
-                self.loss_scale = loss_scale(engine)
             self.emit()
 
     def settle(self, begun: float) -> None:

@@ -173,11 +173,17 @@ def test_bad_input_is_one_line_and_launches_nothing(
     ("line", "message"),
     [
         ("histroy", "histroy: no such command; did you mean history?"),
-        ("zzz", "zzz: no such command; the commands are agent, autotune, doctor, history, p2p, probe"),
+        (
+            "zzz",
+            "zzz: no such command; the commands are agent, alerts, autotune, doctor, history, p2p, policies, probe",
+        ),
         ("--nope", "--nope: no such option; see flyball --help"),
         ("-- autotune x", "the command to tune is not marked off"),
         ("history", "missing command; the commands are experiments, p2p, run, runs, show, trials"),
         ("history trails", "trails: no such command; did you mean trials?"),
+        ("alerts tset", "tset: no such command; did you mean test?"),
+        ("alerts test", "RECEIVER: is missing; see flyball alerts test --help"),
+        ("alerts test ops", "--config: is missing; see flyball alerts test --help"),
         ("probe", "missing command; the commands are install"),
         ("probe install", "DIR: is missing; see flyball probe install --help"),
         ("probe install a b", "unexpected extra argument"),

@@ -75,7 +75,7 @@ def test_every_metric_of_a_gpu_in_base_units() -> None:
 
 def test_slow_calls_are_rare_or_not_made_at_all() -> None:
     bench = Bench(FakeGpu(uuid="GPU-a"))
-    for _ in range(10):
+    for _ in range(120):
         bench.collect()
     assert bench.nvml.calls.count("nvmlDeviceGetTotalEnergyConsumption") == 2
     assert not any("PcieThroughput" in call for call in bench.nvml.calls)
@@ -214,6 +214,34 @@ def test_one_lost_gpu_takes_no_other_down_and_comes_back() -> None:
     bench.nvml.lost.clear()
     bench.collect(60.0)
     assert value(bench.collect(), "gpu_sm_utilization_ratio", "1", "GPU-b", "gpm") == 0.9
+
+
+def test_a_lost_gpu_is_named_under_the_same_labels_until_it_is_back() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"), FakeGpu(uuid="GPU-b"))
+    bench.collect()
+    bench.nvml.lost.add("GPU-b")
+    for seconds in (1.0, 1.0, 60.0, 1.0):
+        found = bench.collect(seconds)
+        lost = {key[1:]: each.value for key, each in found.items() if key[0] == "gpu_lost"}
+        assert lost == {("0", "GPU-a"): 0.0, ("1", "GPU-b"): 1.0}, seconds
+    bench.nvml.lost.clear()
+    assert value(bench.collect(60.0), "gpu_lost", "1", "GPU-b") == 0.0
+
+
+def test_a_gpu_that_was_lost_before_the_start_is_told_without_its_name() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"), FakeGpu(uuid="GPU-b"))
+    bench.nvml.lost.add("GPU-b")
+    assert value(bench.collect(), "gpu_lost", "1", "") == 1.0
+
+
+def test_a_driver_that_is_reloaded_has_lost_no_gpu() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a", instances={0: FakeGpu(uuid="MIG-x", instance_id=7)}))
+    bench.collect()
+    bench.nvml.initialized = 0
+    for _ in range(3):
+        found = bench.collect()
+        assert {each.value for key, each in found.items() if key[0] == "gpu_lost"} <= {0.0}
+    assert [key for key in found if key[0] == "gpu_lost"] == [("gpu_lost", "0", "GPU-a")]
 
 
 def test_a_driver_reload_is_gone_through() -> None:

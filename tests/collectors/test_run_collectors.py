@@ -209,3 +209,21 @@ def test_where_no_recorder_follows_operations_their_age_is_unknown(host: Host) -
     age = collect(NcclCollector(around(host), interval_seconds=1.0))["collective_pending_seconds", "job", "0"]
     assert isinstance(age, Unavailable)
     assert age.reason == "no_flight_recorder"
+
+
+def test_the_queue_of_a_serving_run_is_the_last_one_told(host: Host) -> None:
+    host.write(header(engine=None) + line("queue", 1.0, queue_length=9, running=30))
+    collector = workload(host)
+    found = collect(collector)
+    assert found["queue_length", "job", "0"] == 9.0
+    assert found["running_requests", "job", "0"] == 30.0
+    host.write(line("queue", 2.0, queue_length=0, running=None))
+    host.clock.advance(1.0)
+    found = collect(collector)
+    assert found["queue_length", "job", "0"] == 0.0
+    assert ("running_requests", "job", "0") not in found
+
+
+def test_a_training_run_has_no_queue(host: Host) -> None:
+    host.write(header() + step(1))
+    assert not {key[0] for key in collect(workload(host))} & {"queue_length", "running_requests"}

@@ -6,6 +6,7 @@ import pytest
 from tests.collectors.journal_fakes import Host, header, line, only, step, steps
 from tests.collectors.test_run_collectors import Series, collect, workload
 
+from flyball.collectors.run_state_document import document_of
 from flyball.collectors.workload import WorkloadCollector
 
 AGAIN = {"pid": 200, "started": 4_500.0}
@@ -169,9 +170,9 @@ def test_all_of_it_goes_on_after_a_restart_of_the_agent(host: Host) -> None:
         header() + step(1, 1.0) + header(60.0, **AGAIN) + step(1, 61.0, loss_scale=2.0) + step(2, 62.0)
     )
     first = host.runs()
-    before = only(first).document()
+    before = document_of(only(first))
     first.save()
-    assert only(host.runs()).document() == before
+    assert document_of(only(host.runs())) == before
     host.clock.advance(70.0)
     collector = workload(host)
     assert value(collector, "recovery_seconds") == 60.0

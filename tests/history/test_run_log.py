@@ -4,7 +4,7 @@ import math
 
 from tests.history.fakes import FakeClock, FakeFingerprint, new_experiment
 
-from flyball.database import Database, open_database
+from flyball.database import Database
 from flyball.history import History, RunLog
 
 
@@ -73,12 +73,3 @@ def test_measured_links_are_kept_the_newest_first(database: Database, clock: Fak
     assert (newest.backend, newest.command, newest.document) == ("nccl", ("torchrun", "-"), {"pairs": [2]})
     assert newest.created_time - oldest.created_time == 5
     assert [each.id for each in log.p2p(limit=1)] == [newest.id]
-
-
-def test_a_database_of_the_version_before_gets_the_tables(url: str) -> None:
-    with open_database(url) as database, database.writing() as session:
-        for table in ("flyball_run", "flyball_p2p"):
-            session.connection().exec_driver_sql(f"DROP TABLE {table}")
-        session.connection().exec_driver_sql("UPDATE flyball_alembic_version SET version_num = '0002'")
-    with open_database(url) as database:
-        assert RunLog(database).runs() == []

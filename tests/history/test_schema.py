@@ -3,12 +3,14 @@
 import optuna
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from tests.history.fakes import complete, new_experiment, new_trial
 
 from flyball.database import Database, open_database
-from flyball.database.schema import VERSION_TABLE
+from flyball.database.schema import MIGRATIONS, VERSION_TABLE, is_current, revisions
 from flyball.errors import DatabaseError
 from flyball.history import History
 from flyball.history.migrations.ours import include_object
@@ -36,6 +38,20 @@ def test_migrations_and_models_agree(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_revisions_are_those_that_alembic_finds() -> None:
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert [each.revision for each in scripts.walk_revisions()] == list(reversed(revisions()))
+    assert scripts.get_heads() == [revisions()[-1]]
+
+
+def test_another_process_can_migrate(url: str) -> None:
+    with open_database(url, migrate_apart=True) as database:
+        assert is_current(database.engine, database.place)
 
 
 def test_every_table_of_ours_has_our_prefix(database: Database) -> None:
@@ -85,3 +101,34 @@ def test_other_tables_are_left_alone(url: str) -> None:
             session.execute(text(f"DROP TABLE {table.name}"))
     with open_database(url) as database:
         assert "theirs" in inspect(database.engine).get_table_names()
+
+
+ADDED_BY = {
+    "0003": ("flyball_run", "flyball_p2p"),
+    "0004": (
+        "flyball_delivery",
+        "flyball_notification",
+        "flyball_alert",
+        "flyball_mute",
+        "flyball_receiver",
+        "flyball_agent",
+        "flyball_tuning_request",
+    ),
+}
+
+
+@pytest.mark.parametrize("before", ["0002", "0003"])
+def test_a_database_of_a_version_before_is_brought_up_to_date(url: str, before: str) -> None:
+    with open_database(url) as database:
+        experiment = new_experiment(History(database))
+    with open_database(url) as database, database.writing() as session:
+        for version in sorted(ADDED_BY, reverse=True):
+            for table in ADDED_BY[version] if version > before else ():
+                session.execute(text(f"DROP TABLE {table}"))
+        session.execute(text("ALTER TABLE flyball_trial DROP COLUMN alerts"))
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{before}'"))
+    with open_database(url) as database:
+        test_migrations_and_models_agree(database)
+        history = History(database)
+        new_trial(history, experiment, 0)
+        assert [trial.alerts for trial in history.trials(experiment)] == [None]

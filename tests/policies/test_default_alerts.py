@@ -9,6 +9,7 @@ from tests.policies.machine import BUSY_GPU, RANK, Machine, recorded_steps
 
 from flyball.collectors import catalog
 from flyball.collectors.base import Metric
+from flyball.collectors.distribution import Tally
 from flyball.policies.rule_file import read_rules
 from flyball.tuners.knobs_registry import BY_NAME
 
@@ -100,7 +101,7 @@ FAULTS = [
     Case("FragmentationHigh", set_to(catalog.ALLOCATOR_FRAGMENTATION, (*RANK, "peak"), 0.42), 5.2, 5),
     Case("AllocatorRetries", growing(catalog.ALLOCATOR_RETRIES, RANK, lambda t: 2 + t // 20), 3),
     Case("AllocationsFailing", set_to(catalog.ALLOCATOR_OOMS, RANK, 1.0), 0.5),
-    Case("P2pLatencyHigh", attribute("backend", "nccl"), 3.5, 1),
+    Case("P2pLatencyHigh", attribute("backend", "nccl"), 3.5, 0.5),
     Case("P2pLatencyRegressed", attribute("latency_scale", 20.0), 4.5, 2),
     Case("CollectiveLatencyRegressed", attribute("collective_scale", 20.0), 7, 5),
     Case("CollectiveStuck", growing(catalog.COLLECTIVE_PENDING, RANK, lambda t: t), 5.5, 5),
@@ -151,6 +152,18 @@ def test_each_fault_raises_its_alert_in_time_and_no_other_and_its_end_resolves_i
     machine.live(20 * MINUTE)
     assert machine.firing() == set()
     assert set(machine.fired) - COMPANIONS.get(case.alert, set()) == {case.alert}
+
+
+def test_a_preflight_that_finds_a_slow_link_is_heard_of_while_it_is_shown() -> None:
+    machine = Machine(phase="")
+    machine.live(2 * MINUTE)
+    slow, labels = Tally(catalog.P2P_LATENCY), ("p2p-1", "0", "1", "8KiB", "preflight", "nccl")
+    machine.others[catalog.P2P_LATENCY, labels] = slow.distribution()
+    machine.live(1.0, every=1.0)
+    slow.observe(300e-6, 1000)
+    machine.others[catalog.P2P_LATENCY, labels] = slow.distribution()
+    machine.live(MINUTE, every=1.0)
+    assert machine.firing() == {"P2pLatencyHigh"}
 
 
 def test_a_run_that_dies_of_memory_raises_its_alert_and_is_heard_of_after_its_series_are_gone() -> None:

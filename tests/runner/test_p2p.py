@@ -187,7 +187,10 @@ def test_the_agent_shows_what_was_measured_and_takes_it_for_no_run(tmp_path: Pat
         host="a", clock=clock, runs=Runs([tmp_path / "runs"], clock=clock, host=os.uname().nodename)
     )
     types = collector_types()
-    samples = {name: list(types[name].make(types[name].settings(), around).collect()) for name in SHOWN}
+    collectors = {name: types[name].make(types[name].settings(), around) for name in SHOWN}
+    first = [sample.value for sample in collectors["nccl"].collect()]
+    assert {value.count for value in first if isinstance(value, Distribution)} == {0}
+    samples = {name: list(collector.collect()) for name, collector in collectors.items()}
     assert {sample.metric for sample in samples["nccl"]} == {catalog.P2P_LATENCY}
     shown = {sample.labels: sample.value for sample in samples["nccl"]}
     slow = shown[folder.name, "1", "0", "8KiB", "preflight", "gloo"]

@@ -27,6 +27,19 @@ def test_the_scale_is_written_when_it_is_first_known_and_when_it_changes(tmp_pat
     assert [step.get("loss_scale") for step in read(tmp_path).steps()] == [65536.0, None, 32768.0, None]
 
 
+def test_a_change_in_steps_that_share_a_record_is_in_it(tmp_path: Path) -> None:
+    with watched(tmp_path, max_records_per_second=0.001) as (engine, probe):
+        engine.__dict__[ATTRIBUTE].scales_loss = True
+        for scale in (65536.0, 32768.0, 16384.0):
+            engine.optimizer.loss_scale = scale
+            one_step(engine)
+        probe.finish("exit")
+    assert [(step["count"], step["loss_scale"]) for step in read(tmp_path).steps()] == [
+        (1, 65536.0),
+        (2, 16384.0),
+    ]
+
+
 def test_an_engine_that_does_not_train_in_fp16_has_none(tmp_path: Path) -> None:
     with watched(tmp_path) as (engine, _):
         engine.optimizer.loss_scale = 1.0

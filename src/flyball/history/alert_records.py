@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class AlertStatus(StrEnum):
@@ -73,6 +74,29 @@ class Mute:
     """None for as long as it stands."""
     comment: str = ""
 
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert with these labels is muted."""
+        return all(labels.get(name, "") == value for name, value in self.matchers.items())
+
+
+class Outcome(StrEnum):
+    """What became of a notification."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    MUTED = "muted"
+    """Held back by a mute; sent when that ends while the alert still fires."""
+    UNTOLD = "untold"
+    """Resolved, and the receiver never heard that it fired."""
+    SUPERSEDED = "superseded"
+    """Fired and resolved long since: taken out to make room."""
+    OVERFLOW = "overflow"
+    """There was no room."""
+    DISABLED = "disabled"
+    """Kept until the receiver, which answered 410, is enabled again."""
+    GIVEN_UP = "given_up"
+    """Older than the receiver's ``give_up_after_seconds``."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notification:
@@ -89,8 +113,10 @@ class Notification:
     next_time: float = 0.0
     """Not before this time."""
     outcome: str = "waiting"
-    """``waiting``, ``delivered``, ``muted``, ``refused``, ``superseded``, ``disabled``, ``overflow``."""
+    """One of ``Outcome``."""
     finished_time: float | None = None
+    told: bool = True
+    """Of a resolved alert: whether the receiver has heard that it fired."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +134,70 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """What a try, or the decision not to make one, came to."""
+
+    notification_id: int
+    outcome: Outcome
+    """``WAITING`` to try again at ``next_time``."""
+    delivery: Delivery | None = None
+    """None where nothing was sent."""
+    next_time: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """What recording did to the outbox."""
+
+    added: int = 0
+    overflow: int = 0
+    """Of them, those that found no room."""
+    superseded: int = 0
+    """Taken out to make room."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoggedAlert:
+    """An alert as the database has it."""
+
+    id: int
+    agent: str
+    """Whose rules raised it: agents of several hosts may share a database."""
+    alert: Alert
+    changed_time: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisabledReceiver:
+    """A receiver that answered 410, Gone."""
+
+    name: str
+    disabled_time: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuningRequest:
+    """A run that an alert says should be tuned."""
+
+    id: int = 0
+    created_time: float
+    fingerprint: str
+    active_time: float
+    """Which alert asks: see ``Alert``."""
+    rule: str
+    run: str
+    document: Mapping[str, Any]
+    """The run's command, config and telemetry, as JSON."""
+    taken_time: float | None = None
+    """When autotune began with it; None while it is open."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AlertHistory:
     """An alert with everything that was done about it."""
 
+    id: int = 0
+    agent: str = ""
     alert: Alert
     notifications: tuple[tuple[Notification, tuple[Delivery, ...]], ...] = field(default=())

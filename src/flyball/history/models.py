@@ -131,6 +131,8 @@ class TrialRow(Base):
     owner_started: Mapped[str]
     lease_time: Mapped[float]
     waited_seconds: Mapped[float | None]
+    alerts: Mapped[list[dict[str, Any]] | None] = mapped_column(PlainJson)
+    """That fired while it ran; nobody is told of them."""
 
     configuration: Mapped[ConfigurationRow] = relationship(lazy="joined", innerjoin=True)
     measurement: Mapped[MeasurementRow | None] = relationship(lazy="joined")

@@ -106,6 +106,8 @@ class TrialRecord:
     measurement: MeasurementRecord | None
     telemetry: Mapping[str, Any] | None
     owner: Owner
+    alerts: tuple[Mapping[str, Any], ...] | None = None
+    """That fired while it ran, as JSON; None where no rules were evaluated."""
 
     @property
     def samples_per_second(self) -> float | None:

@@ -103,6 +103,7 @@ def trial_record(row: TrialRow) -> TrialRecord:
         measurement=measurement_record(row.measurement) if row.measurement else None,
         telemetry=row.telemetry,
         owner=Owner(host=row.owner_host, pid=row.owner_pid, started=row.owner_started),
+        alerts=None if row.alerts is None else tuple(row.alerts),
     )
 
 

@@ -229,6 +229,7 @@ class History:
         waited_seconds: float | None = None,
         notes: Sequence[str] = (),
         telemetry: Mapping[str, Any] | None = None,
+        alerts: Sequence[Mapping[str, Any]] | None = None,
     ) -> bool:
         """Record how a running trial ended; False, and nothing changes, when that is known already.
 
@@ -244,6 +245,7 @@ class History:
             waited_seconds: of ``total_seconds``: before the spawn.
             notes: for example why a warm launch fell back to a cold one.
             telemetry: what the collectors saw meanwhile.
+            alerts: that fired meanwhile, as JSON; None where no rules were evaluated.
         """
         now = self._clock.time()
         ended = {
@@ -258,6 +260,7 @@ class History:
             "finished_time": now,
             "notes": [storable(note) for note in notes],
             "telemetry": telemetry,
+            "alerts": alerts,
         }
         still_running = TrialRow.id == trial_id, TrialRow.status == RUNNING
         with self._database.writing() as session:

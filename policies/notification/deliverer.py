@@ -1,0 +1,155 @@
+"""Delivers what is in the outbox to all receivers, and keeps the outbox and the alerts in order."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flyball.clock import Clock, SystemClock
+from flyball.errors import StorageFailed
+from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_records import AlertStatus, Transition
+from flyball.policies.notification.backoff import Backoff
+from flyball.policies.notification.base import Receiver
+from flyball.policies.notification.dedup import notifications
+from flyball.policies.notification.limit import GiveUp, Rate
+from flyball.policies.notification.log import Log, reason
+from flyball.policies.notification.receiver_loop import POLL_SECONDS, Chain, ReceiverLoop
+from flyball.policies.notification.stage import Stage
+from flyball.policies.notification.tally import Tally
+from flyball.policies.notification.waiting import Pause, Run, pause
+
+PRUNE_SECONDS = 60.0
+_CLOSE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A receiver and how it is to be treated."""
+
+    receiver: Receiver
+    most_at_once: int = 8
+    """Notifications of different alerts that are sent at the same time."""
+    most_per_minute: float | None = None
+    give_up_after_seconds: float | None = None
+    """Of age; None never gives up."""
+
+
+class Deliverer:
+    """Runs a loop for each receiver. All methods are the event loop's."""
+
+    def __init__(
+        self,
+        alerts: AlertLog,
+        outbox: Outbox,
+        mutes: MuteLog,
+        *,
+        run: Run,
+        log: Log,
+        tally: Tally,
+        clock: Clock | None = None,
+        backoff: Backoff | None = None,
+        pause: Pause = pause,
+    ) -> None:
+        """Take the stores, which ``run`` calls, and where to say and count what happens."""
+        self._alerts = alerts
+        self._chain = Chain(
+            outbox=outbox,
+            mutes=mutes,
+            run=run,
+            clock=clock or SystemClock(),
+            tally=tally,
+            log=log,
+            pause=pause,
+            backoff=backoff or Backoff(),
+        )
+        self._names: tuple[str, ...] = ()
+        self._running: dict[str, tuple[Receiver, ReceiverLoop]] = {}
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """The names of the receivers, for whoever makes notifications."""
+        return self._names
+
+    def wake(self) -> None:
+        """Look at the outbox now: something was added."""
+        for _, loop in self._running.values():
+            loop.wake()
+
+    async def apply(self, targets: Sequence[Target]) -> None:
+        """Deliver to these and to no others, at the start and after a reload.
+
+        One that was disabled (410) is tried again, and one that is new is told what fires. What waits for a
+        receiver that is not among them is kept as ``disabled`` until it is.
+        """
+        # At once: what is recorded while the loops stop is for these.
+        self._names = tuple(each.receiver.name for each in targets)
+        await self._stop_loops()
+        try:
+            await self._chain.run(lambda: self._admit(self._names))
+        except StorageFailed as error:
+            self._chain.log.warning("the receivers' outbox cannot be prepared", reason=reason(error))
+        for target in targets:
+            self._running[target.receiver.name] = target.receiver, self._started(target)
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End within 2 s; what is not delivered stays in the outbox."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            self._keeping = None
+        await self._stop_loops()
+
+    def _admit(self, names: Sequence[str]) -> None:
+        for name in self._chain.outbox.receivers():
+            if name not in names:
+                self._chain.outbox.disable(name, "it is not in the configuration any more")
+        for name in names:
+            self._chain.outbox.enable(name)
+        firing = [each for each in self._alerts.open_alerts() if each.status is AlertStatus.FIRING]
+        now = self._chain.clock.time()
+        # Those who were told before are not told again: the database has their notifications.
+        self._alerts.record(
+            (), list(notifications((Transition(alert=each, time=now) for each in firing), names))
+        )
+
+    def _started(self, target: Target) -> ReceiverLoop:
+        loop = ReceiverLoop(
+            target.receiver, self._chain, stages=self._stages(target), most_at_once=target.most_at_once
+        )
+        loop.start()
+        return loop
+
+    def _stages(self, target: Target) -> list[Stage]:
+        stages: list[Stage] = []
+        if target.give_up_after_seconds is not None:
+            stages.append(GiveUp(after_seconds=target.give_up_after_seconds, clock=self._chain.clock))
+        if target.most_per_minute is not None:
+            stages.append(Rate(target.most_per_minute, self._chain.clock))
+        return stages
+
+    async def _stop_loops(self) -> None:
+        stopped, self._running = list(self._running.values()), {}
+        await asyncio.gather(*(_stop(receiver, loop) for receiver, loop in stopped))
+
+    async def _keep(self) -> None:
+        """Count what waits, and delete what is old."""
+        never = asyncio.Event()
+        pruned = self._chain.clock.monotonic()
+        while True:
+            with contextlib.suppress(StorageFailed):  # the loops say it
+                self._chain.tally.outbox_depth = await self._chain.run(self._chain.outbox.depth)
+                if self._chain.clock.monotonic() - pruned >= PRUNE_SECONDS:
+                    pruned = self._chain.clock.monotonic()
+                    await self._chain.run(self._alerts.prune)
+            await self._chain.pause(never, POLL_SECONDS)
+
+
+async def _stop(receiver: Receiver, loop: ReceiverLoop) -> None:
+    await loop.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await receiver.close()

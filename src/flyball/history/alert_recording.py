@@ -1,0 +1,147 @@
+"""Writes alerts and the notifications that they bring; what is written twice changes nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Table, case, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
+from flyball.history.alert_records import Alert, AlertStatus, Notification, Outcome, Recorded, Transition
+from flyball.history.alert_rows import alert_columns, alert_document
+from flyball.history.outbox_queue import chunks, promote
+from flyball.history.outbox_room import Room
+
+Key = tuple[str, float]
+"""``(fingerprint, active_time)``."""
+_RANKS = {AlertStatus.PENDING: 0, AlertStatus.FIRING: 1, AlertStatus.RESOLVED: 2, AlertStatus.DROPPED: 2}
+_UNIQUE = ("agent", "fingerprint", "active_time")
+
+
+def record(
+    session: Session,
+    agent: str,
+    transitions: Sequence[Transition],
+    notifications: Sequence[Notification],
+    *,
+    now: float,
+    max_waiting: int,
+) -> Recorded:
+    """Bring alerts to where they stand, and add their notifications to the outbox."""
+    changes = [(each.alert, each.time) for each in transitions]
+    changes += [(each.alert, each.created_time) for each in notifications]
+    if not changes:
+        return Recorded()
+    _write_alerts(session, agent, changes)
+    if not notifications:
+        return Recorded()
+    return _add(session, agent, notifications, now=now, max_waiting=max_waiting)
+
+
+def _write_alerts(session: Session, agent: str, changes: Iterable[tuple[Alert, float]]) -> None:
+    newest: dict[Key, tuple[Alert, float]] = {}
+    for alert, time in changes:
+        known = newest.get(_key(alert))
+        # One statement may touch a row once; an alert goes forward only.
+        if known is None or _RANKS[alert.status] > _RANKS[known[0].status]:
+            newest[_key(alert)] = (alert, time)
+    table = cast(Table, AlertRow.__table__)
+    insert = _insert(session, table)
+    new = insert.excluded
+    upsert = insert.on_conflict_do_update(
+        index_elements=_UNIQUE,
+        set_={column.name: new[column.name] for column in table.columns if column.name != "id"},
+        where=_rank(new["status"]) >= _rank(table.c.status),
+    )
+    rows = [alert_columns(alert, agent=agent, changed_time=time) for alert, time in newest.values()]
+    session.execute(upsert, rows)
+
+
+def _add(
+    session: Session, agent: str, notifications: Sequence[Notification], *, now: float, max_waiting: int
+) -> Recorded:
+    ids = _alert_ids(session, agent, [each.alert for each in notifications])
+    known = _known(session, ids.values())
+    disabled = set(session.scalars(select(ReceiverRow.name).where(ReceiverRow.agent == agent)))
+    room = Room(session, agent, most=max_waiting, wanted=len(notifications), now=now)
+    passed_over: set[tuple[int, str]] = {
+        (alert_id, receiver) for (alert_id, receiver, _), outcome in known.items() if outcome == "overflow"
+    }
+    rows = []
+    for each in notifications:
+        alert_id = ids[_key(each.alert)]
+        if (alert_id, each.receiver, each.alert.status) in known:
+            continue
+        known[alert_id, each.receiver, each.alert.status] = ""
+        fits = (alert_id, each.receiver) not in passed_over and room.take(each.alert.status)
+        if not fits:
+            passed_over.add((alert_id, each.receiver))
+        outcome = Outcome.DISABLED if each.receiver in disabled else Outcome.WAITING
+        rows.append(_row(agent, alert_id, each, outcome if fits else Outcome.OVERFLOW, now=now))
+    if rows:
+        table = cast(Table, NotificationRow.__table__)
+        session.execute(_insert(session, table).on_conflict_do_nothing(), rows)
+    for receiver in {each.receiver for each in notifications}:
+        touched = (each.alert.fingerprint for each in notifications if each.receiver == receiver)
+        promote(session, agent, receiver, touched, now=now)
+    overflow = sum(row["outcome"] == Outcome.OVERFLOW for row in rows)
+    return Recorded(added=len(rows), overflow=overflow, superseded=room.superseded)
+
+
+def _row(agent: str, alert_id: int, one: Notification, outcome: Outcome, *, now: float) -> dict[str, Any]:
+    return {
+        "webhook_id": one.webhook_id,
+        "agent": agent,
+        "receiver": one.receiver,
+        "alert_id": alert_id,
+        "fingerprint": one.alert.fingerprint,
+        "status": str(one.alert.status),
+        "document": alert_document(one.alert),
+        "created_time": one.created_time,
+        "attempts": 0,
+        "waits_from": one.created_time,
+        "next_time": None,
+        "outcome": str(outcome),
+        "finished_time": now if outcome == Outcome.OVERFLOW else None,
+    }
+
+
+def _alert_ids(session: Session, agent: str, alerts: Sequence[Alert]) -> Mapping[Key, int]:
+    # An alert that came and went for weeks has many rows: only those since the oldest one asked for.
+    since = min(each.active_time for each in alerts)
+    query = select(AlertRow.fingerprint, AlertRow.active_time, AlertRow.id).where(
+        AlertRow.agent == agent, AlertRow.active_time >= since
+    )
+    return {
+        (fingerprint, active_time): number
+        for chunk in chunks(each.fingerprint for each in alerts)
+        for fingerprint, active_time, number in session.execute(query.where(AlertRow.fingerprint.in_(chunk)))
+    }
+
+
+def _known(session: Session, alert_ids: Iterable[int]) -> dict[tuple[int, str, str], str]:
+    """Return the outcomes of those that were added before."""
+    query = select(
+        NotificationRow.alert_id, NotificationRow.receiver, NotificationRow.status, NotificationRow.outcome
+    )
+    return {
+        (alert_id, receiver, status): outcome
+        for chunk in chunks(alert_ids)
+        for alert_id, receiver, status, outcome in session.execute(
+            query.where(NotificationRow.alert_id.in_(chunk))
+        )
+    }
+
+
+def _insert(session: Session, table: Table) -> Any:
+    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def _rank(status: ColumnElement[str]) -> ColumnElement[int]:
+    whens = {str(each): rank for each, rank in _RANKS.items()}
+    return case(whens, value=status, else_=0)
+
+
+def _key(alert: Alert) -> Key:
+    return alert.fingerprint, alert.active_time
