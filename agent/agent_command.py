@@ -46,7 +46,8 @@ def agent(
         wiring.out.write(written(effective))
     elif check_config:
         on = ", ".join(sorted(effective.wanted)) or "none"
-        wiring.out.write(f"ok: {effective.config.listen}; collectors: {on}\n")
+        receivers = f"; receivers: {', '.join(effective.receivers)}" if effective.receivers else ""
+        wiring.out.write(f"ok: {effective.config.listen}; collectors: {on}{receivers}\n")
     else:
         _run(effective, read, config, wiring)
 

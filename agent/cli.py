@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flyball.agent.agent_command import agent
+from flyball.agent.alerts_command import alerts_app
 from flyball.agent.arguments import EXAMPLE, split_arguments
 from flyball.agent.autotune_command import autotune
 from flyball.agent.doctor_command import doctor
@@ -62,6 +63,7 @@ app.command("top", epilog="Example: flyball top --once")(top)
 app.command("p2p", **{**_AUTOTUNE_USAGE, **_P2P_USAGE})(p2p)
 app.command("run", **{**_AUTOTUNE_USAGE, "epilog": f"Example: {RUN_EXAMPLE}"})(run_command)
 app.command("doctor", epilog="Example: flyball doctor --config ds.json")(doctor)
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(history_app, name="history")
 app.add_typer(probe_app, name="probe")
 

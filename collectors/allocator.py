@@ -15,7 +15,6 @@ _GAUGES: tuple[tuple[str, Metric], ...] = (
     ("reserved", catalog.ALLOCATOR_RESERVED),
     ("active", catalog.ALLOCATOR_ACTIVE),
     ("retries", catalog.ALLOCATOR_RETRIES),
-    ("ooms", catalog.ALLOCATOR_OOMS),
 )
 
 
@@ -33,7 +32,13 @@ class AllocatorCollector:
         ranks = self._surroundings.runs.refresh()
         now = self._surroundings.clock.time()
         for state in ranks:
-            if state.purpose == "run" and state.memory is not None and state.finished_time is None:
+            if state.purpose != "run":
+                continue
+            # Also of a rank that has ended: it may be what ended it.
+            failed = max(state.failed_allocations, int((state.memory or {}).get("ooms", 0)))
+            labels = (state.run, str(state.rank))
+            yield Sample(metric=catalog.ALLOCATOR_OOMS, labels=labels, value=float(failed), time=now)
+            if state.memory is not None and state.finished_time is None:
                 yield from _samples(state, state.memory, now)
 
     def close(self) -> None:
@@ -92,4 +97,5 @@ TYPE = CollectorType(
     help="torch's caching allocator: bytes, retries, failures and fragmentation by four methods",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

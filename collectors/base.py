@@ -4,6 +4,7 @@ A collector reads one source. Each call of ``collect`` returns the whole of what
 series it leaves out is gone. What it cannot know is an ``Unavailable`` with a reason, never a zero.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class Metric:
     """Of a histogram: upper bounds of its buckets, in the metric's unit, ascending, without infinity."""
     finite: bool = True
     """Whether a value that is not finite is a fault of the source; a loss may well be NaN."""
+    least: float = 0.0
+    """No value is below it: what a policy may compare with."""
+    most: float = math.inf
+    """No value is above it."""
 
     @property
     def full_name(self) -> str:
@@ -106,7 +111,10 @@ class CollectorFailed(FlyballError):
 
 
 class Collector(Protocol):
-    """Reads one source. All calls come from one thread, never two at a time."""
+    """Reads one source. Never two calls at a time, and all from one thread.
+
+    The thread can change where the collector's type says ``shares_thread``.
+    """
 
     @property
     def name(self) -> str:

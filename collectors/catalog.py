@@ -4,6 +4,7 @@ Exposition, the checks of policy files, the dashboards and ``docs/metrics.md`` a
 units follow Prometheus' naming conventions (https://prometheus.io/docs/practices/naming/).
 """
 
+import math
 from collections.abc import Mapping
 
 from flyball.collectors.base import Kind, Metric
@@ -26,6 +27,9 @@ LATENCY_BOUNDS = (
 SIZE_CLASSES = ("8KiB", "64KiB", "1MiB", "16MiB", "larger")
 """Values of ``size_class``: the largest message that belongs to it."""
 
+PHASES = ("starting", "stepping", "evaluating", "checkpointing", "finished")
+"""Values of ``phase``: what a rank does."""
+
 
 def _declare(
     name: str,
@@ -36,18 +40,39 @@ def _declare(
     *,
     bounds: tuple[float, ...] = (),
     finite: bool = True,
+    least: float = 0.0,
+    most: float = math.inf,
 ) -> Metric:
     if name in _METRICS:
         raise ValueError(f"{name} is declared twice")
     metric = Metric(
-        name=name, kind=kind, unit=unit, help=help_text, labels=labels, bounds=bounds, finite=finite
+        name=name,
+        kind=kind,
+        unit=unit,
+        help=help_text,
+        labels=labels,
+        bounds=bounds,
+        finite=finite,
+        least=least,
+        most=most,
     )
     _METRICS[name] = metric
     return metric
 
 
-def _gauge(name: str, unit: str, labels: tuple[str, ...], help_text: str, *, finite: bool = True) -> Metric:
-    return _declare(name, Kind.GAUGE, unit, labels, help_text, finite=finite)
+def _gauge(
+    name: str,
+    unit: str,
+    labels: tuple[str, ...],
+    help_text: str,
+    *,
+    finite: bool = True,
+    least: float = 0.0,
+    most: float | None = None,
+) -> Metric:
+    """``most`` is 1 for a ratio, and nothing else's end, where it is not given."""
+    end = most if most is not None else 1.0 if unit == "ratio" else math.inf
+    return _declare(name, Kind.GAUGE, unit, labels, help_text, finite=finite, least=least, most=end)
 
 
 def _counter(name: str, unit: str, labels: tuple[str, ...], help_text: str) -> Metric:
@@ -98,13 +123,16 @@ GPU_POWER = _gauge("gpu_power_watts", "watts", GPU_LABELS, "Power drawn.")
 GPU_ENERGY = _counter(
     "gpu_energy_joules_total", "joules", GPU_LABELS, "Energy drawn since the driver was loaded."
 )
-GPU_TEMPERATURE = _gauge("gpu_temperature_celsius", "celsius", GPU_LABELS, "Temperature of the GPU's die.")
+GPU_TEMPERATURE = _gauge(
+    "gpu_temperature_celsius", "celsius", GPU_LABELS, "Temperature of the GPU's die.", least=-math.inf
+)
 GPU_SM_CLOCK = _gauge("gpu_sm_clock_hertz", "hertz", GPU_LABELS, "Clock of the SMs.")
 GPU_THROTTLED = _gauge(
     "gpu_throttled",
     "",
     (*GPU_LABELS, "reason"),
     "1 while the driver holds the clocks down for this reason, else 0.",
+    most=1.0,
 )
 GPU_PCIE_RECEIVED = _gauge(
     "gpu_pcie_rx_bytes_per_second", "bytes_per_second", GPU_LABELS, "Received over PCIe."
@@ -125,6 +153,19 @@ GPU_ECC_ERRORS = _counter(
     (*GPU_LABELS, "kind"),
     "ECC errors of device memory since the driver was loaded: corrected, uncorrected.",
 )
+GPU_LOST = _gauge(
+    "gpu_lost",
+    "",
+    GPU_LABELS,
+    "1 while a GPU that the driver lists does not answer, or wants a reset; else 0.",
+)
+GPU_ROW_REMAPPING = _gauge(
+    "gpu_row_remapping",
+    "",
+    (*GPU_LABELS, "state"),
+    "Rows of device memory. pending: 1 while one waits for a reset to be remapped; failed: 1 where one could "
+    "not be; else 0. uncorrectable: rows remapped for uncorrectable errors.",
+)
 
 # Runs
 
@@ -133,6 +174,14 @@ RUN_INFO = _gauge(
     "",
     ("run", "rank", "host", "gpu", "uuid", "phase", "reason"),
     "1; joins a rank to its GPU. A process that trains unwatched has reason not_probed.",
+    most=1.0,
+)
+
+RUN_SILENT = _gauge(
+    "run_silent_seconds",
+    "seconds",
+    RUN_LABELS,
+    "Since the last step, or since the evaluation or checkpoint after it ended; only while stepping.",
 )
 
 # Allocator
@@ -162,15 +211,21 @@ ALLOCATOR_FRAGMENTATION = _gauge(
 ALLOCATOR_RETRIES = _counter(
     "allocator_retries_total", "", RUN_LABELS, "Allocations that succeeded only after the cache was flushed."
 )
-ALLOCATOR_OOMS = _counter("allocator_ooms_total", "", RUN_LABELS, "Allocations that failed.")
+ALLOCATOR_OOMS = _counter(
+    "allocator_ooms_total",
+    "",
+    RUN_LABELS,
+    "Allocations that failed: torch's own count on a GPU, else out-of-memory errors that left the script.",
+)
 
 # Communication
 
 P2P_LATENCY = _histogram(
     "p2p_latency_seconds",
     "seconds",
-    ("run", "src", "dst", "size_class", "source"),
-    "One-way time of a message between two ranks; source: in_band, preflight, flight_recorder or timed.",
+    ("run", "src", "dst", "size_class", "source", "backend"),
+    "One-way time of a message between two ranks; source: in_band, preflight, flight_recorder or timed; "
+    "backend: nccl between GPUs, else gloo.",
     LATENCY_BOUNDS,
 )
 COLLECTIVE_LATENCY = _histogram(
@@ -215,20 +270,44 @@ TOKENS = _counter(
 SKIPPED_STEPS = _counter(
     "skipped_steps_total", "", RUN_LABELS, "Steps that the optimizer skipped because gradients overflowed."
 )
-LOSS = _gauge("loss", "", RUN_LABELS, "Last known training loss; NaN where it is.", finite=False)
+LOSS = _gauge(
+    "loss", "", RUN_LABELS, "Last known training loss; NaN where it is.", finite=False, least=-math.inf
+)
 GRAD_NORM = _gauge(
     "grad_norm", "", RUN_LABELS, "Last known norm of the gradients before clipping.", finite=False
 )
+LOSS_SCALE = _gauge("loss_scale", "", RUN_LABELS, "Loss scale, of an engine that trains in fp16.")
 STRAGGLER = _gauge(
     "straggler_ratio",
     "ratio",
     RUN_LABELS,
     "Median time of this rank's recent steps over the median of the run's ranks on this host.",
+    most=math.inf,
 )
 LAST_CHECKPOINT_STEP = _gauge(
     "last_checkpoint_step", "", RUN_LABELS, "Step after which the last checkpoint was saved."
 )
+STEPS_SINCE_CHECKPOINT = _gauge(
+    "steps_since_checkpoint",
+    "",
+    RUN_LABELS,
+    "Steps since a checkpoint was saved or loaded; else since the run's journal began.",
+)
+RECOVERY = _gauge(
+    "recovery_seconds",
+    "seconds",
+    RUN_LABELS,
+    "Of a run that was started again after a fault: from the old process's last record to the new one's "
+    "first step, or to now while there is none; absent from ten minutes after that step on.",
+)
 QUEUE_LENGTH = _gauge("queue_length", "", RUN_LABELS, "Requests that wait, of a serving run.")
+RUNNING_REQUESTS = _gauge("running_requests", "", RUN_LABELS, "Requests being answered, of a serving run.")
+BATCH_SIZE_ADVICE = _gauge(
+    "batch_size_advice",
+    "",
+    ("run",),
+    "Batch size that fits a serving run's queue (docs/elastic_batching.md).",
+)
 TIME_TO_FIRST_TOKEN = _histogram(
     "time_to_first_token_seconds",
     "seconds",
@@ -292,12 +371,13 @@ RDMA_ERRORS = _counter(
 
 # The agent itself
 
-BUILD_INFO = _gauge("build_info", "", ("version", "python"), "1; the agent's version.")
+BUILD_INFO = _gauge("build_info", "", ("version", "python"), "1; the agent's version.", most=1.0)
 COLLECTOR_UP = _gauge(
     "collector_up",
     "",
     ("collector", "reason"),
     "1 with an empty reason while a collector reads its source; 0 for each reason why something is unknown.",
+    most=1.0,
 )
 COLLECTOR_DURATION = _gauge(
     "collector_duration_seconds", "seconds", ("collector",), "Time of the collector's last collection."
@@ -315,11 +395,24 @@ NOTIFICATIONS = _counter(
     "notifications_total", "", ("receiver", "outcome"), "Alert notifications, by receiver and outcome."
 )
 OUTBOX_DEPTH = _gauge("outbox_depth", "", (), "Notifications that wait to be delivered.")
+ALERTS = _gauge(
+    "alerts", "", ("severity", "status"), "Alerts now, by severity and status (pending or firing)."
+)
+ALERTS_UNRECORDED = _gauge(
+    "alerts_unrecorded", "", (), "Changes of alerts in memory that the database has not taken yet."
+)
+ALERTS_LOST = _counter(
+    "alerts_lost_total", "", (), "Changes of alerts that found no room in memory, or none in the outbox."
+)
+ALERT_STORAGE_FAILURES = _counter(
+    "alert_storage_failures_total", "", (), "Calls of the database of alerts that failed."
+)
 CONFIG_RELOAD_SUCCESSFUL = _gauge(
     "config_last_reload_successful",
     "",
     (),
     "1 if the last reload of the configuration was taken over, else 0.",
+    most=1.0,
 )
 
 METRICS: Mapping[str, Metric] = _METRICS

@@ -180,4 +180,5 @@ TYPE = CollectorType(
     help="processors, memory, disks, network, RDMA ports and room for checkpoints",
     settings=HostSettings,
     make=_make,
+    shares_thread=True,
 )

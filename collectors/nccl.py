@@ -29,7 +29,7 @@ class NcclCollector:
             if state.purpose in ("run", "preflight"):
                 # Both ends of a link may have timed it.
                 for pair, tally in state.p2p.items():
-                    series = (state.run, *map(str, pair))
+                    series = (state.run, *map(str, pair), _backend(state))
                     merged = pairs.setdefault(series, Tally(catalog.P2P_LATENCY))
                     merged.add(tally.bounds, tally.counts, tally.sum)
         for labels, tally in pairs.items():
@@ -63,6 +63,11 @@ class NcclCollector:
         """Hold nothing: the journals belong to ``Runs``."""
 
 
+def _backend(state: RankState) -> str:
+    """What carries its messages: DeepSpeed takes NCCL for GPUs and gloo for CPUs."""
+    return "nccl" if state.device.startswith("cuda") else "gloo"
+
+
 def _make(settings: CollectorSettings, surroundings: Surroundings) -> NcclCollector:
     return NcclCollector(surroundings, interval_seconds=settings.interval_seconds)
 
@@ -72,4 +77,5 @@ TYPE = CollectorType(
     help="latency, bytes, counts and stalls of communication between ranks",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

@@ -9,7 +9,8 @@ import pynvml
 from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
 from flyball.collectors.nvml_device import ENERGY_EVERY, Device, instances, unavailable
-from flyball.collectors.nvml_faults import LOST, ask, reason_of
+from flyball.collectors.nvml_faults import GPU_FAULTS, LOST, ask, reason_of
+from flyball.collectors.nvml_xids import AWAITED
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 
 LOOK_AGAIN_SECONDS = 30.0
@@ -46,19 +47,21 @@ class NvmlCollector:
         self._open = False
         self._devices: list[Device] = []
         self._missing: dict[tuple[str, str], Unavailable] = {}
+        self._uuids: dict[str, str] = {}
+        """Of the GPUs seen so far, by index: one that is lost no longer tells its own."""
         self._events: Any = None
         self._no_events: Unavailable | None = None
         self._xids: dict[tuple[str, str, str], int] = {}
-        self._looked_at = 0.0
+        self._looked_at = self._time = 0.0
 
     def collect(self) -> Iterable[Sample]:
         """All metrics of all GPUs; rates need a second collection. Raises CollectorFailed."""
-        now = self._surroundings.clock.monotonic()
+        now, self._time = self._surroundings.clock.monotonic(), self._surroundings.clock.time()
         if self._missing and now - self._looked_at >= LOOK_AGAIN_SECONDS:
             self.close()
         if not self._open:
             self._start(now)
-        return [*self._lost(), *self._readings(now), *self._xid_counts()]
+        return [*self._lost(), *self._readings(now), *self._presence(), *self._xid_counts()]
 
     def _start(self, now: float) -> None:
         nvml = self._nvml
@@ -88,6 +91,7 @@ class NvmlCollector:
             self._missing[gpu, ""] = found
             return
         self._devices.append(found)
+        self._uuids[gpu] = found.uuid
         self._devices.extend(instances(nvml, found.handle, gpu))
 
     def _listen(self) -> None:
@@ -103,6 +107,11 @@ class NvmlCollector:
         found = ask(nvml, register)
         self._no_events = found if isinstance(found, Unavailable) else None
         self._events = None if isinstance(found, Unavailable) else found
+        if self._events is not None:
+            for device in self._devices:
+                if not device.is_instance:
+                    for xid in AWAITED:
+                        self._xids.setdefault((device.gpu, device.uuid, xid), 0)
 
     def _lost(self) -> Iterator[Sample]:
         for (gpu, uuid), why in self._missing.items():
@@ -115,6 +124,13 @@ class NvmlCollector:
                 if isinstance(value, Unavailable) and value.reason in LOST:
                     self._lose(device, value)
                 yield self._sample(metric, (device.gpu, device.uuid), more, value)
+
+    def _presence(self) -> Iterator[Sample]:
+        lost = {gpu for (gpu, _), why in self._missing.items() if why.reason in GPU_FAULTS}
+        for gpu in {device.gpu for device in self._devices} | lost:
+            if "/" not in gpu:  # else a MIG instance
+                labels = (gpu, self._uuids.get(gpu, ""))
+                yield self._sample(catalog.GPU_LOST, labels, (), float(gpu in lost))
 
     def _lose(self, device: Device, why: Unavailable) -> None:
         if device in self._devices:
@@ -151,7 +167,7 @@ class NvmlCollector:
         self, metric: Any, gpu: tuple[str, str], more: tuple[str, ...], value: float | Unavailable
     ) -> Sample:
         labels = (self._surroundings.host, *gpu, *more)
-        return Sample(metric=metric, labels=labels, value=value, time=self._surroundings.clock.time())
+        return Sample(metric=metric, labels=labels, value=value, time=self._time)
 
     def close(self) -> None:
         """Give everything back; the next collection begins anew."""

@@ -1,6 +1,6 @@
 """One NVIDIA GPU, or one MIG instance of it, as NVML sees it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -9,8 +9,11 @@ from flyball.collectors.base import Metric, Unavailable
 from flyball.collectors.nvml_faults import ask
 from flyball.collectors.nvml_gpm import METRICS, Gpm
 
-ENERGY_EVERY = 5
+ENERGY_EVERY = 60
 """Collections from one reading of the energy counter to the next: a call takes 3 ms, others microseconds."""
+
+ROWS_SECONDS = 60.0
+"""From one reading of the row remapper to the next: it changes with a memory error or a reset, seldom."""
 
 THROTTLING: Final = {
     "applications_clocks_setting": 0x2,
@@ -62,6 +65,8 @@ class Device:
         self._energy: Value | None = None
         self._energy_every = energy_every
         self._collections = 0
+        self._rows: Mapping[str, Value] = {}
+        self._rows_read_at = float("-inf")
 
     def read(self, now: float) -> Iterator[Found]:
         """Everything, as of ``now`` on the monotonic clock."""
@@ -78,6 +83,8 @@ class Device:
         yield from self._throttling()
         for kind, error_type in (("corrected", 0), ("uncorrected", 1)):
             yield catalog.GPU_ECC_ERRORS, (kind,), self._ask(partial(self._ecc, error_type))
+        for state, value in self._row_remapping(now).items():
+            yield catalog.GPU_ROW_REMAPPING, (state,), value
 
     def _ask(self, call: Callable[[], Any]) -> Value:
         found = ask(self.nvml, call)
@@ -115,6 +122,22 @@ class Device:
 
     def _ecc(self, kind: int) -> float:
         return float(self.nvml.nvmlDeviceGetTotalEccErrors(self.handle, kind, self.nvml.NVML_VOLATILE_ECC))
+
+    def _row_remapping(self, now: float) -> Mapping[str, Value]:
+        if not 0 <= now - self._rows_read_at < ROWS_SECONDS:
+            self._rows, self._rows_read_at = self._read_rows(), now
+        return self._rows
+
+    def _read_rows(self) -> Mapping[str, Value]:
+        found = ask(self.nvml, lambda: self.nvml.nvmlDeviceGetRemappedRows(self.handle))
+        if isinstance(found, Unavailable):
+            return dict.fromkeys(("pending", "failed", "uncorrectable"), found)
+        _, uncorrectable, pending, failed = found
+        return {
+            "pending": float(bool(pending)),
+            "failed": float(bool(failed)),
+            "uncorrectable": float(uncorrectable),
+        }
 
     def close(self) -> None:
         """Give back what GPM holds."""

@@ -25,6 +25,9 @@ REASONS = {
 LOST = {"driver_restarted", "driver_not_loaded", "gpu_lost", "reset_required", "driver_mismatch"}
 """After one of these, handles are worth nothing: the library is initialized anew."""
 
+GPU_FAULTS = {"gpu_lost", "reset_required"}
+"""Of these it is one GPU that is lost, not the driver."""
+
 _Value = TypeVar("_Value")
 
 

@@ -54,6 +54,7 @@ class Gpm:
         self._nvml, self._device, self._instance = nvml, device, instance
         self._samples: list[Any] = []
         self._sampled_at: float | None = None
+        self._wanted: Any = None
 
     def read(self, now: float) -> Reading:
         """What happened since the last reading; nothing at the first, or within ``LEAST_SECONDS`` of it.
@@ -89,17 +90,22 @@ class Gpm:
         return None
 
     def _metrics(self) -> Reading:
-        wanted = self._nvml.c_nvmlGpmMetricsGet_t()
-        wanted.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
-        wanted.numMetrics = len(METRICS)
+        wanted = self._wanted = self._wanted or self._request()
         wanted.sample1, wanted.sample2 = self._samples
-        for place, (number, _) in enumerate(METRICS.values()):
-            wanted.metrics[place].metricId = number
         self._nvml.nvmlGpmMetricsGet(wanted)
         return {
             metric: _value(wanted.metrics[place], factor)
             for place, (metric, (_, factor)) in enumerate(METRICS.items())
         }
+
+    def _request(self) -> Any:
+        # 16 KiB, kept for the next reading.
+        wanted = self._nvml.c_nvmlGpmMetricsGet_t()
+        wanted.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
+        wanted.numMetrics = len(METRICS)
+        for place, (number, _) in enumerate(METRICS.values()):
+            wanted.metrics[place].metricId = number
+        return wanted
 
     def close(self) -> None:
         """Give the samples back; the next reading begins anew."""

@@ -9,6 +9,7 @@ from flyball.collectors.journal_file import JournalRefused
 from flyball.collectors.journal_follow import READ_BYTES, JournalFollower, Position, read_position
 from flyball.collectors.processes import SAME_START_SECONDS
 from flyball.collectors.run_state import RankState
+from flyball.collectors.run_state_document import document_of, restore
 
 ProcessStarted = Callable[[int], float | None]
 """When the living process of an id started, on the monotonic clock; None when there is none, or not seen."""
@@ -137,7 +138,7 @@ class FollowedRank:
         position = self._journal.position()
         if position is None:
             return None
-        return {"position": position.document(), "seen": self.seen, "state": self.state.document()}
+        return {"position": position.document(), "seen": self.seen, "state": document_of(self.state)}
 
     def close(self) -> None:
         """Give the journal back."""
@@ -149,7 +150,7 @@ class FollowedRank:
     def _restore(self, document: Mapping[str, Any]) -> Position | None:
         position = read_position(document.get("position"))
         try:
-            self.state.restore(document["state"])
+            restore(self.state, document["state"])
             self.seen = document["seen"] is True
         except (AttributeError, KeyError, TypeError, ValueError):
             # Without its tallies an offset is worth nothing: the journal is read from its begin.

@@ -71,5 +71,21 @@ def counts_of(record: Mapping[str, Any], name: str, most: int) -> Mapping[str, i
     return value
 
 
+def memory_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The allocator's state of a ``step``: counts, truths and nulls by name. Raises WrongField."""
+    value = record["memory"]
+    if type(value) is not dict or len(value) > _MOST_MEMORY_KEYS:
+        raise WrongField("memory")
+    for found in value.values():
+        if (
+            found is not None
+            and type(found) is not bool
+            and not (type(found) is int and 0 <= found <= MOST_COUNT)
+        ):
+            raise WrongField("memory")
+    return value
+
+
 LONGEST_NAME = 64
 """Characters of an operation's name and the like."""
+_MOST_MEMORY_KEYS = 32

@@ -55,6 +55,9 @@ class CollectorType:
     settings: type[CollectorSettings]
     make: Callable[[Any, Surroundings], Collector]
     """Takes an instance of ``settings``; opens nothing that can fail: that is the first ``collect``'s."""
+    shares_thread: bool = False
+    """Whether a collection is so short that it may share a thread with others of the kind; the thread can
+    then change between collections, though never while one runs."""
 
 
 OWN = ("nvml", "dcgm", "workload", "allocator", "nccl", "host")

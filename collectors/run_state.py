@@ -15,27 +15,29 @@ from flyball.collectors.latencies import (
     Communication,
     PairKey,
     copy_tally,
-    restored,
 )
 from flyball.collectors.processes import SAME_START_SECONDS
 from flyball.collectors.record_fields import (
     LONGEST_NAME,
-    MOST_COUNT,
     WrongField,
     count_of,
     counts_of,
+    memory_of,
     optional_count,
     optional_real,
     real_of,
     text_of,
 )
+from flyball.collectors.run_origin import Origin, read_origin
+from flyball.collectors.run_progress import Progress
 
 RECENT_STEPS = 64
 _LONGEST_STEP_SECONDS = 3.2e7
 _MOST_PENDING = 16
 _LONGEST_PATH = 4096
-_MOST_MEMORY_KEYS = 32
 _PAUSES: Final = ("evaluating", "checkpointing")
+_FAULTS: Final = ("exception", "out_of_memory", "gone")
+"""Outcomes of a process that did not end in good order."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -74,6 +76,13 @@ class RankState:
     skipped: int = 0
     loss: float | None = None
     grad_norm: float | None = None
+    loss_scale: float | None = None
+    """Of an engine that trains in fp16."""
+    failed_allocations: int = 0
+    """``out_of_memory`` records of this process."""
+    queue_length: int | None = None
+    """Requests that wait, of a serving run."""
+    running_requests: int | None = None
     memory: Mapping[str, Any] | None = None
     peaks: tuple[float, float] | None = None
     """Greatest peak of the active and of the reserved bytes that this process has shown: DeepSpeed's
@@ -90,6 +99,7 @@ class RankState:
     """Of the last step, on the machine's monotonic clock."""
     communication: Communication = field(default_factory=Communication)
     last_checkpoint_step: int | None = None
+    progress: Progress = field(default_factory=Progress)
     torn_lines: int = 0
     last_time: float = 0.0
     """Of the last record, seconds since the epoch by the rank's wall clock."""
@@ -100,6 +110,8 @@ class RankState:
     finished_time: float | None = None
     outcome: str = ""
     """How it ended: the ``end`` record's reason, ``exception``, ``out_of_memory`` or ``gone``; else empty."""
+    origin: Origin | None = None
+    """How the run was started; rank 0 tells it."""
     newer_schema: int | None = None
     """The header's schema where it is newer than this reader; steps are read as far as they are known."""
     probe_off: str = ""
@@ -147,6 +159,15 @@ class RankState:
             return None
         return max(age + max(0.0, self.now_clock - said) for age, said in self.pending.values())
 
+    def silent_seconds(self, now_clock: float) -> float | None:
+        """Since the last step of any engine, or since the evaluation or checkpoint after it ended.
+
+        None in any other phase than stepping, and where a step could not be seen.
+        """
+        if self.phase != "stepping" or self.probe_off:
+            return None
+        return max(0.0, now_clock - max(self.progress.boundary_clock, self.phase_clock))
+
     def feed(self, record: Mapping[str, Any]) -> bool:
         """Take one record in; False, and nothing of it is taken, where a field has a wrong type."""
         action, before = _ACTIONS.get(record["kind"]), self.phase
@@ -169,45 +190,11 @@ class RankState:
             recent_step_seconds=self.recent_step_seconds.copy(),
             recent_fed=self.recent_fed.copy(),
             communication=self.communication.copy(),
+            progress=replace(self.progress),
             pauses=self.pauses.copy(),
             pending=self.pending.copy(),
             now_clock=now_clock,
         )
-
-    def document(self) -> dict[str, Any]:
-        """As JSON, for a restart."""
-        return {
-            **{name: getattr(self, name) for name in _PLAIN},
-            "memory": dict(self.memory) if self.memory is not None else None,
-            "peaks": self.peaks,
-            "free": self.free,
-            "step_seconds": self.step_seconds.document(),
-            "recent_step_seconds": list(self.recent_step_seconds),
-            "recent_fed": list(self.recent_fed),
-            "communication": self.communication.document(),
-            "pauses": self.pauses,
-            "pending": self.pending,
-        }
-
-    def restore(self, document: Mapping[str, Any]) -> None:
-        """Go on from :meth:`document`. Raises KeyError, TypeError or ValueError for anything else."""
-        for name, kinds in _PLAIN.items():
-            if not isinstance(document[name], kinds):
-                raise WrongField(name)
-            setattr(self, name, document[name])
-        memory = document["memory"]
-        self.memory = None if memory is None else _memory(document)
-        self.peaks, self.free = _floats(document["peaks"]), _floats(document["free"])
-        self.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
-        self.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
-        fed = (
-            (float(seconds), int(steps), int(samples), int(tokens))
-            for seconds, steps, samples, tokens in document["recent_fed"]
-        )
-        self.recent_fed = deque(fed, maxlen=RECENT_STEPS)
-        self.communication.restore(document["communication"])
-        self.pauses = [(int(engine), str(phase)) for engine, phase in document["pauses"]]
-        self.pending = {str(op): (float(age), float(said)) for op, (age, said) in document["pending"].items()}
 
     def _header(self, record: Mapping[str, Any]) -> None:
         schema, pid = count_of(record, "schema"), count_of(record, "pid")
@@ -219,19 +206,36 @@ class RankState:
         # Each engine's header works the start out anew, to within a clock tick.
         if pid != self.pid or abs(started - self.started) > SAME_START_SECONDS:
             # Another process goes on with this journal; totals go on, what one process holds does not.
+            if self.pid:
+                self._restart(record, namespace)
             self.engine, self.phase = None, "starting"
             self.pauses.clear()
             self.pending.clear()
             self.recent_step_seconds.clear()
             self.recent_fed.clear()
-            self.memory = self.peaks = self.free = None
-            self.probe_off = ""
+            self.memory = self.peaks = self.free = self.loss_scale = None
+            self.queue_length = self.running_requests = None
+            self.failed_allocations = 0
+            self.probe_off, self.origin = "", None
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
         self.data_parallel_size = data_parallel_size
         self.device, self.gpu_uuid = device, uuid or None
         self.purpose, self.pid_namespace = purpose or "run", namespace
+        # A later engine's header tells none.
+        self.origin = read_origin(record) or self.origin
         self.newer_schema = schema if schema > SCHEMA else None
         self._lives()
+
+    def _restart(self, record: Mapping[str, Any], namespace: str) -> None:
+        if self.finished_time is not None and self.outcome not in _FAULTS:
+            self.progress.forget_recovery()
+            return
+        time, clock = real_of(record, "time"), real_of(record, "clock")
+        gap = clock - self.last_clock
+        if gap < 0 or _boot(namespace) != _boot(self.pid_namespace):
+            # The machine was started anew: its monotonic clock too.
+            gap = max(0.0, time - self.last_time)
+        self.progress.restarted(clock - gap)
 
     def _step(self, record: Mapping[str, Any]) -> None:
         engine, step, count = record.get("engine", 0), count_of(record, "step"), count_of(record, "count", 1)
@@ -239,15 +243,17 @@ class RankState:
         samples, tokens = count_of(record, "samples", 0), count_of(record, "tokens", 0)
         skipped = count_of(record, "skipped", 0)
         loss, grad_norm = optional_real(record, "loss"), optional_real(record, "grad_norm")
+        loss_scale = optional_real(record, "loss_scale")
         communicated = counts_of(record, "communicated", MOST_OPERATIONS)
         if type(engine) is not int or not count or seconds > _LONGEST_STEP_SECONDS:
             raise WrongField("engine")
         if record.get("memory") is not None:
-            self._remember(_memory(record))
+            self._remember(memory_of(record))
         if communicated:
             self.communication.add_bytes(communicated)
         if self.phase != "stepping":
             self._steps(engine)
+        self.progress.stepped(clock)
         if self.engine is None:
             self.engine = engine
         if engine != self.engine:
@@ -260,6 +266,9 @@ class RankState:
             self.loss = loss
         if grad_norm is not None:
             self.grad_norm = grad_norm
+        if loss_scale is not None:
+            self.loss_scale = loss_scale
+        self.progress.steps_since_checkpoint += count
         self.step_seconds.observe(seconds / count, count)
         self.recent_step_seconds.append(seconds / count)
         self.recent_fed.append((seconds, count, samples, tokens))
@@ -282,7 +291,7 @@ class RankState:
     def _lives(self) -> None:
         self.finished_time, self.outcome = None, ""
         if self.phase == "finished":
-            self.phase = "stepping" if self.step else "starting"
+            self.phase = self._running_phase
 
     def _pause(self, record: Mapping[str, Any]) -> None:
         phase, edge, engine = record.get("phase"), record.get("edge"), record.get("engine", 0)
@@ -298,11 +307,17 @@ class RankState:
             self.pauses.remove(pause)
         if edge == "begin":
             self.pauses = [*self.pauses[-7:], pause]
-        elif phase == "checkpointing" and self.step:
-            # Before the first step a checkpoint is loaded, not saved.
-            self.last_checkpoint_step = self.step
+        elif phase == "checkpointing":
+            self.progress.steps_since_checkpoint = 0
+            if self.engine is not None:
+                # Before a process's first step a checkpoint is loaded, not saved.
+                self.last_checkpoint_step = self.step
         self._lives()
-        self.phase = self.pauses[-1][1] if self.pauses else ("stepping" if self.step else "starting")
+        self.phase = self.pauses[-1][1] if self.pauses else self._running_phase
+
+    @property
+    def _running_phase(self) -> str:
+        return "starting" if self.engine is None else "stepping"
 
     def _communication(self, record: Mapping[str, Any]) -> None:
         self.communication.add_record(record)
@@ -317,12 +332,19 @@ class RankState:
         elif op in self.pending or len(self.pending) < _MOST_PENDING:
             self.pending[op] = (age, clock)
 
+    def _queue(self, record: Mapping[str, Any]) -> None:
+        length, running = count_of(record, "queue_length"), optional_count(record, "running")
+        self.queue_length, self.running_requests = length, running
+        self._lives()
+
     def _fault(self, record: Mapping[str, Any]) -> None:
+        self.failed_allocations += record["kind"] == "out_of_memory"
         if self.outcome != "out_of_memory":
             self.outcome = record["kind"]
 
     def _probe_off(self, record: Mapping[str, Any]) -> None:
         self.probe_off = text_of(record, "reason", 500) or "unknown"
+        self.progress.forget_recovery()
 
     def _end(self, record: Mapping[str, Any]) -> None:
         reason = text_of(record, "reason", LONGEST_NAME)
@@ -338,6 +360,8 @@ class RankState:
         self.phase, self.finished_time, self.outcome = "finished", time, outcome
         self.pauses.clear()
         self.pending.clear()
+        if outcome not in _FAULTS:
+            self.progress.forget_recovery()
 
 
 _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = {
@@ -346,47 +370,18 @@ _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = 
     "pause": RankState._pause,
     "communication": RankState._communication,
     "pending": RankState._pending,
+    "queue": RankState._queue,
     "out_of_memory": RankState._fault,
     "exception": RankState._fault,
     "probe_off": RankState._probe_off,
     "end": RankState._end,
 }
 
-_NUMBER = (int, float)
-_PLAIN: Final[Mapping[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("purpose", "pid_namespace", "host", "device", "phase", "outcome", "probe_off"), str),
-    **dict.fromkeys(
-        ("pid", "world_size", "data_parallel_size", "step", "samples", "tokens", "skipped", "torn_lines"), int
-    ),
-    **dict.fromkeys(("started", "phase_clock", "step_clock", "last_time", "last_clock"), _NUMBER),
-    **dict.fromkeys(("loss", "grad_norm", "finished_time"), (*_NUMBER, type(None))),
-    **dict.fromkeys(("last_checkpoint_step", "newer_schema", "engine"), (int, type(None))),
-    **dict.fromkeys(("gpu_uuid", "checkpoint_folder"), (str, type(None))),
-}
-"""Attributes that are JSON by themselves, and their types."""
 
-
-def _memory(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    value = record["memory"]
-    if type(value) is not dict or len(value) > _MOST_MEMORY_KEYS:
-        raise WrongField("memory")
-    for found in value.values():
-        if (
-            found is not None
-            and type(found) is not bool
-            and not (type(found) is int and 0 <= found <= MOST_COUNT)
-        ):
-            raise WrongField("memory")
-    return value
+def _boot(pid_namespace: str) -> str:
+    return pid_namespace.partition("/")[0]
 
 
 def _two(memory: Mapping[str, Any], first: str, second: str) -> tuple[float, float] | None:
     one, other = memory.get(first), memory.get(second)
     return None if one is None or other is None else (float(one), float(other))
-
-
-def _floats(pair: Any) -> tuple[float, float] | None:
-    if pair is None:
-        return None
-    one, other = pair
-    return float(one), float(other)

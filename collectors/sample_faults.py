@@ -17,9 +17,16 @@ def fault_of(sample: Any) -> str | None:
     metric = sample.metric
     if not isinstance(metric, Metric) or catalog.METRICS.get(metric.name) is not metric:
         return f"{getattr(metric, 'name', metric)} is not declared in the catalog"
-    if len(sample.labels) != len(metric.labels) or not all(map(_is_text, sample.labels)):
+    if len(sample.labels) != len(metric.labels) or not _are_text(sample.labels):
         return f"{metric.name}: {len(sample.labels)} labels for {len(metric.labels)}, or one that is no text"
     return None if isinstance(sample.value, Unavailable) else _value_fault(metric, sample.value)
+
+
+def _are_text(labels: Any) -> bool:
+    for label in labels:
+        if type(label) is not str or not label.isascii():
+            return all(map(_is_text, labels))
+    return True
 
 
 def _is_text(label: Any) -> bool:

@@ -40,13 +40,13 @@ class WorkloadCollector:
     def collect(self) -> Iterable[Sample]:
         """Everything that the journals say of the steps, trials left out."""
         ranks = self._surroundings.runs.refresh()
-        now = self._surroundings.clock.time()
+        now, clock = self._surroundings.clock.time(), self._surroundings.clock.monotonic()
         watched = [state for state in ranks if state.purpose == "run"]
         indices = self._gpu_indices()
         stragglers = straggler_ratios(watched)
         for state in watched:
             yield self._run_info(state, indices, now)
-            yield from _rank_samples(state, now)
+            yield from _rank_samples(state, now, clock)
             if (ratio := stragglers.get(id(state))) is not None:
                 yield Sample(metric=catalog.STRAGGLER, labels=_labels(state), value=ratio, time=now)
         for process in self._unprobed(ranks):
@@ -82,7 +82,7 @@ def _labels(state: RankState) -> tuple[str, str]:
     return (state.run, str(state.rank))
 
 
-def _rank_samples(state: RankState, now: float) -> Iterator[Sample]:
+def _rank_samples(state: RankState, now: float, clock: float) -> Iterator[Sample]:
     labels = _labels(state)
     values = (
         (catalog.STEP_SECONDS, state.step_seconds.distribution()),
@@ -91,7 +91,13 @@ def _rank_samples(state: RankState, now: float) -> Iterator[Sample]:
         (catalog.SKIPPED_STEPS, float(state.skipped)),
         (catalog.LOSS, state.loss),
         (catalog.GRAD_NORM, state.grad_norm),
+        (catalog.LOSS_SCALE, state.loss_scale),
         (catalog.LAST_CHECKPOINT_STEP, _float(state.last_checkpoint_step)),
+        (catalog.STEPS_SINCE_CHECKPOINT, float(state.progress.steps_since_checkpoint)),
+        (catalog.RECOVERY, state.progress.recovery_seconds(clock)),
+        (catalog.RUN_SILENT, state.silent_seconds(clock)),
+        (catalog.QUEUE_LENGTH, _float(state.queue_length)),
+        (catalog.RUNNING_REQUESTS, _float(state.running_requests)),
         (catalog.JOURNAL_TORN_LINES, float(state.torn_lines)),
     )
     for metric, value in values:
@@ -139,4 +145,5 @@ TYPE = CollectorType(
     help="steps, throughput, loss, stragglers, checkpoints and phases, from the journals of the local ranks",
     settings=CollectorSettings,
     make=_make,
+    shares_thread=True,
 )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flyball.errors import OptionError
+from flyball.runner.probe.process import current_folder
+from flyball.runner.probe.redaction import redact_command
 from flyball.runner.probe_install import install
 
 
@@ -42,6 +44,8 @@ def make_watched_folder(
         "run": path.name,
         "purpose": "run",
         "directory": str(path),
+        "command": redact_command(command),
+        "working_directory": current_folder(),
         "ping_every_steps": ping_every_steps,
     }
     site = install(path, settings)["PYTHONPATH"]

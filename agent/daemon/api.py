@@ -1,19 +1,29 @@
 """The paths that the agent serves."""
 
 from html import escape
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 from fastapi import FastAPI, Header, HTTPException
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi import Path as PathPart
+from fastapi.requests import Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from flyball import __version__
 from flyball.agent.daemon.api_models import (
+    AlertAnswer,
+    AlertHistoryAnswer,
+    BatchSizeAnswer,
     CollectorAnswer,
     GpuAnswer,
     ReloadAnswer,
     RunAnswer,
     StatusAnswer,
+    TuningRequestAnswer,
 )
+from flyball.errors import StorageFailed
+
+T = TypeVar("T")
+RowNumber = Annotated[int, PathPart(ge=1, lt=2**63)]
 
 
 class Behind(Protocol):
@@ -52,6 +62,26 @@ class Behind(Protocol):
         """Read the configuration anew."""
         ...
 
+    def alerts(self) -> tuple[AlertAnswer, ...]:
+        """Pending and firing alerts."""
+        ...
+
+    async def alert(self, key: str) -> AlertHistoryAnswer | None:
+        """An alert by number or fingerprint, with its deliveries. Raises StorageFailed."""
+        ...
+
+    async def tuning_requests(self) -> tuple[TuningRequestAnswer, ...]:
+        """The newest requests. Raises StorageFailed."""
+        ...
+
+    async def tuning_request(self, number: int, *, take: bool = False) -> TuningRequestAnswer | None:
+        """One request; with ``take`` only an open one, which is open no more. Raises StorageFailed."""
+        ...
+
+    def batch_sizes(self) -> tuple[BatchSizeAnswer, ...]:
+        """What serving runs are advised."""
+        ...
+
 
 def make_api(behind: Behind) -> FastAPI:
     """Return the application. Its pages load nothing from elsewhere."""
@@ -60,6 +90,7 @@ def make_api(behind: Behind) -> FastAPI:
     )
     _add_probes(api, behind)
     _add_answers(api, behind)
+    _add_alerts(api, behind)
     _add_pages(api)
     return api
 
@@ -110,6 +141,45 @@ def _add_answers(api: FastAPI, behind: Behind) -> None:
         if found is None:
             raise HTTPException(503, "the journals do not answer")
         return found
+
+
+def _add_alerts(api: FastAPI, behind: Behind) -> None:
+    @api.exception_handler(StorageFailed)
+    async def storage_failed(request: Request, error: Exception) -> JSONResponse:
+        del request
+        return JSONResponse({"detail": str(error)}, status_code=503)
+
+    @api.get("/api/v1/alerts", summary="The alerts that are pending or firing.")
+    async def alerts() -> tuple[AlertAnswer, ...]:
+        return behind.alerts()
+
+    @api.get("/api/v1/alerts/{key}", summary="One alert, by fingerprint or number, with its deliveries.")
+    async def alert(key: str) -> AlertHistoryAnswer:
+        return _found(await behind.alert(key), f"no alert {key}")
+
+    @api.get("/api/v1/tuning_requests", summary="Runs that alerts say should be tuned, the newest first.")
+    async def tuning_requests() -> tuple[TuningRequestAnswer, ...]:
+        return await behind.tuning_requests()
+
+    @api.get("/api/v1/tuning_requests/{number}", summary="One of them, for autotune --from-alert.")
+    async def tuning_request(number: RowNumber) -> TuningRequestAnswer:
+        return _found(await behind.tuning_request(number), f"no tuning request {number}")
+
+    @api.post("/api/v1/tuning_requests/{number}/take", summary="Begin with one, where allow_admin is true.")
+    async def take(number: RowNumber) -> TuningRequestAnswer:
+        if not behind.allow_admin:
+            raise HTTPException(403, "switched off; set allow_admin: true")
+        return _found(await behind.tuning_request(number, take=True), f"no open tuning request {number}")
+
+    @api.get("/api/v1/advice/batch_size", summary="The batch size that fits each serving run's queue.")
+    async def batch_size() -> tuple[BatchSizeAnswer, ...]:
+        return behind.batch_sizes()
+
+
+def _found(answer: T | None, otherwise: str) -> T:
+    if answer is None:
+        raise HTTPException(404, otherwise)
+    return answer
 
 
 def _add_pages(api: FastAPI) -> None:

@@ -1,6 +1,6 @@
 """What ``/api/v1`` answers with; the OpenAPI page is made from these."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -87,6 +87,76 @@ class RunAnswer(_Answer):
     loss: float | None
     last_checkpoint_step: int | None
     last_time: float = Field(description="Seconds since the epoch of its journal's last line.")
+
+
+class AlertAnswer(_Answer):
+    """One alert; all times are seconds since the epoch."""
+
+    fingerprint: str = Field(description="As Prometheus and Alertmanager work it out of the labels.")
+    rule: str
+    status: str = Field(description="pending, firing, resolved or dropped (it never fired).")
+    severity: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    suggests: tuple[str, ...] = Field(description="Knobs that the tuner should try first.")
+    value: float | None = Field(description="When the condition was last true; null for NaN.")
+    active_time: float
+    fired_time: float | None
+    resolved_time: float | None
+
+
+class DeliveryAnswer(_Answer):
+    """One try to deliver a notification."""
+
+    time: float
+    seconds: float
+    outcome: str
+    status: int | None = Field(description="HTTP's, where there was an answer.")
+    detail: str
+
+
+class NotificationAnswer(_Answer):
+    """One change of an alert on its way to one receiver."""
+
+    receiver: str
+    webhook_id: str = Field(description="The same on every try.")
+    status: str
+    outcome: str
+    created_time: float
+    finished_time: float | None
+    attempts: int
+    deliveries: tuple[DeliveryAnswer, ...]
+
+
+class AlertHistoryAnswer(_Answer):
+    """An alert with everything that was told of it."""
+
+    id: int
+    alert: AlertAnswer
+    notifications: tuple[NotificationAnswer, ...]
+
+
+class TuningRequestAnswer(_Answer):
+    """A run that an alert says should be tuned, for ``autotune --from-alert``."""
+
+    id: int
+    created_time: float
+    rule: str
+    run: str
+    fingerprint: str = Field(description="Of the alert.")
+    taken_time: float | None = Field(description="When a tuning began with it; null while it is open.")
+    document: dict[str, Any] = Field(
+        description="command, working_directory, config, host, world_size, alert and telemetry."
+    )
+
+
+class BatchSizeAnswer(_Answer):
+    """What one serving run is advised."""
+
+    run: str
+    batch_size: int
+    queue_length: int
+    time: float = Field(description="Of the observation, seconds since the epoch.")
 
 
 class StatusAnswer(_Answer):

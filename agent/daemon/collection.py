@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from flyball.agent.daemon.shared_thread import SharedThread
 from flyball.agent.daemon.state_log import StateLog
 from flyball.agent.daemon.states import Failing, Stalled, Starting
 from flyball.agent.daemon.store import Store
@@ -30,8 +31,10 @@ class Collection:
         store: Store,
         log: StateLog,
         make_worker: Callable[[str], Worker] = ThreadWorker,
+        shared: SharedThread | None = None,
     ) -> None:
         self._surroundings, self._store, self._log = surroundings, store, log
+        self._shared = shared
         self._make_worker = make_worker
         self._watched: dict[str, Watched] = {}
 
@@ -53,6 +56,11 @@ class Collection:
             else:
                 self._watched[name] = self._start(one, limits)
 
+    def _worker(self, kind: CollectorType) -> Worker:
+        if not kind.shares_thread or self._shared is None:
+            return self._make_worker(kind.name)
+        return self._shared.worker(kind.name)
+
     def _start(self, one: Wanted, limits: Limits) -> Watched:
         watched = Watched(
             one.kind,
@@ -60,7 +68,7 @@ class Collection:
             self._surroundings,
             store=self._store,
             limits=limits,
-            worker=self._make_worker(one.kind.name),
+            worker=self._worker(one.kind),
             log=self._log,
         )
         watched.start()

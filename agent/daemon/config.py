@@ -4,10 +4,12 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flyball.agent.daemon.watched import Limits
+from flyball.policies.advice import AdviceSettings
 from flyball.settings import AGENT_PORT, state_folder
 
 
@@ -30,11 +32,17 @@ class LogLevel(StrEnum):
 class AgentConfig(BaseModel):
     """The whole file. A key that is left out has its default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What was given is not quoted: a receiver's secret may have been written where none belongs.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     listen: str = Field(
         default=f"127.0.0.1:{AGENT_PORT}",
         description="Address and port to serve on, as in 0.0.0.0:19753 or [::1]:19753.",
+    )
+    external_url: str | None = Field(
+        default=None,
+        description="How the agent is reached from elsewhere, for links in alerts; "
+        "null for this machine's name and the port of listen.",
     )
     web_config_file: Path | None = Field(
         default=None,
@@ -99,12 +107,51 @@ class AgentConfig(BaseModel):
         default_factory=dict,
         description="Collectors by name, each with its own settings; one that is left out has its defaults.",
     )
+    policies: tuple[str, ...] = Field(
+        default=("default",),
+        description="Files of alerting rules; default stands for those that come with flyball, and an "
+        "empty list for no alerts at all.",
+    )
+    database: str | None = Field(
+        default=None,
+        repr=False,
+        description="URL of the database of alerts; null for agent.db in state_folder.",
+    )
+    tuning_request_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        le=30 * 86_400,
+        description="How long an alert that names knobs must fire before a tuning request is held.",
+    )
+    advice: AdviceSettings = Field(
+        default_factory=AdviceSettings, description="What serving runs are advised."
+    )
+    receivers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        repr=False,
+        exclude=True,
+        description="Where alerts are sent, by name, each with its type and its own settings.",
+    )
 
     @field_validator("listen")
     @classmethod
     def _address(cls, value: str) -> str:
         host_and_port(value)
         return value
+
+    @field_validator("external_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(
+                "is no plain http or https URL; write one as in https://node-7.example.org:19753"
+            )
+        if parts.username or parts.password:
+            raise ValueError("has a user or password in it; take it out, since it stands in every alert")
+        return value.rstrip("/")
 
     @field_validator("run_folders", "state_folder", mode="after")
     @classmethod
@@ -125,6 +172,9 @@ NEEDS_RESTART = (
     "listen",
     "run_folders",
     "state_folder",
+    "database",
+    "advice",
+    "tuning_request_seconds",
     "finished_seconds",
     "max_connections",
     "max_requests",

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,10 +10,13 @@ from pydantic import ValidationError
 from flyball.agent.daemon.authentication import read_token
 from flyball.agent.daemon.collection import Wanted
 from flyball.agent.daemon.config import AgentConfig
+from flyball.agent.daemon.receivers_config import read_receivers
 from flyball.agent.daemon.web_config import WebConfig, read_web_config
-from flyball.agent.daemon.yaml_file import YamlFile, plain, read_yaml
 from flyball.collectors.registry import CollectorSettings, CollectorType
-from flyball.errors import OptionError
+from flyball.errors import DatabaseError, OptionError
+from flyball.policies.notification.receivers.settings import ReceiverSettings
+from flyball.policies.rule import Rule
+from flyball.yaml_file import YamlFile, plain, read_yaml
 
 SEE = "docs/agent.md"
 
@@ -29,6 +32,11 @@ class Effective:
     """The collectors that are switched on."""
     web: WebConfig
     token: str | None = None
+    receivers: Mapping[str, ReceiverSettings] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    """Of the policies."""
+    folder: Path = field(default_factory=Path, compare=False)
+    """Of the file: where relative paths start."""
 
 
 def read_config(
@@ -53,24 +61,63 @@ def read_config(
         file = file if "listen" in file.document else YamlFile(name="--listen", document=file.document)
     config = file.validated(AgentConfig, document, see=SEE)
     folder = path.parent if path is not None else Path()
-    config = _anchored(config, folder.absolute())
+    folder = folder.absolute()
+    config = _anchored(config, folder)
     settings, wanted = _collectors(file, config, types())
     web = read_web_config(config.web_config_file) if config.web_config_file else WebConfig()
     token = read_token(config.bearer_token_file) if config.bearer_token_file else None
     if config.allow_admin and token is None and not web.basic_auth_users:
         mend = "name a bearer_token_file, or a web_config_file with basic_auth_users"
         raise OptionError("is open to everybody", where=file.place(["allow_admin"]), mend=mend)
-    return Effective(config=config, settings=settings, wanted=wanted, web=web, token=token)
+    receivers = read_receivers(file, config, folder)
+    rules = _rules(file, config)
+    return Effective(
+        config=config,
+        settings=settings,
+        wanted=wanted,
+        web=web,
+        token=token,
+        receivers=receivers,
+        rules=rules,
+        folder=folder,
+    )
+
+
+def _rules(file: YamlFile, config: AgentConfig) -> tuple[Rule, ...]:
+    if not config.policies:
+        return ()
+    # Imported only now: with no policies there is nothing to suggest.
+    from flyball.policies.rule_file import read_rules
+    from flyball.tuners.knobs_registry import BY_NAME
+
+    if config.database is not None:
+        _check_database(file, config.database)
+    return read_rules(config.policies, known_knobs=BY_NAME)
+
+
+def _check_database(file: YamlFile, url: str) -> None:
+    from flyball.database import parse_address
+
+    try:
+        parse_address(url)
+    except DatabaseError as error:
+        raise OptionError(error.what, where=file.place(["database"]), mend=error.mend) from error
 
 
 def _anchored(config: AgentConfig, folder: Path) -> AgentConfig:
     def anchor(path: Path | None) -> Path | None:
         return None if path is None else folder / path.expanduser()
 
-    changes = {name: anchor(getattr(config, name)) for name in ("web_config_file", "bearer_token_file")}
+    changes: dict[str, object] = {
+        name: anchor(getattr(config, name)) for name in ("web_config_file", "bearer_token_file")
+    }
     folders = tuple(folder / item for item in config.run_folders)
     state = folder / config.state_folder
-    return config.model_copy(update={**changes, "run_folders": folders, "state_folder": state})
+    policies = tuple(
+        name if name == "default" else str(folder / Path(name).expanduser()) for name in config.policies
+    )
+    changes |= {"run_folders": folders, "state_folder": state, "policies": policies}
+    return config.model_copy(update=changes)
 
 
 def _collectors(

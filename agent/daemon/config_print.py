@@ -16,13 +16,18 @@ _WIDTH = 100
 def written(effective: Effective) -> str:
     """The effective configuration, as ``flyball agent --print-config`` prints it."""
     config = effective.config
-    lines = list(_fields(config, leave_out=("collectors",)))
-    lines += _comment(type(config).model_fields["collectors"].description, "")
-    lines.append("collectors:" if effective.settings else "collectors: {}")
-    for name, settings in effective.settings.items():
-        lines.append(f"  {name}:")
-        lines += _fields(settings, indent="    ")
+    lines = list(_fields(config, leave_out=("collectors", "receivers")))
+    lines += _named(config, "collectors", effective.settings)
+    lines += _named(config, "receivers", effective.receivers)
     return "\n".join(lines) + "\n"
+
+
+def _named(config: BaseModel, key: str, models: Mapping[str, BaseModel]) -> Iterator[str]:
+    yield from _comment(type(config).model_fields[key].description, "")
+    yield f"{key}:" if models else f"{key}: {{}}"
+    for name, settings in models.items():
+        yield f"  {name}:"
+        yield from _fields(settings, indent="    ")
 
 
 def _fields(model: BaseModel, *, indent: str = "", leave_out: tuple[str, ...] = ()) -> Iterator[str]:

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any, ClassVar, cast
 
 import uvicorn
@@ -38,6 +39,8 @@ class BoundedProtocol(H11Protocol):
         """Take what came; the request's time began with its first byte."""
         if self._deadline is None:
             self._arm()
+        # uvicorn wakes up ten times a second to keep this true.
+        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         super().data_received(data)
 
     def on_response_complete(self) -> None:
@@ -73,7 +76,7 @@ class BoundedProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to the daemon, and wakes once a second instead of ten times."""
+    """Leaves signals to the daemon, and wakes for requests only."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -90,10 +93,8 @@ class Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        """Keep the Date header true until the end."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), 1.0)
+        """Wait for the end."""
+        await self._ended.wait()
 
 
 def bind(config: AgentConfig) -> socket.socket:

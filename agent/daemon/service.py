@@ -5,19 +5,25 @@ import os
 import platform
 import signal
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flyball import __version__
 from flyball.agent.daemon import logs, systemd
 from flyball.agent.daemon.answers import collector_answers, gpu_answers, run_answers
 from flyball.agent.daemon.api import make_api
 from flyball.agent.daemon.api_models import (
+    AlertAnswer,
+    AlertHistoryAnswer,
+    BatchSizeAnswer,
     CollectorAnswer,
     GpuAnswer,
     ReloadAnswer,
     RunAnswer,
     StatusAnswer,
+    TuningRequestAnswer,
 )
 from flyball.agent.daemon.authentication import Authentication
 from flyball.agent.daemon.collection import Collection
@@ -26,15 +32,23 @@ from flyball.agent.daemon.config_file import Effective
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.own_metrics import own_samples
+from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
+from flyball.agent.daemon.shared_thread import SharedThread
 from flyball.agent.daemon.state_log import Log, StateLog
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.web_config import TlsConfig, tls_context
 from flyball.agent.daemon.worker import ThreadWorker, Worker
 from flyball.clock import Clock
+from flyball.collectors.base import Sample
 from flyball.collectors.registry import Surroundings
+from flyball.collectors.run_state import RankState
 from flyball.collectors.runs import Runs
 from flyball.errors import FlyballError
+from flyball.policies.advice import BatchSizeAdvisor
+
+if TYPE_CHECKING:
+    from flyball.agent.daemon.alert_service import AlertService
 
 SAVE_SECONDS = 15.0
 _JOURNALS_SECONDS = 4.0
@@ -80,6 +94,7 @@ class Daemon:
             store=self.store,
             log=StateLog(log, clock),
             make_worker=make_worker,
+            shared=SharedThread("collectors") if make_worker is ThreadWorker else None,
         )
         self._journals, self._pages = make_worker("journals"), make_worker("exposition")
         self._credentials = make_worker("credentials")
@@ -94,6 +109,10 @@ class Daemon:
             max_header_bytes=config.max_header_bytes,
             headers=effective.web.http_server_config.headers,
         )
+        self._advised: Reading | None = None
+        self._advisor = BatchSizeAdvisor(config.advice.batch_size)
+        self._make_worker = make_worker
+        self.alerting: AlertService | None = None
         self._process = process_registry()
         self._context: ssl.SSLContext | None = None
         self._reload_error, self._asked = "", asyncio.Event()
@@ -106,7 +125,32 @@ class Daemon:
 
     def start(self) -> None:
         """Start the collectors."""
+        self.store.listen(self._read_anew)
         self.collection.apply(self._effective.wanted, self._effective.config.limits)
+
+    async def start_alerting(self, *, port: int) -> None:
+        """Evaluate the policies, where there are any, and deliver.
+
+        Raises:
+            DatabaseError: the database of alerts cannot be used.
+        """
+        if not self._effective.rules:
+            return
+        # Imported only now: an agent without policies needs no database.
+        from flyball.agent.daemon.alert_service import AlertService
+
+        service = AlertService(
+            self._effective,
+            store=self.store,
+            own=self._own_samples,
+            ranks=self._ranks,
+            host=self._host,
+            clock=self._clock,
+            log=self._log,
+            make_worker=self._make_worker,
+        )
+        await service.start(self._effective, port=port)
+        self.alerting = service
 
     async def serve(self, say: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``say`` gets the address.
@@ -122,6 +166,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.end)
         loop.add_signal_handler(signal.SIGHUP, self._asked.set)
+        await self.start_alerting(port=listener.getsockname()[1])
         self.start()
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
@@ -137,8 +182,9 @@ class Daemon:
             await self.stop()
 
     async def stop(self) -> None:
-        """Close the collectors, and save how far the journals were read; takes at most 6 seconds."""
-        await self.collection.stop(_CLOSE_SECONDS)
+        """Close the collectors, and save how far the journals were read; takes at most 8 seconds."""
+        closing_alerts = self.alerting.stop() if self.alerting is not None else asyncio.sleep(0)
+        await asyncio.gather(self.collection.stop(_CLOSE_SECONDS), closing_alerts)
         closing = self._journals.submit(self._save_and_close)
         done, _ = await asyncio.wait({closing}, timeout=_JOURNALS_SECONDS)
         if not done:
@@ -186,6 +232,7 @@ class Daemon:
         systemd.reloading()
         try:
             new = self._read()
+            known = self.alerting.known(new) if self.alerting is not None else {}
             self._take_over_tls(new)
         except (FlyballError, OSError) as error:  # OSError: a certificate that changed after it was checked
             if str(error) != self._reload_error:
@@ -194,7 +241,10 @@ class Daemon:
             return ReloadAnswer(successful=False, error=str(error), needs_restart=())
         finally:
             systemd.notify("READY=1")
-        return ReloadAnswer(successful=True, error="", needs_restart=self._take_over(new))
+        stale = self._take_over(new)
+        if self.alerting is not None:
+            await self.alerting.change(new, known)
+        return ReloadAnswer(successful=True, error="", needs_restart=stale)
 
     def _take_over_tls(self, new: Effective) -> None:
         """Renewed certificates count for the next connection."""
@@ -208,6 +258,8 @@ class Daemon:
     def _take_over(self, new: Effective) -> tuple[str, ...]:
         old, self._reload_error = self._effective.config, ""
         stale = [key for key in NEEDS_RESTART if getattr(new.config, key) != getattr(old, key)]
+        if new.rules and self.alerting is None:
+            stale.append("policies")
         if not _same_but_files(new.web.tls_server_config, self._tls()):
             stale.append("tls_server_config")
         kept = new.config.model_copy(update={key: getattr(old, key) for key in NEEDS_RESTART})
@@ -217,6 +269,9 @@ class Daemon:
             wanted=new.wanted,
             web=new.web.model_copy(update={"tls_server_config": self._tls()}),
             token=new.token,
+            receivers=new.receivers,
+            rules=new.rules,
+            folder=new.folder,
         )
         self.authentication.change(new.web.basic_auth_users, new.token)
         self.guard.headers = new.web.http_server_config.headers
@@ -231,17 +286,49 @@ class Daemon:
 
     async def metrics(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
         """A scrape's body and headers; made in a thread, for a large page takes its time."""
-        own = own_samples(
-            self.collection.watched,
-            self.store,
-            reload_successful=not self._reload_error,
-            now=self._clock.time(),
-        )
+        own = self._own_samples()
+        if self.alerting is not None:
+            own = (*own, *self.alerting.samples())
         page = Page(tuple(self.store), own, self._process)
         body, headers = await self._pages.submit(
             lambda: render(page, accept=accept, accept_encoding=accept_encoding)
         )
         return body, dict(headers)
+
+    def _own_samples(self) -> tuple[Sample, ...]:
+        now = self._clock.time()
+        own = own_samples(
+            self.collection.watched, self.store, reload_successful=not self._reload_error, now=now
+        )
+        return (*own, *self._advisor.samples(now))
+
+    def _read_anew(self) -> None:
+        reading = self.store.get("workload")
+        if reading is not self._advised:
+            self._advised = reading
+            self._advisor.update(reading.samples if reading is not None else (), self._clock.time())
+        if self.alerting is not None:
+            self.alerting.wake()
+
+    def batch_sizes(self) -> tuple[BatchSizeAnswer, ...]:
+        """What serving runs are advised."""
+        return tuple(BatchSizeAnswer(**asdict(one)) for one in self._advisor.answers())
+
+    def alerts(self) -> tuple[AlertAnswer, ...]:
+        """Pending and firing alerts."""
+        return self.alerting.alerts() if self.alerting is not None else ()
+
+    async def alert(self, key: str) -> AlertHistoryAnswer | None:
+        """One alert with its deliveries."""
+        return await self.alerting.alert(key) if self.alerting is not None else None
+
+    async def tuning_requests(self) -> tuple[TuningRequestAnswer, ...]:
+        """The newest requests."""
+        return await self.alerting.tuning_requests() if self.alerting is not None else ()
+
+    async def tuning_request(self, number: int, *, take: bool = False) -> TuningRequestAnswer | None:
+        """One request."""
+        return await self.alerting.tuning_request(number, take=take) if self.alerting is not None else None
 
     def collectors(self) -> tuple[CollectorAnswer, ...]:
         """All collectors."""
@@ -250,6 +337,10 @@ class Daemon:
     def gpus(self) -> tuple[GpuAnswer, ...]:
         """All GPUs."""
         return gpu_answers(self.store)
+
+    async def _ranks(self) -> Sequence[RankState] | None:
+        answer = await self._ask_journals(self._runs.refresh)
+        return answer if isinstance(answer, tuple) else None
 
     async def runs(self) -> tuple[RunAnswer, ...] | None:
         """All ranks; None where the journals do not answer."""

@@ -1,6 +1,6 @@
 """The last whole reading of each collector."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from flyball.agent.daemon.readings import Reading
 
@@ -13,14 +13,21 @@ class Store:
 
     def __init__(self) -> None:
         self._readings: dict[str, Reading] = {}
+        self._tell: Callable[[], object] = lambda: None
+
+    def listen(self, tell: Callable[[], object]) -> None:
+        """Call ``tell`` whenever something has changed; it must not wait."""
+        self._tell = tell
 
     def put(self, collector: str, reading: Reading) -> None:
         """Replace everything that this collector gave before."""
         self._readings[collector] = reading
+        self._tell()
 
     def drop(self, collector: str) -> None:
         """Forget a collector whose reading no longer says what is."""
-        self._readings.pop(collector, None)
+        if self._readings.pop(collector, None) is not None:
+            self._tell()
 
     def get(self, collector: str) -> Reading | None:
         """The last reading, or None where there is none that still holds."""

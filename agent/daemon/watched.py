@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flyball.agent.daemon.readings import Reading, known_reason, short, take
@@ -56,48 +55,58 @@ class Watched:
         self._collector: Collector | None = None
         self._failed_in_a_row = 0
         self.state: State = Starting(since=self._clock.time())
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Begin; the first collection is due now."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"collector {self.name}")
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time()
+        self._timer = self._loop.call_soon(self._begin)
 
     def stop(self) -> "asyncio.Future[None]":
         """End, and close the collector after what it is doing; the future says when it is closed."""
-        if self._task is not None:
-            self._task.cancel()
+        self._stopped = True
+        self._cancel_timer()
         self._store.drop(self.name)
         closing = self._worker.submit(self._close)
         self._worker.stop()
         return closing
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            await self._collect_once()
-            due = self._next_due(due, loop.time())
-            await asyncio.sleep(due - loop.time())
+    # Callbacks and one timer instead of a task: what waits for the answer costs more than most collectors.
+
+    def _begin(self) -> None:
+        limit = self.limits.stall_after(self.interval_seconds)
+        self._timer = self._loop.call_later(limit, self._stall, limit)
+        self._worker.submit(self._read).add_done_callback(self._end)
+
+    def _stall(self, limit: float) -> None:
+        self._enter(Stalled(since=self._clock.time(), detail=f"no answer within {limit:g} s"))
+        self.failures[self.state.reason] += 1
+        left = max(0.0, self.limits.stale_after_seconds - limit)
+        self._timer = self._loop.call_later(left, self._store.drop, self.name)
+
+    def _end(self, answer: "asyncio.Future[Reading]") -> None:
+        self._cancel_timer()
+        if self._stopped or answer.cancelled():
+            return
+        try:
+            self._take(answer.result())
+        except Exception as error:  # a collector can raise anything
+            self._fail(error)
+        self._due = self._next_due(self._due, self._loop.time())
+        self._timer = self._loop.call_at(self._due, self._begin)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _next_due(self, due: float, now: float) -> float:
         # On the grid of the first collection, whatever was missed left out: no drift and no burst.
         pause = self.state.back_off_seconds if isinstance(self.state, Failing) else self.interval_seconds
         earliest = max(now, due + pause - self.interval_seconds)
         return due + self.interval_seconds * (math.floor((earliest - due) / self.interval_seconds + 1e-9) + 1)
-
-    async def _collect_once(self) -> None:
-        answer = self._worker.submit(self._read)
-        limit = self.limits.stall_after(self.interval_seconds)
-        if not await _within(answer, limit):
-            self._enter(Stalled(since=self._clock.time(), detail=f"no answer within {limit:g} s"))
-            self.failures[self.state.reason] += 1
-            if not await _within(answer, max(0.0, self.limits.stale_after_seconds - limit)):
-                self._store.drop(self.name)
-                await asyncio.wait({answer})
-        try:
-            self._take(answer.result())
-        except Exception as error:  # a collector can raise anything
-            self._fail(error)
 
     def _read(self) -> Reading:
         """In the worker's thread: everything that can hang or raise."""
@@ -121,6 +130,8 @@ class Watched:
     def _take(self, reading: Reading) -> None:
         self._failed_in_a_row = 0
         self._store.put(self.name, reading)
+        if isinstance(self.state, Up) and self.state.unavailable == reading.unavailable:
+            return  # as nearly always
         self._enter(Up(since=self._clock.time(), unavailable=reading.unavailable))
 
     def _fail(self, error: Exception) -> None:
@@ -148,11 +159,3 @@ class Watched:
             state = replace(state, since=before.since)
         self.state = state
         self._log.note(self.name, before, state)
-
-
-async def _within(answer: "asyncio.Future[Reading]", seconds: float) -> bool:
-    done, _ = await asyncio.wait({answer}, timeout=seconds)
-    return bool(done)
-
-
-MakeWorker = Callable[[str], Worker]

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from flyball.agent.daemon.yaml_file import YamlFile, plain, read_yaml
 from flyball.errors import OptionError
+from flyball.yaml_file import YamlFile, plain, read_yaml
 
 SEE = "docs/agent.md"
 Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]

@@ -44,22 +44,26 @@ class ThreadWorker:
 
     def _run(self) -> None:
         while (entry := self._jobs.get()) is not None:
-            job, future = entry
-            try:
-                result = job()
-            except BaseException as error:  # also SystemExit: it must not end the thread unheard
-                self._answer(future, None, error)
-            else:
-                self._answer(future, result, None)
+            settle_soon(self._loop, *entry)
             # What a job returned must not live until the next one comes.
-            del entry, job, future
-            result = None
+            del entry
 
-    def _answer(self, future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(_settle, future, result, error)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
+
+def settle_soon(
+    loop: asyncio.AbstractEventLoop, job: Callable[[], Any], future: "asyncio.Future[Any]"
+) -> None:
+    """Run a job in this thread; its future gets the answer in the loop's."""
+    result, fault = None, None
+    try:
+        result = job()
+    except BaseException as error:  # also SystemExit: it must not end the thread unheard
+        fault = error
+    try:
+        loop.call_soon_threadsafe(_settle, future, result, fault)
+    except RuntimeError:  # the loop is closed: nobody waits any more
+        return
+    finally:
+        del fault  # its traceback holds this frame
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from flyball.clock import Clock, SystemClock
 from flyball.history import AlertLog
 from flyball.history.alert_records import Transition
-from flyball.policies.notification.dedup import notifications
+from flyball.policies.notification.dedup import Wants, notifications
 from flyball.policies.notification.log import Log, reason
 from flyball.policies.notification.tally import Tally
 from flyball.policies.notification.waiting import Pause, Run, pause
@@ -34,7 +34,7 @@ class Recorder:
         self,
         alerts: AlertLog,
         *,
-        receivers: Callable[[], Sequence[str]],
+        receivers: Callable[[], Mapping[str, Wants]],
         added: Callable[[], None],
         run: Run,
         log: Log,
@@ -47,7 +47,7 @@ class Recorder:
 
         Args:
             alerts: the database's part, which ``run`` calls.
-            receivers: the names of those to tell, as they are now.
+            receivers: the names of those to tell, as they are now, and what each wants to hear.
             added: called when there is something new in the outbox.
             run: calls the database.
             log: for people.

@@ -36,7 +36,7 @@ def write_journal(runs: Path, found: Links) -> Path:
         started=process_started(os.getpid()) or 0.0,
         pid_namespace=pid_namespace(),
         engine=0,
-        device=found.devices[0],
+        device="cuda:0" if found.backend == "nccl" else "cpu",
         gpu_uuid=None,
     )
     links = [

@@ -10,6 +10,7 @@ import sysconfig
 from typing import Any
 
 from flyball.runner.probe.checkpointing import activation_checkpointing
+from flyball.runner.probe.origin import origin_fields
 from flyball.runner.probe.process import pid_namespace, process_started
 from flyball.runner.probe.watch import Probe
 
@@ -54,6 +55,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
     }
     if rank == 0 and number == 0:
         fields["modules"] = imported_modules()
+        fields.update(origin_fields(probe))
     return fields
 
 

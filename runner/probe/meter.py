@@ -11,6 +11,7 @@ from flyball.runner.probe.budget import Budget
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.journal import encode, number
 from flyball.runner.probe.latency import LATENCIES
+from flyball.runner.probe.loss_scale import loss_scale, scales_loss
 from flyball.runner.probe.watch import Probe
 
 ATTRIBUTE = "_flyball_meter"
@@ -36,6 +37,9 @@ class Meter:
         self.loss: tuple[int, float] | None = None
         self.mean_loss = True
         self.learning_rate: float | None = None
+        self.scales_loss = scales_loss(engine)
+        self.loss_scale: float | None = None
+        self.told_loss_scale: float | None = None
         self.last = monotonic()
         self.emitted = 0.0
         self.held: tuple[float, float] | None = None
@@ -71,6 +75,9 @@ class Meter:
         self.samples = self.tokens = self.forwards = 0
         if not getattr(engine, "_step_applied", True):
             self.skipped += 1
+        if self.scales_loss:
+            # At each boundary: what the rate limit holds back may be written without the engine.
+            self.loss_scale = loss_scale(engine)
         for action in self.at_boundary:
             action(engine)
         self.held = (time.time(), now)
@@ -115,6 +122,9 @@ class Meter:
         norm = self.readings.known_grad_norm()
         if norm is not None:
             line += f',"grad_norm":{number(norm)}'
+        if self.loss_scale != self.told_loss_scale and self.loss_scale is not None:
+            self.told_loss_scale = self.loss_scale
+            line += f',"loss_scale":{number(self.loss_scale)}'
         if self.reads_memory:
             line += ',"memory":' + self.readings.memory()
         if COUNTS.bytes:

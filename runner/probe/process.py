@@ -96,6 +96,14 @@ def rank() -> int:
     return 0
 
 
+def current_folder() -> str | None:
+    """Where this process stands; None where its folder is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
 def process_start_ticks(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc(5), field 22); 0 where unknown."""
     try:

@@ -20,6 +20,10 @@ class Settings:
     """``trial`` (outputs are redirected, foreign writes refused) or ``run`` (nothing is touched)."""
     directory: str = "."
     """Where ``rank-<n>.jsonl`` go."""
+    command: Sequence[str] = ()
+    """What the user started, secrets masked; empty where flyball did not start it."""
+    working_directory: str | None = None
+    """Where it was started."""
     substitute_config: Mapping[str, Any] | None = None
     """Replaces the config that the script gives to ``deepspeed.initialize``."""
     substitute_engine: int = 0

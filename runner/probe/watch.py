@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flyball.runner.probe.journal import Journal, append_once
-from flyball.runner.probe.process import rank
+from flyball.runner.probe.process import current_folder, rank
 from flyball.runner.probe.settings import Settings
 
 
@@ -29,6 +29,7 @@ class Probe:
         self.meters: list[Any] = []
         self.config_source = "argument"
         self.module_paths = [path for path in sys.path if path not in own_site_folders()]
+        self.working_directory = current_folder()
         self.in_initialize = False
         self.exception: Any = None
         self.ended = False

@@ -6,12 +6,14 @@ FlyballError                     exit 1
 │   ├── SpaceError                        a space file
 │   ├── CommandError                      the command to tune
 │   ├── OptionError                       an option of our own command line
+│   ├── PolicyError                       policy files, with all their faults
 │   └── DatabaseError                     a history database that cannot be used
 ├── BaselineFailed               exit 5   the user's own command does not train
 ├── StorageFailed                exit 6   disk or database gave out in the middle; the study is resumable
 └── Interrupted                  exit 130 stopped by the user; the study is resumable
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -56,6 +58,21 @@ class CommandError(BadInput):
 
 class OptionError(BadInput):
     """An option of flyball's own command line is out of range or contradicts another."""
+
+
+class PolicyError(BadInput):
+    """Policy files cannot be used.
+
+    Args:
+        faults: all of them, each with place, what and mend; the text has one a line.
+    """
+
+    def __init__(self, faults: Sequence[FlyballError]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{len(self.faults)} faults in policy files")
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
 
 
 class DatabaseError(BadInput):

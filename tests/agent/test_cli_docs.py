@@ -29,6 +29,7 @@ ALL = dict(commands(typer.main.get_command(app), "flyball"))
 def test_the_commands_of_this_page_are_those_that_exist() -> None:
     assert sorted(ALL) == [
         "flyball agent",
+        "flyball alerts test",
         "flyball autotune",
         "flyball doctor",
         "flyball history experiments",

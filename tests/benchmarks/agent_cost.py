@@ -3,10 +3,11 @@
 It starts the real command, scrapes it every 15 seconds and reads /proc. With ``--fake-gpus N`` that
 process calls ``install(N)`` of ``tests/collectors/nvml_fake.py`` first, which puts N GPUs behind
 ``pynvml``; with ``--ranks N`` a writer keeps N journals growing, by ``--steps-per-second`` each. With
-``--beside nvitop-exporter`` that exporter runs at the same time, scraped alike, and both are printed.
+``--beside nvitop-exporter`` that exporter runs at the same time, scraped alike, and both are printed;
+with ``--load`` a process keeps the first GPU busy, as what they watch does.
 
     python tests/benchmarks agent_cost --seconds 120 --fake-gpus 8 --ranks 8
-    python tests/benchmarks agent_cost --seconds 600 --ranks 1 --beside nvitop-exporter
+    python tests/benchmarks agent_cost --seconds 600 --ranks 1 --load --beside nvitop-exporter
 """
 
 import argparse
@@ -72,6 +73,22 @@ def peer(command: str) -> Iterator[tuple[int, str]]:
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             yield process.pid, f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def load() -> Iterator[None]:
+    """Keep the first GPU busy with products, in a process of its own."""
+    code = (
+        "import torch\nx = torch.randn(4096, 4096, device='cuda', dtype=torch.bfloat16)\nprint(flush=True)\n"
+        "while True:\n    for _ in range(50): x @ x\n    torch.cuda.synchronize()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            process.stdout.readline()
+            yield
         finally:
             process.terminate()
 
@@ -169,6 +186,7 @@ def main() -> int:
     parser.add_argument(
         "--beside", metavar="COMMAND", help="another exporter, with nvitop-exporter's options"
     )
+    parser.add_argument("--load", action="store_true", help="keep the first GPU busy meanwhile")
     parser.add_argument("--agent", nargs=2, metavar=("GPUS", "CONFIG"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.agent:
@@ -180,6 +198,8 @@ def main() -> int:
         writer.start()
         try:
             with contextlib.ExitStack() as stack:
+                if given.load:
+                    stack.enter_context(load())
                 pid, url = stack.enter_context(started(folder, given.fake_gpus))
                 watched = [Spent(name="flyball agent", pid=pid, url=url)]
                 if given.beside:

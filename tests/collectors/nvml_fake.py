@@ -25,6 +25,8 @@ class FakeGpu:
     megahertz: int = 1980
     clock_reasons: int = 0x1
     ecc: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
+    remapped_rows: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """For correctable and for uncorrectable errors; whether one is pending; whether one failed."""
     gpm: dict[int, float] = field(default_factory=lambda: dict(GPM_DEFAULTS))
     gpm_returns: dict[int, int] = field(default_factory=dict)
     gpm_supported: bool = True
@@ -113,6 +115,10 @@ class FakeNvml:
     def nvmlDeviceGetTotalEccErrors(self, gpu: FakeGpu, kind: int, _: int) -> int:
         self._call("nvmlDeviceGetTotalEccErrors", gpu)
         return gpu.ecc[kind]
+
+    def nvmlDeviceGetRemappedRows(self, gpu: FakeGpu) -> tuple[int, int, int, int]:
+        self._call("nvmlDeviceGetRemappedRows", gpu)
+        return gpu.remapped_rows
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
         self._call("nvmlDeviceGetComputeRunningProcesses", gpu)

@@ -4,6 +4,7 @@ from tests.collectors.nvml_fake import FakeGpu, FakeNvml
 
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
 from flyball.collectors.nvml import NvmlCollector
+from flyball.collectors.nvml_xids import AWAITED
 from flyball.collectors.registry import Surroundings
 from flyball.collectors.runs import Runs
 
@@ -74,7 +75,7 @@ def test_every_metric_of_a_gpu_in_base_units() -> None:
 
 def test_slow_calls_are_rare_or_not_made_at_all() -> None:
     bench = Bench(FakeGpu(uuid="GPU-a"))
-    for _ in range(10):
+    for _ in range(120):
         bench.collect()
     assert bench.nvml.calls.count("nvmlDeviceGetTotalEnergyConsumption") == 2
     assert not any("PcieThroughput" in call for call in bench.nvml.calls)
@@ -105,6 +106,51 @@ def test_xid_and_ecc_errors_are_counted() -> None:
     assert value(found, "gpu_ecc_errors_total", "0", "GPU-a", "uncorrected") == 1.0
     bench.nvml.events = [(bench.nvml.gpus[1], 79)]
     assert value(bench.collect(), "gpu_xid_errors_total", "1", "GPU-b", "79") == 3.0
+
+
+def test_codes_that_policies_wait_for_are_counted_from_zero() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"))
+    found = bench.collect()
+    assert {value(found, "gpu_xid_errors_total", "0", "GPU-a", xid) for xid in AWAITED} == {0.0}
+    bench.nvml.events = [(bench.nvml.gpus[0], 79), (bench.nvml.gpus[0], 4242)]
+    found = bench.collect()
+    assert value(found, "gpu_xid_errors_total", "0", "GPU-a", "79") == 1.0
+    assert value(found, "gpu_xid_errors_total", "0", "GPU-a", "4242") == 1.0
+
+
+def test_without_events_no_code_is_called_zero() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"))
+    bench.nvml.faults["nvmlDeviceRegisterEvents"] = 4
+    found = bench.collect()
+    assert [key for key in found if key[0] == "gpu_xid_errors_total"] == [
+        ("gpu_xid_errors_total", "0", "GPU-a", "")
+    ]
+
+
+def test_row_remapping_tells_what_waits_and_what_failed_and_is_asked_once_a_minute() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a", remapped_rows=(5, 2, 1, 0)))
+    bench.collect()
+    for _ in range(59):
+        found = bench.collect()
+    states = {
+        state: value(found, "gpu_row_remapping", "0", "GPU-a", state)
+        for state in ("pending", "failed", "uncorrectable")
+    }
+    assert states == {"pending": 1.0, "failed": 0.0, "uncorrectable": 2.0}
+    assert bench.nvml.calls.count("nvmlDeviceGetRemappedRows") == 1
+    bench.nvml.gpus[0].remapped_rows = (5, 3, 0, 1)
+    found = bench.collect()
+    assert value(found, "gpu_row_remapping", "0", "GPU-a", "failed") == 1.0
+    assert value(found, "gpu_row_remapping", "0", "GPU-a", "uncorrectable") == 3.0
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, "not_supported"), (4, "no_permission")])
+def test_a_card_that_remaps_no_rows_says_why(code: int, expected: str) -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"))
+    bench.nvml.faults["nvmlDeviceGetRemappedRows"] = code
+    found = bench.collect()
+    for state in ("pending", "failed", "uncorrectable"):
+        assert reason(found, "gpu_row_remapping", "0", "GPU-a", state) == expected
 
 
 def test_what_a_card_lacks_has_a_reason_and_no_value() -> None:
@@ -168,6 +214,34 @@ def test_one_lost_gpu_takes_no_other_down_and_comes_back() -> None:
     bench.nvml.lost.clear()
     bench.collect(60.0)
     assert value(bench.collect(), "gpu_sm_utilization_ratio", "1", "GPU-b", "gpm") == 0.9
+
+
+def test_a_lost_gpu_is_named_under_the_same_labels_until_it_is_back() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"), FakeGpu(uuid="GPU-b"))
+    bench.collect()
+    bench.nvml.lost.add("GPU-b")
+    for seconds in (1.0, 1.0, 60.0, 1.0):
+        found = bench.collect(seconds)
+        lost = {key[1:]: each.value for key, each in found.items() if key[0] == "gpu_lost"}
+        assert lost == {("0", "GPU-a"): 0.0, ("1", "GPU-b"): 1.0}, seconds
+    bench.nvml.lost.clear()
+    assert value(bench.collect(60.0), "gpu_lost", "1", "GPU-b") == 0.0
+
+
+def test_a_gpu_that_was_lost_before_the_start_is_told_without_its_name() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a"), FakeGpu(uuid="GPU-b"))
+    bench.nvml.lost.add("GPU-b")
+    assert value(bench.collect(), "gpu_lost", "1", "") == 1.0
+
+
+def test_a_driver_that_is_reloaded_has_lost_no_gpu() -> None:
+    bench = Bench(FakeGpu(uuid="GPU-a", instances={0: FakeGpu(uuid="MIG-x", instance_id=7)}))
+    bench.collect()
+    bench.nvml.initialized = 0
+    for _ in range(3):
+        found = bench.collect()
+        assert {each.value for key, each in found.items() if key[0] == "gpu_lost"} <= {0.0}
+    assert [key for key in found if key[0] == "gpu_lost"] == [("gpu_lost", "0", "GPU-a")]
 
 
 def test_a_driver_reload_is_gone_through() -> None:

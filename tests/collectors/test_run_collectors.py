@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.collectors.journal_fakes import MEMORY, Host, communication, header, line, step, steps
+from tests.collectors.journal_fakes import CLOCK, MEMORY, Host, communication, header, line, step, steps
 
 from flyball.collectors.allocator import AllocatorCollector
 from flyball.collectors.base import Collector, Distribution, Unavailable
@@ -137,7 +137,27 @@ def test_a_cpu_rank_has_no_allocator_and_says_so(host: Host) -> None:
     host.write(header() + step(1, memory={"rss": 5, "peak_rss": 6}))
     found = collect(AllocatorCollector(around(host), interval_seconds=1.0))
     assert [each.reason for each in found.values() if isinstance(each, Unavailable)] == ["no_cuda_allocator"]
-    assert len(found) == 1
+    assert found["allocator_ooms_total", "job", "0"] == 0.0
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_that_memory_gave_out_is_counted_even_where_it_ended_the_rank(host: Host, device: str) -> None:
+    collector = AllocatorCollector(around(host), interval_seconds=1.0)
+    host.write(header(device=device))
+    assert collect(collector)["allocator_ooms_total", "job", "0"] == 0.0
+    host.write(line("out_of_memory", 1.0) + line("exception", 1.0) + line("end", 1.0, reason="exit"))
+    host.clock.advance(2.0)
+    assert collect(collector) == {("allocator_ooms_total", "job", "0"): 1.0}
+    host.write(header(3.0, device=device, pid=101, started=CLOCK + 3.0))
+    host.clock.advance(2.0)
+    assert collect(collector)["allocator_ooms_total", "job", "0"] == 0.0
+
+
+def test_a_failure_that_the_allocator_counted_counts_once(host: Host) -> None:
+    host.write(header(device="cuda:0") + step(1, memory=MEMORY) + line("out_of_memory", 1.0))
+    found = collect(AllocatorCollector(around(host), interval_seconds=1.0))
+    assert found["allocator_ooms_total", "job", "0"] == MEMORY["ooms"] == 1
 
 
 def test_communication_adds_up_and_both_ends_of_a_link_are_one_series(host: Host) -> None:
@@ -147,11 +167,17 @@ def test_communication_adds_up_and_both_ends_of_a_link_are_one_series(host: Host
     assert found["communicated_bytes_total", "job", "0", "all_reduce"] == 100.0
     assert found["collectives_total", "job", "1", "all_reduce"] == 3.0
     own = found["collective_latency_seconds", "job", "0", "all_reduce", "1MiB", "timed"]
-    link = found["p2p_latency_seconds", "job", "0", "1", "8KiB", "in_band"]
+    link = found["p2p_latency_seconds", "job", "0", "1", "8KiB", "in_band", "gloo"]
     assert isinstance(own, Distribution)
     assert isinstance(link, Distribution)
     assert (own.count, own.sum) == (4, 0.5)
     assert (link.count, link.sum) == (5, 0.501)
+
+
+def test_ranks_on_gpus_send_by_nccl(host: Host) -> None:
+    host.write(header(device="cuda:0") + communication(1.0, [3, 1, 0], 0.5))
+    found = collect(NcclCollector(around(host), interval_seconds=1.0))
+    assert ("p2p_latency_seconds", "job", "0", "1", "8KiB", "in_band", "nccl") in found
 
 
 def test_an_operation_that_does_not_end_grows_older(host: Host) -> None:
@@ -183,3 +209,21 @@ def test_where_no_recorder_follows_operations_their_age_is_unknown(host: Host) -
     age = collect(NcclCollector(around(host), interval_seconds=1.0))["collective_pending_seconds", "job", "0"]
     assert isinstance(age, Unavailable)
     assert age.reason == "no_flight_recorder"
+
+
+def test_the_queue_of_a_serving_run_is_the_last_one_told(host: Host) -> None:
+    host.write(header(engine=None) + line("queue", 1.0, queue_length=9, running=30))
+    collector = workload(host)
+    found = collect(collector)
+    assert found["queue_length", "job", "0"] == 9.0
+    assert found["running_requests", "job", "0"] == 30.0
+    host.write(line("queue", 2.0, queue_length=0, running=None))
+    host.clock.advance(1.0)
+    found = collect(collector)
+    assert found["queue_length", "job", "0"] == 0.0
+    assert ("running_requests", "job", "0") not in found
+
+
+def test_a_training_run_has_no_queue(host: Host) -> None:
+    host.write(header() + step(1))
+    assert not {key[0] for key in collect(workload(host))} & {"queue_length", "running_requests"}

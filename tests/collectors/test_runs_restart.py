@@ -7,6 +7,7 @@ import pytest
 from tests.collectors.journal_fakes import Host, header, only, step, steps
 
 from flyball.collectors.run_state import RankState
+from flyball.collectors.run_state_document import document_of
 from flyball.collectors.runs import Runs
 
 
@@ -16,7 +17,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def same(state: RankState) -> dict[str, Any]:
-    return state.document()
+    return document_of(state)
 
 
 def test_a_restart_goes_on_where_the_positions_were_saved_and_counts_nothing_twice(host: Host) -> None:

@@ -23,6 +23,7 @@ GPU_ROW = {
         "gpu_pcie_rx_bytes_per_second",
         "gpu_pcie_tx_bytes_per_second",
         "gpu_ecc_errors_total",
+        "gpu_row_remapping",
     ),
 }
 """What every Hopper card has; NVLink and XID errors have a reason or no event yet."""

@@ -3,12 +3,14 @@
 import optuna
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from tests.history.fakes import complete, new_experiment, new_trial
 
 from flyball.database import Database, open_database
-from flyball.database.schema import VERSION_TABLE
+from flyball.database.schema import MIGRATIONS, VERSION_TABLE, is_current, revisions
 from flyball.errors import DatabaseError
 from flyball.history import History
 from flyball.history.migrations.ours import include_object
@@ -36,6 +38,20 @@ def test_migrations_and_models_agree(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_revisions_are_those_that_alembic_finds() -> None:
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert [each.revision for each in scripts.walk_revisions()] == list(reversed(revisions()))
+    assert scripts.get_heads() == [revisions()[-1]]
+
+
+def test_another_process_can_migrate(url: str) -> None:
+    with open_database(url, migrate_apart=True) as database:
+        assert is_current(database.engine, database.place)
 
 
 def test_every_table_of_ours_has_our_prefix(database: Database) -> None:

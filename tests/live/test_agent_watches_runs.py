@@ -194,6 +194,42 @@ def test_phases_are_seen_as_they_pass(watched: Watched) -> None:
         assert {"stepping", "finished"} <= phases
 
 
+@pytest.mark.parametrize(("run", "rank"), RANKS)
+def test_steps_without_a_checkpoint_are_all_there_were(watched: Watched, run: str, rank: str) -> None:
+    counts = [0, *itertools.accumulate(record["count"] for record in watched.steps(run, rank))]
+    scraped = watched.scraped(catalog.STEPS_SINCE_CHECKPOINT.full_name, run, rank)
+    assert set(scraped) <= set(counts)
+    assert scraped == sorted(scraped)
+    assert scraped[-1] == counts[-1] > 0
+
+
+@pytest.mark.parametrize(("run", "rank"), RANKS)
+def test_silence_is_told_while_a_rank_steps_and_not_after_it(watched: Watched, run: str, rank: str) -> None:
+    scraped = watched.scraped(catalog.RUN_SILENT.full_name, run, rank)
+    assert all(0 <= seconds < PATIENCE for seconds in scraped)
+    assert f'{catalog.RUN_SILENT.full_name}{{run="{run}"' not in watched.page
+    assert catalog.RECOVERY.full_name + "{" not in watched.page
+
+
+def test_the_journals_say_how_the_runs_were_started(watched: Watched) -> None:
+    launchers = {}
+    for run, rank in RANKS:
+        first = (watched.state / "runs" / run / f"rank-{rank}.jsonl").read_text("utf-8").partition("\n")[0]
+        header = json.loads(first)
+        if rank == "1":
+            assert "command" not in header
+            continue
+        assert header["command"][1:3] == ["-u", TRAIN[0]]
+        assert Path(header["working_directory"]).is_dir()
+        launchers[run] = header["launcher"]
+    ports = {run: launcher.pop(launcher.index("--master_port") + 1) for run, launcher in launchers.items()}
+    assert all(port.isdigit() for port in ports.values())
+    # As flyball run was given it, and as it was found among the parents.
+    assert launchers["watched"] == launchers["installed"]
+    assert launchers["watched"][0] == str(BINARIES / "torchrun")
+    assert launchers["watched"][-len(TRAIN) - 3 : -3] == TRAIN
+
+
 def test_a_process_without_a_probe_is_shown_as_such(watched: Watched) -> None:
     found = watched.server.query(f'{catalog.RUN_INFO.full_name}{{reason="not_probed"}}')
     shown = {(series["metric"]["run"], series["metric"]["rank"]) for series in found}  # type: ignore[index]

@@ -190,7 +190,7 @@ def test_the_agent_shows_what_was_measured_and_takes_it_for_no_run(tmp_path: Pat
     samples = {name: list(types[name].make(types[name].settings(), around).collect()) for name in SHOWN}
     assert {sample.metric for sample in samples["nccl"]} == {catalog.P2P_LATENCY}
     shown = {sample.labels: sample.value for sample in samples["nccl"]}
-    slow = shown[folder.name, "1", "0", "8KiB", "preflight"]
+    slow = shown[folder.name, "1", "0", "8KiB", "preflight", "gloo"]
     assert isinstance(slow, Distribution)
     assert (slow.count, slow.sum) == (10, pytest.approx(10e-3))
     assert slow.counts[BOUNDS.index(1e-3)] == 10

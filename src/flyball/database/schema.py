@@ -1,10 +1,9 @@
 """Brings our tables to the newest schema; whatever else is in the database is not ours to touch."""
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+import re
+from importlib import resources
+
+from sqlalchemy import Connection, Engine, inspect, text
 
 from flyball.database.address import POSTGRESQL
 from flyball.database.connection import immediate
@@ -23,12 +22,15 @@ def upgrade(engine: Engine, place: str, *, lock_timeout_seconds: float) -> None:
     Raises:
         DatabaseError: the schema is newer than this version of flyball.
     """
+    if is_current(engine, place):
+        return
+    # Imported only now, and rarely: it takes more memory than all that is done here.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", MIGRATIONS)
     config.set_main_option("path_separator", "os")
-    scripts = ScriptDirectory.from_config(config)
-    if _is_current(engine, scripts, place):
-        return
     with immediate(engine).connect() as connection, connection.begin():
         if connection.dialect.name == POSTGRESQL:
             _lock(connection, lock_timeout_seconds)
@@ -37,18 +39,32 @@ def upgrade(engine: Engine, place: str, *, lock_timeout_seconds: float) -> None:
         command.upgrade(config, "head")
 
 
-def _is_current(engine: Engine, scripts: ScriptDirectory, place: str) -> bool:
+def is_current(engine: Engine, place: str) -> bool:
+    """Whether no migration is missing.
+
+    Raises:
+        DatabaseError: the schema is newer than this version of flyball.
+    """
+    known = revisions()
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        found = set(context.get_current_heads())
-    known = {script.revision for script in scripts.walk_revisions()}
-    if found - known:
+        found: set[str] = set()
+        if inspect(connection).has_table(VERSION_TABLE):
+            found = set(connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")))
+    if found - set(known):
         raise DatabaseError(
             "was written by a newer version of flyball",
             where=place,
             mend="update flyball (pip install -U flyball), or name another database",
         )
-    return found == set(scripts.get_heads())
+    return found == {known[-1]}
+
+
+def revisions() -> tuple[str, ...]:
+    """The migrations that there are, the first one first: they are numbered, and each follows the last."""
+    package, _, folder = MIGRATIONS.partition(":")
+    names = (each.name for each in (resources.files(package) / folder / "versions").iterdir())
+    found = (re.fullmatch(r"revision_(\d+)_\w+\.py", name) for name in names)
+    return tuple(sorted(one[1] for one in found if one))
 
 
 def _lock(connection: Connection, timeout_seconds: float) -> None:

@@ -1,19 +1,29 @@
 """Reads a YAML file and tells the line of every fault, also of those that a pydantic model finds."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    Event,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+)
 
 from flyball.errors import OptionError
 
 MAX_BYTES = 2**20
+_NO_ALIASES = "aliases are not taken"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -50,19 +60,59 @@ class YamlFile:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            path = [*at, *(part for part in first["loc"] if part != "[key]")]
-            raise OptionError(
-                _what(first), where=self.place(path), mend=_mend(first, model.model_fields, see)
-            ) from error
+            raise self.faults(error, model, at, see=see)[0] from error
+
+    def faults(
+        self, error: ValidationError, model: type[BaseModel], at: Sequence[str | int] = (), *, see: str
+    ) -> list[OptionError]:
+        """What pydantic found wrong with the value at the path ``at``, each with line, key path and mend."""
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        return [
+            OptionError(
+                _what(one),
+                where=self.place([*at, *(part for part in one["loc"] if part != "[key]")]),
+                mend=_mend(one, names, see),
+            )
+            for one in error.errors(include_url=False)
+        ]
 
 
 def read_yaml(path: Path, *, mend: str) -> YamlFile:
     """Read a file that holds a mapping; an empty one is an empty mapping.
 
     Raises:
-        OptionError: it cannot be read, is larger than 1 MiB, or is no YAML mapping.
+        OptionError: it cannot be read, is larger than 1 MiB, or is no YAML mapping: the first fault.
     """
+    file, faults = read_with_faults(path, mend=mend)
+    if faults or file is None:
+        raise faults[0]
+    return file
+
+
+def read_with_faults(path: Path, *, mend: str) -> tuple[YamlFile | None, list[OptionError]]:
+    """The same with all faults of the YAML itself, in the order of their lines.
+
+    A key that is written twice has its first value, so that the rest can still be checked; with any other
+    fault there is no file.
+    """
+    name = str(path)
+    try:
+        text = _text(path, mend)
+        faults = list(_repeats(_events(text, name), name))
+        document = None if any(fault.what == _NO_ALIASES for fault in faults) else _load(text, name)
+    except OptionError as fault:
+        return None, [fault]
+    if faults and document is None:
+        return None, faults
+    if document is None:
+        document = {}
+    if not isinstance(document, Mapping):
+        mend = "write 'key: value' on each line"
+        return None, [*faults, OptionError("is not a mapping", where=name, mend=mend)]
+    return YamlFile(name=name, document=document), faults
+
+
+def _text(path: Path, mend: str) -> str:
     name = str(path)
     try:
         with path.open("rb") as file:
@@ -73,20 +123,25 @@ def read_yaml(path: Path, *, mend: str) -> YamlFile:
         raise OptionError(what or "cannot be read", where=name, mend=mend) from error
     if len(data) > MAX_BYTES:
         raise OptionError("is larger than 1 MiB", where=name, mend=mend)
-    document = _load(text, name)
-    if document is None:
-        document = {}
-    if not isinstance(document, Mapping):
-        raise OptionError("is not a mapping", where=name, mend="write 'key: value' on each line")
-    return YamlFile(name=name, document=document)
+    return text
 
 
 def _load(text: str, name: str) -> Any:
     reader = YAML(typ="rt")
-    reader.allow_duplicate_keys = False
-    try:
-        _refuse_aliases(text, name)
+    reader.allow_duplicate_keys = True  # they are among the faults already
+    with _faults_of_yaml(name):
         return reader.load(text)
+
+
+def _events(text: str, name: str) -> list[Event]:
+    with _faults_of_yaml(name):
+        return list(YAML(typ="rt").parse(text))
+
+
+@contextmanager
+def _faults_of_yaml(name: str) -> Iterator[None]:
+    try:
+        yield
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -96,12 +151,40 @@ def _load(text: str, name: str) -> Any:
         raise OptionError("is not YAML", where=name, mend="write 'key: value' on each line") from error
 
 
-def _refuse_aliases(text: str, name: str) -> None:
-    """A few lines of aliases to aliases stand for more than any machine can hold."""
-    for event in YAML(typ="rt").parse(text):
+def _repeats(events: Iterable[Event], name: str) -> Iterator[OptionError]:
+    """Aliases, a few lines of which can stand for more than any machine can hold; keys written twice."""
+    open_nodes: list[_Node] = []
+    for event in events:
+        if isinstance(event, CollectionEndEvent):
+            open_nodes.pop()
+        if not isinstance(event, NodeEvent):
+            continue
+        where = f"{name}:{event.start_mark.line + 1}"
         if isinstance(event, AliasEvent):
-            where = f"{name}:{event.start_mark.line + 1}"
-            raise OptionError("aliases are not taken", where=where, mend="write the value out")
+            yield OptionError(_NO_ALIASES, where=where, mend="write the value out")
+        if open_nodes and open_nodes[-1].takes_again(event):
+            key = getattr(event, "value", "")
+            yield OptionError(f'found duplicate key "{key}"', where=where, mend="write each key once")
+        if isinstance(event, CollectionStartEvent):
+            open_nodes.append(_Node(is_mapping=isinstance(event, MappingStartEvent)))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Node:
+    """A list or mapping that has begun."""
+
+    is_mapping: bool
+    children: int = 0
+    keys: set[str] = field(default_factory=set)
+
+    def takes_again(self, event: NodeEvent) -> bool:
+        """Take a child in; True where it is a key that the mapping has already."""
+        self.children += 1
+        if not self.is_mapping or self.children % 2 == 0 or not isinstance(event, ScalarEvent):
+            return False
+        known = event.value in self.keys
+        self.keys.add(event.value)
+        return known
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,222 @@
+"""Alerts of the daemon: rules over the readings, recorded with what is told of them, and delivered."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from flyball.agent.daemon.evaluation import Evaluation, Round
+from flyball.agent.daemon.state_log import Log
+from flyball.agent.daemon.store import Store
+from flyball.agent.daemon.worker import Worker
+from flyball.clock import Clock
+from flyball.collectors.base import Sample
+from flyball.database import Database, open_database
+from flyball.errors import StorageFailed
+from flyball.history import AlertLog, MuteLog, Outbox, TuningRequests
+from flyball.history.alert_records import Alert, AlertStatus, Mute
+from flyball.policies.notification.base import Delivered
+from flyball.policies.notification.deliverer import Deliverer, Target
+from flyball.policies.notification.receivers.alertmanager import RESOLVED_SECONDS, AlertmanagerReceiver
+from flyball.policies.notification.receivers.settings import ReceiverSettings
+from flyball.policies.notification.recorder import Recorder
+from flyball.policies.notification.tally import Tally
+from flyball.policies.notification.waiting import pause
+from flyball.policies.rule import Rule
+
+T = TypeVar("T")
+
+_GATHER_SECONDS = 0.05
+"""From the first new reading to the round: collectors of one second are read at the same moment."""
+_LONGEST_SECONDS = 5.0
+"""From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
+_MUTES_SECONDS = 5.0
+_MOST_RESOLVED = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """A receiver that the configuration names."""
+
+    target: Target
+    settings: ReceiverSettings
+
+
+def default_database(state_folder: Path) -> str:
+    """The agent's own database in its state folder."""
+    return f"sqlite:///{state_folder / 'agent.db'}"
+
+
+class Alerting:
+    """Made and used in the event loop; ``start`` first.
+
+    Args:
+        rules: of the policies; none switch evaluation off.
+        store: the readings.
+        own: the agent's own metrics, as they are now.
+        database: its URL.
+        clock: wall and monotonic time.
+        log: where it says what happens.
+        make_worker: makes the threads.
+        rounded: called after each round.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        store: Store,
+        own: Callable[[], Sequence[Sample]],
+        database: str,
+        clock: Clock,
+        log: Log,
+        make_worker: Callable[[str], Worker],
+        rounded: Callable[[Round], None] = lambda _: None,
+    ) -> None:
+        self._store, self._own, self._url = store, own, database
+        self._clock, self._log, self._rounded = clock, log, rounded
+        self._evaluation = Evaluation(rules, clock)
+        self._rules, self._storage = make_worker("policies"), make_worker("alerts")
+        self._known: Mapping[str, Known] = {}
+        self._mutes: Sequence[Mute] = ()
+        self._resolved: deque[Alert] = deque(maxlen=_MOST_RESOLVED)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._keeping: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+        self.tally = Tally()
+        self.last_round: Round | None = None
+        self._database: Database | None = None
+
+    async def start(self, known: Mapping[str, Known]) -> None:
+        """Open the database, go on with what stood there, and begin.
+
+        Raises:
+            DatabaseError: it cannot be used.
+        """
+        self._database = await self._storage.submit(lambda: open_database(self._url, migrate_apart=True))
+        database = self._database
+        self.alerts = AlertLog(database, clock=self._clock)
+        self.outbox = Outbox(database, clock=self._clock)
+        self.mutes = MuteLog(database, clock=self._clock)
+        self.requests = TuningRequests(database, clock=self._clock)
+        stood = await self.ask(self.alerts.open_alerts)
+        last = await self.ask(self.alerts.last_heartbeat)
+        await self._rules.submit(lambda: self._evaluation.restore(stood, last))
+        self._deliverer = Deliverer(
+            self.alerts,
+            self.outbox,
+            self.mutes,
+            run=self._storage.submit,
+            log=self._log,
+            tally=self.tally,
+            clock=self._clock,
+        )
+        self._recorder = Recorder(
+            self.alerts,
+            receivers=lambda: {name: one.settings.wants for name, one in self._known.items()},
+            added=self._deliverer.wake,
+            run=self._storage.submit,
+            log=self._log,
+            tally=self.tally,
+            clock=self._clock,
+        )
+        await self.tell(known)
+        self._recorder.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._rounds()), loop.create_task(self._watch_mutes())]
+
+    def ask(self, job: Callable[[], T]) -> "asyncio.Future[T]":
+        """Ask the database, in its thread. Raises StorageFailed."""
+        return self._storage.submit(job)
+
+    async def tell(self, known: Mapping[str, Known]) -> None:
+        """Send to these receivers and to no others from now on."""
+        self._known = known
+        for task in self._keeping:
+            task.cancel()
+        if not known:
+            mend = "name receivers in flyball.yaml, see docs/webhooks.md"
+            self._log.warning("no receiver: alerts are recorded and sent to nobody", mend=mend)
+        await self._deliverer.apply([one.target for one in known.values()])
+        loop = asyncio.get_running_loop()
+        self._keeping = [
+            loop.create_task(receiver.keep(self._told_of(one.settings), heard=self._hear(name)))
+            for name, one in known.items()
+            if isinstance(receiver := one.target.receiver, AlertmanagerReceiver)
+        ]
+
+    async def change(self, rules: Sequence[Rule]) -> None:
+        """Take other rules; alerts of those that are gone end."""
+        self._take(await self._rules.submit(lambda: self._evaluation.change(rules)))
+
+    async def stop(self) -> None:
+        """End within 4 s, with everything recorded that the database takes."""
+        for task in (*self._tasks, *self._keeping):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._keeping, return_exceptions=True)
+        if self._database is not None:
+            await self._recorder.stop()
+            await self._deliverer.stop()
+            closing = self._storage.submit(self._database.close)
+            await asyncio.wait({closing}, timeout=1.0)
+        self._rules.stop()
+        self._storage.stop()
+
+    def wake(self) -> None:
+        """There is a new reading."""
+        self._changed.set()
+
+    def active(self) -> tuple[Alert, ...]:
+        """Pending and firing, as of the last round."""
+        return self.last_round.active if self.last_round is not None else ()
+
+    async def _rounds(self) -> None:
+        while True:
+            await pause(self._changed, _LONGEST_SECONDS)
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._changed.clear()
+            job = partial(self._evaluation.round, self._store.readings(), self._own())
+            try:
+                found = await self._rules.submit(job)
+            except Exception as error:  # a fault of ours in one round must not end all others
+                self._log.warning("policies not evaluated", error=f"{type(error).__name__}: {error}")
+            else:
+                self._take(found)
+
+    def _take(self, found: Round) -> None:
+        self.last_round = found
+        self._recorder.submit(found.transitions, evaluated_time=found.time)
+        for transition in found.transitions:
+            if transition.alert.status is AlertStatus.RESOLVED:
+                self._resolved.append(transition.alert)
+        self._rounded(found)
+
+    async def _watch_mutes(self) -> None:
+        while True:
+            with contextlib.suppress(StorageFailed):  # the deliverer says it
+                self._mutes = await self.ask(self.mutes.active)
+            await asyncio.sleep(_MUTES_SECONDS)
+
+    def _told_of(self, settings: ReceiverSettings) -> Callable[[], Sequence[Alert]]:
+        def told() -> Sequence[Alert]:
+            begin = self._clock.time() - RESOLVED_SECONDS
+            firing = [alert for alert in self.active() if alert.status is AlertStatus.FIRING]
+            over = [alert for alert in self._resolved if (alert.resolved_time or 0.0) >= begin]
+            again = {alert.fingerprint for alert in firing}
+            alerts = [*firing, *(alert for alert in over if alert.fingerprint not in again)]
+            return [alert for alert in alerts if settings.wants(alert) and not self._is_muted(alert)]
+
+        return told
+
+    def _is_muted(self, alert: Alert) -> bool:
+        return any(mute.matches(alert.labels) for mute in self._mutes)
+
+    def _hear(self, name: str) -> Callable[[object], None]:
+        def heard(answer: object) -> None:
+            self.tally.notifications[name, "resent" if isinstance(answer, Delivered) else "not_resent"] += 1
+
+        return heard

@@ -1,0 +1,167 @@
+"""One thread for several workers whose jobs are short; a job that is not short keeps the thread for itself.
+
+Waking a thread costs more than most collections: readers of the journals share one. When a job has run for
+longer than a quarter of a second, its thread becomes its worker's own, and what waited goes on in a new one,
+so that nothing is held up by what hangs.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flyball.agent.daemon.worker import settle_soon
+
+T = TypeVar("T")
+
+SLOW_SECONDS = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Entry:
+    owner: "SharingWorker"
+    job: Callable[[], Any]
+    future: "asyncio.Future[Any]"
+
+
+class _Lane:
+    """A daemon thread and what waits for it."""
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._lock, self._ready = loop, threading.Lock(), threading.Semaphore(0)
+        self._waiting: deque[_Entry] = deque()
+        self._ended = False
+        self._current: _Entry | None = None
+        self._since = 0.0
+        # A kernel thread's name has at most 15 characters.
+        threading.Thread(target=self._run, name=name[:15], daemon=True).start()
+
+    def put(self, entry: _Entry) -> None:
+        """Hand a job in."""
+        with self._lock:
+            self._waiting.append(entry)
+        self._ready.release()
+
+    def end(self) -> None:
+        """End after the jobs that were handed in."""
+        self._ended = True
+        self._ready.release()
+
+    def slow(self) -> "SharingWorker | None":
+        """Whose job has been running for too long."""
+        with self._lock:
+            late = self._current is not None and time.monotonic() - self._since > SLOW_SECONDS
+            return self._current.owner if late and self._current is not None else None
+
+    def others(self, owner: "SharingWorker") -> list[_Entry]:
+        """Take out what waits and is not ``owner``'s."""
+        with self._lock:
+            moved = [entry for entry in self._waiting if entry.owner is not owner]
+            self._waiting = deque(entry for entry in self._waiting if entry.owner is owner)
+        return moved
+
+    def _run(self) -> None:
+        while True:
+            self._ready.acquire()
+            with self._lock:
+                if not self._waiting:
+                    if self._ended:
+                        return
+                    continue  # what was meant went to another thread
+                entry = self._current = self._waiting.popleft()
+                self._since = time.monotonic()
+            settle_soon(self._loop, entry.job, entry.future)
+            with self._lock:
+                self._current = None
+            # What a job returned must not live until the next one comes.
+            del entry
+
+
+class SharedThread:
+    """Makes the workers that share a thread; all calls come from the event loop that it was made in.
+
+    Args:
+        name: of the thread.
+        slow_seconds: from one look for a job that hangs to the next.
+    """
+
+    def __init__(self, name: str, *, slow_seconds: float = SLOW_SECONDS) -> None:
+        self._name, self._slow_seconds = name, slow_seconds
+        self._loop = asyncio.get_running_loop()
+        self._lane: _Lane | None = None
+        self._open = 0
+        self._look: asyncio.TimerHandle | None = None
+
+    def worker(self, name: str) -> "SharingWorker":
+        """A worker that shares the thread for as long as its jobs are short."""
+        return SharingWorker(name, self)
+
+    def stop(self) -> None:
+        """End the thread after the jobs that were handed in."""
+        if self._lane is not None:
+            self._lane.end()
+            self._lane = None
+
+    def put(self, entry: _Entry) -> None:
+        """Hand a job in."""
+        if self._lane is None:
+            self._lane = _Lane(self._name, self._loop)
+        self._open += 1
+        entry.future.add_done_callback(self._over)
+        self._lane.put(entry)
+        if self._look is None:
+            self._look = self._loop.call_later(self._slow_seconds, self._look_again)
+
+    def _over(self, future: "asyncio.Future[Any]") -> None:
+        del future
+        self._open -= 1
+        if not self._open and self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _look_again(self) -> None:
+        slow = self._lane.slow() if self._lane is not None else None
+        if slow is not None and self._lane is not None:
+            moved = self._lane.others(slow)
+            slow.own, self._lane = self._lane, _Lane(self._name, self._loop)
+            for entry in moved:
+                self._lane.put(entry)
+        self._look = self._loop.call_later(self._slow_seconds, self._look_again)
+
+
+class SharingWorker:
+    """See :class:`flyball.agent.daemon.worker.Worker`.
+
+    Sharing -> alone, once a job of its own was slow; it stays so.
+    """
+
+    def __init__(self, name: str, shared: SharedThread) -> None:
+        self.name, self._shared = name, shared
+        self.own: _Lane | None = None
+        """Its own thread, once it is alone."""
+        self._stopped = False
+
+    def submit(self, job: Callable[[], T]) -> "asyncio.Future[T]":
+        """Hand in a job."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        entry = _Entry(owner=self, job=job, future=future)
+        if self.own is not None:
+            self.own.put(entry)
+        else:
+            self._shared.put(entry)
+        future.add_done_callback(self._end_when_stopped)
+        return future
+
+    def stop(self) -> None:
+        """End after the jobs that were handed in."""
+        self._stopped = True
+        if self.own is not None:
+            self.own.end()
+
+    def _end_when_stopped(self, future: "asyncio.Future[Any]") -> None:
+        del future
+        if self._stopped and self.own is not None:  # it got its own thread while it stopped
+            self.own.end()

@@ -1,0 +1,186 @@
+"""What a rule may raise an alert for, and the batches in which that is decided.
+
+Candidates of all rules that make the same thing of series of the same grid stand in one batch and are worked
+out together.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from flyball.collectors.base import Kind
+from flyball.policies.aggregates import Values, estimated_mean, exact_mean, extreme, latest, quantiles
+from flyball.policies.counter_rates import histogram_means, histogram_quantiles, increases
+from flyball.policies.rule import QUANTILES, Aggregate, Arithmetic, Comparison, Operand
+from flyball.policies.sample_grid import Floats, Mask, SampleGrid
+from flyball.policies.series import Series
+from flyball.policies.states import Subject
+from flyball.policies.windows import Moment, Rows, Window, milliseconds
+
+_COMPARE: dict[Comparison, Callable[[Floats, Floats], Any]] = {
+    Comparison.ABOVE: np.greater,
+    Comparison.AT_LEAST: np.greater_equal,
+    Comparison.BELOW: np.less,
+    Comparison.AT_MOST: np.less_equal,
+    Comparison.EQUAL: np.equal,
+    Comparison.NOT_EQUAL: np.not_equal,
+    Comparison.NAN: lambda values, thresholds: np.isnan(values),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is made of a series, whichever it is."""
+
+    aggregate: Aggregate
+    window_ms: int
+    offset_ms: int
+    bounds: tuple[float, ...] | None
+    """Of a histogram."""
+
+    @classmethod
+    def of(cls, operand: Operand) -> "Recipe":
+        """An operand's, without its selector."""
+        histogram = operand.metric.kind is Kind.HISTOGRAM
+        return cls(
+            operand.aggregate,
+            milliseconds(operand.window_seconds),
+            milliseconds(operand.offset_seconds),
+            operand.metric.bounds if histogram else None,
+        )
+
+    def values(self, grid: SampleGrid, rows: Rows, at: "Moment", *, exact: bool) -> Values:
+        """For each of the rows (a histogram's first)."""
+        end = at.time_ms - self.offset_ms
+        if self.aggregate is Aggregate.LAST:
+            return latest(grid, rows, end, at.lookback_ms)
+        window = Window(grid, end - self.window_ms, end)
+        if self.bounds is not None:
+            return self._of_histograms(window, rows, self.bounds)
+        match self.aggregate:
+            case Aggregate.AVG:
+                return exact_mean(window, rows) if exact else estimated_mean(window, rows)
+            case Aggregate.MIN | Aggregate.MAX:
+                return extreme(window, rows, largest=self.aggregate is Aggregate.MAX)
+            case Aggregate.RATE | Aggregate.INCREASE:
+                return increases(window, rows, per_second=self.aggregate is Aggregate.RATE)
+            case _:
+                return quantiles(window, rows, QUANTILES[self.aggregate])
+
+    def _of_histograms(self, window: Window, rows: Rows, bounds: tuple[float, ...]) -> Values:
+        counts = rows + len(bounds)
+        if self.aggregate is Aggregate.AVG:
+            return histogram_means(window, counts, counts + 1)
+        if self.aggregate in QUANTILES:
+            return histogram_quantiles(window, rows, bounds, QUANTILES[self.aggregate])
+        return increases(window, counts, per_second=self.aggregate is Aggregate.RATE)
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """One series (with its partner where two metrics are compared) under one rule."""
+
+    rule: int
+    """Which one, in the engine's order."""
+    threshold: float
+    left: Series
+    right: Series | None
+    subject: Subject | None = None
+    """Worked out when it is first needed."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Candidates that are worked out in one go."""
+
+    left: Recipe
+    left_grid: SampleGrid
+    comparison: Comparison
+    arithmetic: Arithmetic | None = None
+    right: Recipe | None = None
+    right_grid: SampleGrid | None = None
+    candidates: dict[Candidate, None] = field(default_factory=dict)
+    _arranged: tuple[list[Candidate], Rows, Rows, Floats] | None = None
+    _decided: tuple[Moment, frozenset[Candidate]] | None = None
+
+    def add(self, candidate: Candidate) -> None:
+        """From the next time on."""
+        self.candidates[candidate] = None
+        self._arranged = None
+
+    def remove(self, candidate: Candidate) -> None:
+        """It must be there."""
+        del self.candidates[candidate]
+        self._arranged = None
+
+    def met(self, at: Moment) -> list[tuple[Candidate, float]]:
+        """Candidates with a current sample whose condition holds, each with its value."""
+        candidates, left, right, thresholds = self._arrange()
+        found = self._values(left, right, at, exact=False)
+        holds = _COMPARE[self.comparison](found.values, thresholds)
+        values = found.values
+        if found.errors is not None:
+            apart = np.abs(values - thresholds) > found.errors
+            if self.comparison is Comparison.NAN:
+                apart = np.isfinite(values)
+            again = np.flatnonzero(found.valid & (holds | ~apart))
+            if len(again):
+                exact = self._values(left[again], right[again], at, exact=True)
+                values[again] = exact.values
+                holds[again] = _COMPARE[self.comparison](exact.values, thresholds[again])
+        indices = np.flatnonzero(holds & found.valid)
+        if len(indices):
+            indices = indices[self._current(left[indices], at)]
+        return [(candidates[i], value) for i, value in zip(indices, values[indices].tolist(), strict=True)]
+
+    def decided(self, at: Moment) -> Collection[Candidate]:
+        """Candidates that have a value now, of which the condition is true or false."""
+        if self._decided is None or self._decided[0] != at:
+            candidates, left, right, _ = self._arrange()
+            there = self._values(left, right, at, exact=False).valid & self._current(left, at)
+            self._decided = at, frozenset(candidates[index] for index in np.flatnonzero(there))
+        return self._decided[1]
+
+    def _current(self, rows: Rows, at: Moment) -> Mask:
+        return latest(self.left_grid, rows, at.time_ms, at.lookback_ms).valid
+
+    def _arrange(self) -> tuple[list[Candidate], Rows, Rows, Floats]:
+        if self._arranged is None:
+            candidates = list(self.candidates)
+            self._arranged = (
+                candidates,
+                np.array([each.left.row for each in candidates], np.intp),
+                np.array([each.right.row if each.right else 0 for each in candidates], np.intp),
+                np.array([each.threshold for each in candidates], np.float64),
+            )
+        return self._arranged
+
+    def _values(self, left: Rows, right: Rows, at: Moment, *, exact: bool) -> Values:
+        ours = self.left.values(self.left_grid, left, at, exact=exact)
+        if self.right is None or self.right_grid is None or self.arithmetic is None:
+            return ours
+        return combined(self.arithmetic, ours, self.right.values(self.right_grid, right, at, exact=exact))
+
+
+def combined(arithmetic: Arithmetic, left: Values, right: Values) -> Values:
+    """Two operands' values made one; division by zero gives an infinity or NaN, as in PromQL."""
+    valid, a, b = left.valid & right.valid, left.values, right.values
+    estimated = left.errors is not None or right.errors is not None
+    zero = np.zeros(len(a))
+    p = zero if left.errors is None else left.errors
+    q = zero if right.errors is None else right.errors
+    match arithmetic:
+        case Arithmetic.PLUS:
+            values, errors = a + b, p + q
+        case Arithmetic.MINUS:
+            values, errors = a - b, p + q
+        case Arithmetic.TIMES:
+            values, errors = a * b, np.abs(a) * q + np.abs(b) * p + p * q
+        case Arithmetic.DIVIDED_BY:
+            values = a / b
+            room = np.abs(b) - q
+            errors = np.where(room > 0, (p + np.abs(values) * q) / room, np.inf)
+    # What rounding adds to an estimate is far below this.
+    return Values(values, valid, errors * 1.01 + np.abs(values) * 1e-14 if estimated else None)

@@ -1,0 +1,167 @@
+"""The samples of one source: a line for each of its readings, a cell in it for each series.
+
+All series of a reading share its time, so a window is a run of lines, and what is made of it is worked out
+for many series at once. A histogram takes a row for each bucket, cumulative, and one for its sum. Times are
+whole milliseconds, as Prometheus keeps them.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+ABSENT_BITS = 0x7FF8_0000_F1B0_A11B
+"""A NaN that no computation yields: the series was not given in that reading."""
+SLACK_MS = 10_000
+"""How far an evaluation may lie behind the newest reading."""
+
+
+def present(cells: Floats) -> Mask:
+    """Where there is a sample; one that is NaN counts."""
+    there: Mask = cells.view(np.int64) != ABSENT_BITS
+    return there
+
+
+class SampleGrid:
+    """What one source gave within ``retention_ms``, of series that are all needed that long."""
+
+    def __init__(self, retention_ms: int) -> None:
+        self.retention_ms = retention_ms
+        self.times: Numbers = np.empty(0, np.int64)
+        self.cells: Floats = np.empty((0, 0))
+        self.end = 0
+        """Lines in use."""
+        self.begun_ms: int | None = None
+        """When the first line came, however long ago."""
+        self.base = 0
+        """Number of the first line since the beginning; lines are numbered on as old ones go."""
+        self.gap: Numbers = np.empty(0, np.int64)
+        """By row: number of the last line in which it was absent."""
+        self.reset: Numbers = np.empty(0, np.int64)
+        """By row: number of the last line in which it was below the sample before."""
+        self.seen: Numbers = np.empty(0, np.int64)
+        """By row: number of the last line that has a sample of it."""
+        self._latest: Floats = np.empty(0)
+        self._used = 0
+        self._free: dict[int, list[int]] = {}
+
+    def allocate(self, width: int) -> int:
+        """The first of ``width`` rows in a row, all absent so far."""
+        free = self._free.get(width)
+        if free:
+            row = free.pop()
+        else:
+            row, self._used = self._used, self._used + width
+            if self._used > len(self.gap):
+                self._widen(max(self._used, len(self.gap) * 5 // 4 + 16))
+        rows = slice(row, row + width)
+        self.cells.view(np.int64)[: self.end, rows] = ABSENT_BITS
+        self.gap[rows] = self.base + self.end - 1
+        self.reset[rows] = self.seen[rows] = -1
+        self._latest[rows] = np.nan
+        return row
+
+    def release(self, row: int, width: int) -> None:
+        """The rows may be used for another series."""
+        self.seen[row : row + width] = -1
+        self._free.setdefault(width, []).append(row)
+
+    def append(self, time_ms: int, rows: list[int], values: list[float]) -> None:
+        """One more reading; the time must be later than the last one's. Rows not named are absent."""
+        if self.end == len(self.times):
+            self._make_room()
+        number, line = self.base + self.end, self.cells[self.end]
+        line.view(np.int64)[:] = ABSENT_BITS
+        self.times[self.end] = time_ms
+        self.end += 1
+        self.begun_ms = time_ms if self.begun_ms is None else self.begun_ms
+        absent = np.ones(len(self.gap), np.bool_)
+        if rows:
+            given, fresh = np.array(rows, np.intp), np.array(values, np.float64)
+            line[given] = fresh
+            absent[given] = False
+            self.reset[given[fresh < self._latest[given]]] = number
+            self.seen[given] = number
+            self._latest[given] = fresh
+        self.gap[absent] = number
+
+    def line_at(self, time_ms: int) -> int:
+        """Index of the newest line not after this time, or -1."""
+        return int(np.searchsorted(self.times[: self.end], time_ms, "right")) - 1
+
+    def lines_between(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """First index and the one after the last, of lines within the closed interval."""
+        times = self.times[: self.end]
+        first, stop = np.searchsorted(times, start_ms, "left"), np.searchsorted(times, end_ms, "right")
+        return int(first), max(int(first), int(stop))
+
+    def is_current(self, row: int) -> bool:
+        """Whether the newest reading has a sample of it."""
+        return self.end > 0 and bool(self.seen[row] == self.base + self.end - 1)
+
+    def has(self, row: int, line: int) -> bool:
+        """Whether there is a sample in a line, by index."""
+        return bool(self.cells.view(np.int64)[line, row] != ABSENT_BITS)
+
+    def is_spent(self, row: int, time_ms: int, lookback_ms: int) -> bool:
+        """Whether a row holds nothing that an evaluation at this time or later could need."""
+        index = int(self.seen[row]) - self.base
+        if index < 0:
+            return True
+        kept_ms = self.retention_ms + SLACK_MS + (lookback_ms if self.is_current(row) else 0)
+        return int(self.times[index]) < time_ms - kept_ms
+
+    def begin_from(self, other: "SampleGrid") -> None:
+        """Take over the lines of another grid of the same source, as far back as is needed here."""
+        first = self._first_needed(other)
+        self.begun_ms = other.begun_ms
+        self.times, self.end = other.times[first : other.end].copy(), other.end - first
+        self.cells = np.empty((self.end, 0))
+
+    def copy_row(self, row: int, other: "SampleGrid", other_row: int) -> None:
+        """Take over a series' samples; the newest line of both is the same reading."""
+        lines = min(self.end, other.end)
+        if not lines:
+            return
+        self.cells[self.end - lines : self.end, row] = other.cells[other.end - lines : other.end, other_row]
+        column = self.cells[: self.end, row].copy()
+        there = np.flatnonzero(present(column))
+        gaps = np.flatnonzero(~present(column))
+        self.gap[row] = self.base + (int(gaps[-1]) if len(gaps) else -1)
+        if len(there):
+            self.seen[row], self._latest[row] = self.base + there[-1], column[there[-1]]
+            fallen = there[1:][column[there][1:] < column[there][:-1]]
+            self.reset[row] = self.base + int(fallen[-1]) if len(fallen) else -1
+
+    def _first_needed(self, other: "SampleGrid") -> int:
+        # An instant selector looks for the newest line that is not after its time: one more than the window.
+        if not other.end:
+            return 0
+        oldest = int(other.times[other.end - 1]) - self.retention_ms - SLACK_MS
+        return max(other.line_at(oldest), 0)
+
+    def _make_room(self) -> None:
+        first = self._first_needed(self)
+        live = self.end - first
+        if first and live * 4 <= self.end * 3 and self.end <= max(live * 4, 64):
+            self.times[:live] = self.times[first : self.end].copy()
+            self.cells[:live] = self.cells[first : self.end]
+        else:
+            lines = live + live // 2 + 8
+            times, cells = np.empty(lines, np.int64), np.empty((lines, len(self.gap)))
+            times[:live], cells[:live] = self.times[first : self.end], self.cells[first : self.end]
+            self.times, self.cells = times, cells
+        self.base, self.end = self.base + first, live
+
+    def _widen(self, rows: int) -> None:
+        cells = np.empty((len(self.times), rows))
+        cells.view(np.int64)[:] = ABSENT_BITS
+        cells[: self.end, : len(self.gap)] = self.cells[: self.end]
+        more = rows - len(self.gap)
+        self.cells = cells
+        self.gap = np.concatenate((self.gap, np.full(more, -1, np.int64)))
+        self.reset = np.concatenate((self.reset, np.full(more, -1, np.int64)))
+        self.seen = np.concatenate((self.seen, np.full(more, -1, np.int64)))
+        self._latest = np.concatenate((self._latest, np.full(more, np.nan)))

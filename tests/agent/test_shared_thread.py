@@ -1,0 +1,98 @@
+"""Workers that share a thread: in order, one at a time, and nobody waits for one that hangs."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from flyball.agent.daemon.shared_thread import SharedThread
+
+
+def play(story: Callable[[SharedThread], Awaitable[Any]]) -> None:
+    async def run() -> None:
+        shared = SharedThread("shared", slow_seconds=0.01)
+        try:
+            await story(shared)
+        finally:
+            shared.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_short_jobs_of_all_workers_run_in_one_thread_and_in_order() -> None:
+    async def story(shared: SharedThread) -> None:
+        said: list[int] = []
+        workers = [shared.worker("a"), shared.worker("b")]
+
+        def job(number: int) -> int:
+            said.append(number)
+            return threading.get_ident()
+
+        threads = await asyncio.gather(
+            *(workers[number % 2].submit(lambda number=number: job(number)) for number in range(8))
+        )
+        assert said == list(range(8))
+        assert len(set(threads)) == 1
+        assert threads[0] != threading.get_ident()
+
+    play(story)
+
+
+def test_a_job_that_hangs_keeps_its_thread_and_the_others_go_on_in_another() -> None:
+    async def story(shared: SharedThread) -> None:
+        slow, quick = shared.worker("slow"), shared.worker("quick")
+        released = threading.Event()
+
+        def hang() -> int:
+            released.wait()
+            return threading.get_ident()
+
+        hanging = slow.submit(hang)
+        queued = [slow.submit(threading.get_ident), quick.submit(threading.get_ident)]
+        other = await queued[1]
+        assert not hanging.done()
+        assert not queued[0].done()
+        released.set()
+        assert await hanging == await queued[0] != other
+        assert await slow.submit(threading.get_ident) == await hanging
+        assert await quick.submit(threading.get_ident) == other
+        slow.stop()
+
+    play(story)
+
+
+def test_a_worker_that_was_stopped_while_it_hung_ends_its_thread() -> None:
+    async def story(shared: SharedThread) -> None:
+        slow, quick = shared.worker("slow"), shared.worker("quick")
+        released = threading.Event()
+        threads: list[threading.Thread] = []
+
+        def hang() -> None:
+            threads.append(threading.current_thread())
+            released.wait()
+
+        hanging = slow.submit(hang)
+        await quick.submit(int)
+        closing = slow.submit(int)
+        slow.stop()
+        released.set()
+        await asyncio.gather(hanging, closing)
+        await asyncio.get_running_loop().run_in_executor(None, threads[0].join)
+
+    play(story)
+
+
+def test_what_a_job_raises_reaches_whoever_asked() -> None:
+    async def story(shared: SharedThread) -> None:
+        worker = shared.worker("a")
+
+        def wrong() -> None:
+            raise LookupError("nothing there")
+
+        with pytest.raises(LookupError, match="nothing there"):
+            await worker.submit(wrong)
+        assert await worker.submit(lambda: 3) == 3
+
+    play(story)
