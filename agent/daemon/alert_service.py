@@ -88,6 +88,7 @@ class AlertService:
             name: Known(
                 target=Target(
                     receiver=receiver,
+                    wants=settings.wants,
                     most_per_minute=None if settings.max_per_second is None else settings.max_per_second * 60,
                     give_up_after_seconds=settings.give_up_after_seconds,
                 ),

@@ -117,7 +117,7 @@ class Alerting:
         )
         self._recorder = Recorder(
             self.alerts,
-            receivers=lambda: {name: one.settings.wants for name, one in self._known.items()},
+            receivers=lambda: self._deliverer.receivers,
             added=self._deliverer.wake,
             run=self._storage.submit,
             log=self._log,

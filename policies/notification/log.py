@@ -19,4 +19,7 @@ class Log(Protocol):
 
 def reason(error: Exception) -> str:
     """Return an error as a line of the log may show it: the text of an unknown one may hold a secret."""
-    return str(error) if isinstance(error, FlyballError) else f"a fault: {type(error).__name__}"
+    if not isinstance(error, FlyballError):
+        return f"a fault: {type(error).__name__}"
+    # Without the mend, which speaks to whoever runs a study.
+    return f"{error.where}: {error.what}" if error.where else error.what

@@ -117,6 +117,15 @@ def test_agents_share_a_database_and_each_has_its_own_alerts(database: Database,
     assert {each.agent for each in one.alerts()} == {"node-1", "node-2"}
 
 
+def test_the_only_agent_of_a_file_keeps_its_alerts_under_another_host_name(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-1")
+    AlertLog(database).record([change(alert())])
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-2")
+    assert len(AlertLog(database).open_alerts()) == (1 if database.is_sqlite else 0)
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [

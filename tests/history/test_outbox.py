@@ -153,6 +153,25 @@ def test_the_bound_holds_for_a_flood_in_one_transaction(database: Database, outb
     assert len(log.alerts()) == 300
 
 
+def test_the_bound_holds_where_some_alerts_end_as_others_begin(database: Database, outbox: Outbox) -> None:
+    log = AlertLog(database, clock=FakeClock(), agent="node-1", max_waiting=6)
+    first = [alert(name) for name in "abc"]
+    log.record([change(each) for each in first], [told(each) for each in first])
+    both = [*map(resolved, "abc"), *map(alert, "defg")]
+    log.record([change(each) for each in both], [told(each) for each in both])
+    assert outbox.depth() == 6
+    assert [outcomes(database, name)[-1] for name in "ad"] == ["waiting", "overflow"]
+
+
+def test_what_is_kept_for_a_disabled_receiver_is_bounded_too(database: Database, outbox: Outbox) -> None:
+    outbox.disable("pager", "410 Gone")
+    raise_alerts(database, *episodes(4), alert("b"), alert("c"), most=6)
+    assert outcomes(database) == ["superseded"] * 6 + ["disabled"] * 2
+    assert [outcomes(database, name) for name in "bc"] == [["disabled"], ["disabled"]]
+    assert outbox.enable("pager")
+    assert outbox.depth() == 4
+
+
 def test_a_receiver_that_is_gone_gets_nothing_and_everything_when_it_is_enabled(
     database: Database, outbox: Outbox, clock: FakeClock
 ) -> None:
@@ -188,8 +207,10 @@ def test_a_replay_sends_the_same_ids_again_in_order(database: Database, outbox: 
         sent.append(head(outbox, receiver))
         outbox.finish([done(sent[-1])])
     (logged,) = AlertLog(database, agent="node-1").alerts()
-    assert outbox.requeue(logged.id) == 4
     raise_alerts(database, alert(active_time=900.0))
+    assert head(outbox).alert.active_time == 900.0
+    assert outbox.requeue(logged.id) == 4
+    assert due(outbox) == [("a", "firing")]
     again = []
     for _ in range(3):
         again.append(head(outbox))

@@ -1,6 +1,5 @@
 """The alerts of an agent: a change and the notifications that it brings are one transaction."""
 
-import socket
 from collections.abc import Sequence
 
 from sqlalchemy import and_, delete, or_, select
@@ -9,6 +8,7 @@ from sqlalchemy.orm import Session
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
 from flyball.history import alert_recording
+from flyball.history.agent_name import agent_name
 from flyball.history.alert_models import AgentRow, AlertRow, DeliveryRow, NotificationRow
 from flyball.history.alert_records import (
     Alert,
@@ -50,12 +50,12 @@ class AlertLog:
         Args:
             database: which agents of several hosts may share.
             clock: seconds since the epoch.
-            agent: whose alerts these are; None for this host's name.
+            agent: whose alerts these are; None for the only one of a SQLite file, or else this host's name.
             max_waiting: the most notifications that wait, of all receivers.
         """
         self._database = database
         self._clock = clock or SystemClock()
-        self._agent = socket.gethostname() if agent is None else agent
+        self._agent = agent_name(database, agent)
         self._max_waiting = max_waiting
 
     def record(

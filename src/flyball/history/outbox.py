@@ -1,6 +1,5 @@
 """What is to be told of alerts, to whom, and what came of it: at least once, and in order for each alert."""
 
-import socket
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select, update
@@ -8,6 +7,7 @@ from sqlalchemy import delete, func, select, update
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
 from flyball.history import outbox_queue, outbox_room
+from flyball.history.agent_name import agent_name
 from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
 from flyball.history.alert_records import (
     AlertStatus,
@@ -30,7 +30,7 @@ class Outbox:
         """Take an open database; ``agent`` as for ``AlertLog``."""
         self._database = database
         self._clock = clock or SystemClock()
-        self._agent = socket.gethostname() if agent is None else agent
+        self._agent = agent_name(database, agent)
 
     def due(self, receiver: str, now: float, limit: int) -> tuple[Notification, ...]:
         """Return what may be sent now: of each alert only the oldest that is not finished."""

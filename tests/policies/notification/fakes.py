@@ -68,7 +68,7 @@ class FakeReceiver:
     """Answers as told: the next of ``answers``, or the last for ever."""
 
     name: str = "pager"
-    answers: list[Answer | Exception] = field(default_factory=lambda: [Delivered(status=200)])
+    answers: Sequence[Answer | Exception] = (Delivered(status=200),)
     sent: list[Notification] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     gate: asyncio.Event | None = None
@@ -88,7 +88,8 @@ class FakeReceiver:
                 await self.gate.wait()
         finally:
             self.at_once -= 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        answer, *rest = self.answers
+        self.answers = rest or [answer]
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -85,28 +85,49 @@ def test_while_one_alert_waits_the_others_go_and_its_own_next_does_not(tmp_path:
     play(tmp_path, story, pager)
 
 
-def test_a_receiver_that_fails_is_asked_by_one_at_a_time_and_gets_all_when_it_is_back(tmp_path: Path) -> None:
-    pager = FakeReceiver(answers=[DOWN] * 30 + [UP])
+def test_a_receiver_that_fails_is_asked_by_one_at_a_time(tmp_path: Path) -> None:
+    pager = FakeReceiver(answers=[DOWN])
 
     async def story(bench: Bench) -> None:
         bench.tell(*(alert(f"{number:02}") for number in range(20)))
-        await bench.clock.settle()
-        assert pager.most_at_once <= 8
-        pager.most_at_once = 0
-        gate = pager.gate = asyncio.Event()
-        await bench.clock.pass_(2.0)
+        await bench.clock.pass_(20.0)
+        pager.most_at_once, pager.gate = 0, asyncio.Event()
+        await bench.clock.pass_(60.0)
         assert pager.most_at_once == 1
-        gate.set()
-        pager.gate = None
-        await bench.clock.pass_(10.0)
-        delivered = {each.alert.fingerprint for each in pager.sent[30:]}
-        assert len(delivered) == 20
+
+    play(tmp_path, story, pager)
+
+
+def test_a_receiver_that_is_back_gets_at_once_what_would_have_waited_for_minutes(tmp_path: Path) -> None:
+    pager = FakeReceiver(answers=[DOWN])
+
+    async def story(bench: Bench) -> None:
+        for number in range(20):
+            bench.tell(alert(f"{number:02}"))
+            await bench.clock.pass_(3.0)
+        await bench.clock.pass_(240.0)
+        pager.answers, before = [UP], len(pager.sent)
+        await bench.clock.pass_(120.0)
         assert bench.outbox.depth() == 0
+        assert len(pager.sent) == before + 20
+        assert len(set(pager.times[before:])) == 1
         # One line when it failed and one when it was back, whatever the number of tries.
         assert bench.log.events() == [
             "notification not delivered; it will be tried again",
             "receiver takes notifications again",
         ]
+
+    play(tmp_path, story, pager)
+
+
+def test_what_is_under_way_is_not_sent_once_more(tmp_path: Path) -> None:
+    pager = FakeReceiver(gate=asyncio.Event())
+
+    async def story(bench: Bench) -> None:
+        for name in "abc":
+            bench.tell(alert(name))
+            await bench.clock.pass_(6.0)
+        assert pager.heard() == [("a", "firing"), ("b", "firing"), ("c", "firing")]
 
     play(tmp_path, story, pager)
 
@@ -199,14 +220,58 @@ def test_what_waits_for_a_receiver_that_was_taken_out_is_kept_until_it_is_back(t
         await bench.clock.settle()
         await bench.deliverer.apply([target(chat)])
         assert pager.closed
-        assert bench.deliverer.receivers == ("chat",)
-        assert bench.outcomes() == ["disabled"]
+        assert list(bench.deliverer.receivers) == ["chat"]
+        await bench.clock.settle()
+        assert bench.outcomes() == ["disabled", "delivered"]
         pager.answers = [UP]
         await bench.deliverer.apply([target(chat), target(pager)])
         await bench.clock.settle()
-        assert bench.outcomes() == ["delivered"]
+        assert bench.outcomes() == ["delivered", "delivered"]
 
     play(tmp_path, story, pager, chat)
+
+
+def test_a_receiver_that_is_new_is_told_what_fires_and_the_others_are_not_told_again(tmp_path: Path) -> None:
+    pager, chat = FakeReceiver("pager"), FakeReceiver("chat")
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert("a"), alert("b"), resolved("b"))
+        await bench.clock.settle()
+        await bench.deliverer.apply([target(pager), target(chat)])
+        await bench.clock.settle()
+        assert chat.heard() == [("a", "firing")]
+        assert len(pager.sent) == 3
+
+    play(tmp_path, story, pager)
+
+
+def test_a_receiver_that_is_new_is_not_told_what_it_does_not_want(tmp_path: Path) -> None:
+    pager, chat = FakeReceiver("pager"), FakeReceiver("chat")
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert("a"), alert("b"))
+        only_b = Target(receiver=chat, wants=lambda each: each.fingerprint == "b")
+        await bench.deliverer.apply([target(pager), only_b])
+        await bench.clock.settle()
+        assert chat.heard() == [("b", "firing")]
+
+    play(tmp_path, story, pager)
+
+
+def test_what_is_recorded_during_a_reload_is_for_the_new_receivers(tmp_path: Path) -> None:
+    pager = FakeReceiver(gate=asyncio.Event())
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert())
+        await bench.clock.settle()
+        applying = asyncio.ensure_future(bench.deliverer.apply([target(pager), target(FakeReceiver("chat"))]))
+        await bench.clock.settle()
+        assert list(bench.deliverer.receivers) == ["pager", "chat"]
+        assert pager.gate is not None
+        pager.gate.set()
+        await applying
+
+    play(tmp_path, story, pager)
 
 
 @pytest.mark.parametrize("answer", [ValueError("token=a-secret"), RuntimeError("a-secret")])
