@@ -172,6 +172,15 @@ def test_what_is_kept_for_a_disabled_receiver_is_bounded_too(database: Database,
     assert outbox.depth() == 4
 
 
+def test_what_a_receiver_may_have_heard_of_never_gives_way(database: Database, outbox: Outbox) -> None:
+    raise_alerts(database, alert("a"), most=4)
+    outbox.finish([done(head(outbox), next_time=1_000_030.0)])
+    outbox.disable("pager", "410 Gone")
+    raise_alerts(database, resolved("a"), alert("b"), alert("c"), most=4)
+    assert outcomes(database, "a") == ["disabled", "disabled"]
+    assert outcomes(database, "c") == ["overflow"]
+
+
 def test_a_receiver_that_is_gone_gets_nothing_and_everything_when_it_is_enabled(
     database: Database, outbox: Outbox, clock: FakeClock
 ) -> None:

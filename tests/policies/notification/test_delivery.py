@@ -327,6 +327,27 @@ def test_what_ends_while_it_stops_is_written_down(tmp_path: Path) -> None:
     play(tmp_path, story, pager)
 
 
+def test_a_stop_does_not_wait_for_a_database_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GRACE_SECONDS", "_LAST_WRITE_SECONDS"):
+        monkeypatch.setattr(f"flyball.policies.notification.receiver_loop.{name}", 0.01)
+    pager = FakeReceiver(gate=asyncio.Event())
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert())
+        await bench.clock.settle()
+        bench.storage_hangs = True
+        assert pager.gate is not None
+        pager.gate.set()
+        await bench.clock.settle()
+        await bench.deliverer.stop()
+        assert bench.outbox.depth() == 1
+        assert pager.closed
+
+    play(tmp_path, story, pager)
+
+
 def test_a_database_that_fails_is_said_once_and_nothing_is_sent_twice_for_it(tmp_path: Path) -> None:
     pager = FakeReceiver(gate=asyncio.Event())
 
