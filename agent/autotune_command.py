@@ -20,6 +20,7 @@ from flyball.agent.study_options import (
     parse_maps,
     parse_memory_limit_ratio,
     parse_whole,
+    policy_files,
     space_path,
 )
 from flyball.agent.wiring import Wiring
@@ -38,6 +39,7 @@ def autotune(
     maps: given.Maps = None,
     allow_global_batch: given.AllowGlobalBatch = False,
     samples_from: given.SamplesFrom = "batch",
+    policies: given.Policies = None,
     trials: given.Trials = None,
     budget: given.Budget = None,
     seed: given.Seed = None,
@@ -67,6 +69,7 @@ def autotune(
         "--map": maps,
         "--allow-global-batch": allow_global_batch,
         "--samples-from": samples_from != "batch",
+        "--policies": policies,
         "--seed": seed,
         "--output": output,
     }
@@ -93,6 +96,7 @@ def autotune(
         memory_limit_ratio=parse_memory_limit_ratio(memory_limit_ratio),
         allow_global_batch=allow_global_batch,
         samples_from=check_choice(samples_from, ("batch", "config"), where="--samples-from"),
+        policies=policy_files(policies, cwd),
     )
     result = _run(wiring, options, progress=wiring.err if as_json else wiring.out)
     _print_result(wiring.out, result, as_json=as_json)

@@ -39,6 +39,16 @@ Maps = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policies",
+        metavar="FILE",
+        help="Policies that trials are held against, in place of those that come with flyball; repeatable. "
+        "'default' stands for the latter.",
+        rich_help_panel=_WHAT,
+    ),
+]
 SamplesFrom = Annotated[
     str,
     typer.Option(

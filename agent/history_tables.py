@@ -50,7 +50,8 @@ def experiments_table(experiments: Sequence[PastExperiment]) -> Table:
 
 def trials_table(trials: Sequence[PastTrial]) -> Table:
     """Return one row for each trial; what failed says why."""
-    table = _table(">trial", "phase", "outcome", ">samples/s", ">took", "changes")
+    alerts = ["alerts"] if any(trial.rules for trial in trials) else []
+    table = _table(">trial", "phase", "outcome", ">samples/s", ">took", *alerts, "changes")
     for trial in trials:
         about = describe_changes(trial.assignment)
         failed = trial.outcome not in ("completed", "running")
@@ -60,6 +61,7 @@ def trials_table(trials: Sequence[PastTrial]) -> Table:
             trial.outcome,
             describe_rate(trial.rate.get("point")),
             _span(trial.total_seconds) or "-",
+            *([", ".join(trial.rules) or "-"] if alerts else []),
             f"{trial.reason}  ({about})" if failed else about,
         )
         _add(table, cells, style="yellow" if failed else "")
@@ -106,6 +108,7 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
         "took": _span(trial.total_seconds),
         "notes": "; ".join(trial.notes),
         "knobs": describe_changes(trial.assignment),
+        "alerts": _alerts_text(trial.alerts),
     }
     own = Configuration(assignment={}, ds_config=experiment.base_config)
     rows = _difference(_configuration(baseline) if baseline else own, _configuration(trial))
@@ -115,6 +118,11 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
         measured = {key: _flat(value) for key, value in trial.measurement.items() if key != "telemetry"}
         parts += [Text(), _facts(measured | in_words(trial.measurement.get("telemetry") or {}))]
     return Group(*parts)
+
+
+def _alerts_text(alerts: Sequence[Mapping[str, Any]] | None) -> str:
+    told = ((alert["rule"], alert["annotations"].get("summary", "")) for alert in alerts or ())
+    return "; ".join(f"{rule}: {summary}" if summary else str(rule) for rule, summary in told)
 
 
 def runs_table(runs: Sequence[PastRun]) -> Table:

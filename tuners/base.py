@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from flyball.history.alert_records import Alert
 from flyball.runner.outcome import Outcome
 
 Value = bool | int | float | str
@@ -101,6 +102,8 @@ class TrialReport:
     notes: tuple[str, ...] = ()
     waited_seconds: float = 0.0
     """Of ``total_seconds``: before the run began, for the imports of a fork server."""
+    alerts: tuple[Alert, ...] | None = None
+    """That fired in it, told to nobody; None where no rules were evaluated."""
 
 
 class StudyObserver(Protocol):

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
+from flyball.tuners.lead import Lead
 
 LATEST: Final = ""
 """The value of ``StudyOptions.resume`` that stands for the newest experiment that can be resumed."""
@@ -54,6 +55,10 @@ class StudyOptions:
     the user's own run."""
     allow_global_batch: bool = False
     """Whether the global batch may change, which changes what the optimizer sees."""
+    policies: tuple[str, ...] = ("default",)
+    """Policy files whose rules trials are held against; ``default`` is the one that comes with flyball."""
+    lead: Lead | None = None
+    """The tuning request that the study begins with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
