@@ -127,7 +127,9 @@ def _invoke(arguments: Sequence[str], program: str, wiring: Wiring) -> int:
 def _fail(wiring: Wiring, error: FlyballError) -> int:
     if wiring.debug:
         traceback.print_exception(error, file=wiring.err)
-    wiring.err.write(f"error: {redact_urls(clean(str(error)))}\n")
+    # Faults of policy files are said all at once, one a line.
+    for line in str(error).splitlines():
+        wiring.err.write(f"error: {redact_urls(clean(line))}\n")
     return error.exit_status
 
 

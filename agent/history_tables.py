@@ -77,6 +77,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "took": _span(experiment.seconds),
         "command": " ".join(experiment.command),
         "results": experiment.output_directory,
+        "led by": _lead_text(experiment.options.get("lead")),
         "seed": experiment.seed,
         "budget": _span(experiment.budget_seconds),
         "machine": _flat(experiment.fingerprint),
@@ -118,6 +119,10 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
         measured = {key: _flat(value) for key, value in trial.measurement.items() if key != "telemetry"}
         parts += [Text(), _facts(measured | in_words(trial.measurement.get("telemetry") or {}))]
     return Group(*parts)
+
+
+def _lead_text(lead: Mapping[str, Any] | None) -> str | None:
+    return None if lead is None else f"{lead['alert']['rule']} in the run {lead['run']} ({lead['url']})"
 
 
 def _alerts_text(alerts: Sequence[Mapping[str, Any]] | None) -> str:

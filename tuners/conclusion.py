@@ -68,7 +68,7 @@ def conclude(study: Conclusion) -> Concluded:
     """
     recommendation = recommend(study)
     command = best_command(study, recommendation)
-    use = f"sh {shlex.quote(str(shown(study.output / COMMAND, study.options.cwd)))}"
+    use = f"sh {shlex.quote(str(shown(study.output / COMMAND, study.options.typed_in or study.options.cwd)))}"
     summary = render_summary(recommendation, use=use)
     report = render_report(recommendation, study.reports, use=use, command=command.line())
     write_results(

@@ -261,8 +261,9 @@ def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Itera
 
 
 def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, machine: Fingerprint) -> Ledger:
-    name = options.name or free_name(default_name(job), history, options.cwd / RESULTS)
-    output = options.output or options.cwd / RESULTS / name
+    results = (options.typed_in or options.cwd) / RESULTS
+    name = options.name or free_name(default_name(job), history, results)
+    output = options.output or results / name
     if output.exists() and any(output.iterdir()):
         raise OptionError(
             "holds results already", where=str(output), mend="choose another with --output, or --resume it"

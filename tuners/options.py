@@ -21,6 +21,8 @@ class StudyOptions:
     """The user's command, token by token; empty only with ``resume``, which finds it in the history."""
     cwd: Path
     """Where the user's command runs."""
+    typed_in: Path | None = None
+    """Where the user is, where that is another folder: results go there, and shown paths are from there."""
     database_url: str = field(repr=False)
     """The history's SQLAlchemy URL; may hold a password, so it is left out of ``repr``."""
     config: Path | None = None

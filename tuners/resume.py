@@ -60,6 +60,7 @@ def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptio
         options,
         command=experiment.command,
         cwd=Path(stored["cwd"]),
+        typed_in=options.cwd,
         config=_original_config(stored, output),
         space=space if space.is_file() else (Path(given_space) if given_space else None),
         trials=options.trials if options.trials is not None else stored.get("trials"),

@@ -109,7 +109,7 @@ def run_seconds(options: StudyOptions, job: Job, machine: Fingerprint) -> float 
 
 def dry_run(options: StudyOptions, job: Job, space: Space | None, machine: Fingerprint) -> StudyResult:
     """Describe what a study would do."""
-    output = options.output or options.cwd / "flyball_results"
+    output = options.output or (options.typed_in or options.cwd) / "flyball_results"
     if space is None:
         text = (
             "dry run: the script holds its config itself; pass --config FILE to see the space before a run\n"

@@ -168,3 +168,14 @@ def test_faulty_policies_are_refused_before_anything_runs(tmp_path: Path) -> Non
         bench.run(replace(bench.options, policies=(str(tmp_path / "policies.yaml"),)))
     assert bench.made == []
     assert not (tmp_path / "out").exists()
+
+
+def test_results_go_to_where_the_user_is_and_are_named_from_there(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "here").mkdir()
+    bench = Bench(tmp_path / "job", larger_is_faster)
+    options = replace(bench.options, trials=1, typed_in=tmp_path / "here", output=None, name="led")
+    result = bench.run(options)
+    assert result.output_directory == tmp_path / "here/flyball_results/led"
+    assert "\n  sh flyball_results/led/cmd_optimal.txt\n" in result.summary
+    assert not (tmp_path / "job/flyball_results").exists()
