@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flyball.history.alert_records import Alert
-from flyball.history.alert_rows import alert_document, alert_of_document
+if TYPE_CHECKING:
+    # The history needs SQLAlchemy, which --help must not wait for.
+    from flyball.history.alert_records import Alert
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,18 +17,22 @@ class Lead:
     """Where it was read; holds no credentials."""
     run: str
     """Name of the run that the alert was about."""
-    alert: Alert
+    alert: "Alert"
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     """What the agent knew of the run then, by metric."""
 
     def document(self) -> dict[str, Any]:
         """As JSON, for a resume."""
+        from flyball.history.alert_rows import alert_document
+
         alert = alert_document(self.alert)
         return {"url": self.url, "run": self.run, "alert": alert, "telemetry": dict(self.telemetry)}
 
 
 def lead_of_document(document: Mapping[str, Any]) -> Lead:
     """Return the lead that ``Lead.document`` made it from."""
+    from flyball.history.alert_rows import alert_of_document
+
     return Lead(
         url=document["url"],
         run=document["run"],
