@@ -41,7 +41,8 @@ def experiments_table(experiments: Sequence[PastExperiment]) -> Table:
 
 def trials_table(trials: Sequence[PastTrial]) -> Table:
     """Return one row for each trial; what failed says why."""
-    made = new_table(">trial", "phase", "outcome", ">samples/s", ">took", "changes")
+    alerts = ["alerts"] if any(trial.rules for trial in trials) else []
+    made = new_table(">trial", "phase", "outcome", ">samples/s", ">took", *alerts, "changes")
     for trial in trials:
         about = describe_changes(trial.assignment)
         failed = trial.outcome not in ("completed", "running")
@@ -51,6 +52,7 @@ def trials_table(trials: Sequence[PastTrial]) -> Table:
             trial.outcome,
             describe_rate(trial.rate.get("point")),
             _span(trial.total_seconds) or "-",
+            *([", ".join(trial.rules) or "-"] if alerts else []),
             f"{trial.reason}  ({about})" if failed else about,
         )
         add_row(made, cells, style="yellow" if failed else "")
@@ -66,6 +68,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "took": _span(experiment.seconds),
         "command": " ".join(experiment.command),
         "results": experiment.output_directory,
+        "led by": _lead_text(experiment.options.get("lead")),
         "seed": experiment.seed,
         "budget": _span(experiment.budget_seconds),
         "machine": _flat(experiment.fingerprint),
@@ -97,6 +100,7 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
         "took": _span(trial.total_seconds),
         "notes": "; ".join(trial.notes),
         "knobs": describe_changes(trial.assignment),
+        "alerts": _alerts_text(trial.alerts),
     }
     own = Configuration(assignment={}, ds_config=experiment.base_config)
     rows = _difference(_configuration(baseline) if baseline else own, _configuration(trial))
@@ -106,6 +110,15 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
         measured = {key: _flat(value) for key, value in trial.measurement.items() if key != "telemetry"}
         parts += [Text(), facts_table(measured | in_words(trial.measurement.get("telemetry") or {}))]
     return Group(*parts)
+
+
+def _lead_text(lead: Mapping[str, Any] | None) -> str | None:
+    return None if lead is None else f"{lead['alert']['rule']} in the run {lead['run']} ({lead['url']})"
+
+
+def _alerts_text(alerts: Sequence[Mapping[str, Any]] | None) -> str:
+    told = ((alert["rule"], alert["annotations"].get("summary", "")) for alert in alerts or ())
+    return "; ".join(f"{rule}: {summary}" if summary else str(rule) for rule, summary in told)
 
 
 def runs_table(runs: Sequence[PastRun]) -> Table:
