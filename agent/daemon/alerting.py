@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from flyball.agent.daemon.evaluation import Evaluation, Round
@@ -44,11 +43,6 @@ class Known:
 
     target: Target
     settings: ReceiverSettings
-
-
-def default_database(state_folder: Path) -> str:
-    """The agent's own database in its state folder."""
-    return f"sqlite:///{state_folder / 'agent.db'}"
 
 
 class Alerting:
@@ -117,7 +111,7 @@ class Alerting:
         )
         self._recorder = Recorder(
             self.alerts,
-            receivers=lambda: {name: one.settings.wants for name, one in self._known.items()},
+            receivers=lambda: self._deliverer.receivers,
             added=self._deliverer.wake,
             run=self._storage.submit,
             log=self._log,

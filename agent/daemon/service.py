@@ -258,7 +258,7 @@ class Daemon:
     def _take_over(self, new: Effective) -> tuple[str, ...]:
         old, self._reload_error = self._effective.config, ""
         stale = [key for key in NEEDS_RESTART if getattr(new.config, key) != getattr(old, key)]
-        if new.rules and self.alerting is None:
+        if new.rules and not self._effective.rules:
             stale.append("policies")
         if not _same_but_files(new.web.tls_server_config, self._tls()):
             stale.append("tls_server_config")

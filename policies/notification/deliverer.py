@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flyball.clock import Clock, SystemClock
@@ -11,7 +11,7 @@ from flyball.history import AlertLog, MuteLog, Outbox
 from flyball.history.alert_records import AlertStatus, Transition
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Receiver
-from flyball.policies.notification.dedup import notifications
+from flyball.policies.notification.dedup import Wants, everything, notifications
 from flyball.policies.notification.limit import GiveUp, Rate
 from flyball.policies.notification.log import Log, reason
 from flyball.policies.notification.receiver_loop import POLL_SECONDS, Chain, ReceiverLoop
@@ -33,6 +33,8 @@ class Target:
     most_per_minute: float | None = None
     give_up_after_seconds: float | None = None
     """Of age; None never gives up."""
+    wants: Wants = everything
+    """What it is told of."""
 
 
 class Deliverer:
@@ -63,14 +65,14 @@ class Deliverer:
             pause=pause,
             backoff=backoff or Backoff(),
         )
-        self._names: tuple[str, ...] = ()
+        self._wants: Mapping[str, Wants] = {}
         self._running: dict[str, tuple[Receiver, ReceiverLoop]] = {}
         self._keeping: asyncio.Task[None] | None = None
 
     @property
-    def receivers(self) -> tuple[str, ...]:
-        """The names of the receivers, for whoever makes notifications."""
-        return self._names
+    def receivers(self) -> Mapping[str, Wants]:
+        """The names of the receivers and what each wants, for whoever makes notifications."""
+        return self._wants
 
     def wake(self) -> None:
         """Look at the outbox now: something was added."""
@@ -84,10 +86,10 @@ class Deliverer:
         receiver that is not among them is kept as ``disabled`` until it is.
         """
         # At once: what is recorded while the loops stop is for these.
-        self._names = tuple(each.receiver.name for each in targets)
+        wants = self._wants = {each.receiver.name: each.wants for each in targets}
         await self._stop_loops()
         try:
-            await self._chain.run(lambda: self._admit(self._names))
+            await self._chain.run(lambda: self._admit(wants))
         except StorageFailed as error:
             self._chain.log.warning("the receivers' outbox cannot be prepared", reason=reason(error))
         for target in targets:
@@ -103,17 +105,17 @@ class Deliverer:
             self._keeping = None
         await self._stop_loops()
 
-    def _admit(self, names: Sequence[str]) -> None:
+    def _admit(self, wants: Mapping[str, Wants]) -> None:
         for name in self._chain.outbox.receivers():
-            if name not in names:
+            if name not in wants:
                 self._chain.outbox.disable(name, "it is not in the configuration any more")
-        for name in names:
+        for name in wants:
             self._chain.outbox.enable(name)
         firing = [each for each in self._alerts.open_alerts() if each.status is AlertStatus.FIRING]
         now = self._chain.clock.time()
         # Those who were told before are not told again: the database has their notifications.
         self._alerts.record(
-            (), list(notifications((Transition(alert=each, time=now) for each in firing), names))
+            (), list(notifications((Transition(alert=each, time=now) for each in firing), wants))
         )
 
     def _started(self, target: Target) -> ReceiverLoop:

@@ -11,7 +11,7 @@ from tests.policies.notification.fakes import Bench, FakeReceiver, delivering
 
 from flyball.history.alert_records import Alert, AlertStatus, Mute, Outcome
 from flyball.policies.notification.backoff import Backoff
-from flyball.policies.notification.dedup import Dedup, notifications
+from flyball.policies.notification.dedup import Dedup, everything, notifications
 from flyball.policies.notification.limit import GiveUp, Rate
 from flyball.policies.notification.mute import Muting
 from flyball.policies.notification.stage import End, Hold
@@ -22,9 +22,19 @@ from flyball.policies.notification.stage import End, Hold
     [(pending(), 0), (alert(), 2), (resolved(), 2), (alert(status=AlertStatus.DROPPED), 0)],
 )
 def test_receivers_are_told_of_alerts_that_fire_and_that_are_over(one: Alert, count: int) -> None:
-    made = list(notifications([change(one, 5.0)], ["pager", "chat"]))
+    made = list(notifications([change(one, 5.0)], {"pager": everything, "chat": everything}))
     assert len(made) == len({each.webhook_id for each in made}) == count
     assert all((each.alert, each.created_time) == (one, 5.0) for each in made)
+
+
+def test_a_receiver_is_told_what_it_wants() -> None:
+    wants = {"pager": everything, "chat": lambda each: each.status is AlertStatus.FIRING}
+    made = notifications([change(alert()), change(resolved())], wants)
+    assert [(each.receiver, str(each.alert.status)) for each in made] == [
+        ("pager", "firing"),
+        ("chat", "firing"),
+        ("pager", "resolved"),
+    ]
 
 
 def test_the_end_of_what_nobody_heard_of_is_not_told() -> None:
