@@ -42,7 +42,7 @@ def replay(
     sent = "1 notification" if count == 1 else f"{count} notifications"
     wiring.out.write(
         f"alert {history.id} ({clean(history.alert.rule)}): {sent} to {names} once more; "
-        "the running agent picks them up within 5 s\n"
+        f"the running agent picks {'it' if count == 1 else 'them'} up within 5 s\n"
     )
 
 

@@ -428,7 +428,9 @@ def test_what_will_hold_a_replay_up_is_said(
     MuteLog(database, clock=FakeClock(now=NOW)).add({"gpu": "3"}, until_time=NOW + 60)
     outbox.disable("ops", "410 Gone")
     assert alerts("replay", "1", "--receiver", "ops", now=NOW + 3) == 0
-    assert capsys.readouterr().err == (
+    said = capsys.readouterr()
+    assert "1 notification to ops once more; the running agent picks it up within 5 s" in said.out
+    assert said.err == (
         "note: ops is disabled: 410 Gone\nnote: mute 1 holds it back; flyball alerts unmute 1 ends that\n"
     )
 
