@@ -1,6 +1,6 @@
 """The phases of a study, in the order they run: baseline, search, verification, conclusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
@@ -176,15 +176,15 @@ class Study:
 
     def search(self, baseline: TrialReport) -> list[TrialReport]:
         """Search from the baseline; return every search run of this study, those before a resume included."""
-        suggested = suggested_knobs(self._leading_alerts())
+        alerts = self._leading_alerts()
         search = Search(
             self.ledger.study_name,
             self.ledger.optuna_storage(),
             self.ledger.seed,
             self.space,
-            suggested=tuple(suggested),
+            suggested=tuple(suggested_knobs(alerts)),
         )
-        self._tell_suggested(suggested)
+        self._tell_alerts(alerts)
         past = [
             report
             for report in self.ledger.reports(Phase.SEARCH)
@@ -217,15 +217,23 @@ class Study:
     def _leading_alerts(self) -> tuple[LeadingAlert, ...]:
         return leading_alerts(self.options.lead, self.ledger.reports(Phase.BASELINE))
 
-    def _tell_suggested(self, suggested: Mapping[str, LeadingAlert]) -> None:
-        """Say which knobs go first, and for which alerts."""
+    def _tell_alerts(self, alerts: Sequence[LeadingAlert]) -> None:
+        """Say what fired, each rule once, and which knobs go first for it."""
         varied = {entry.knob.name for entry in self.space.entries}
         first: dict[str, list[str]] = {}
-        for knob, leading in suggested.items():
+        for knob, leading in suggested_knobs(alerts).items():
             if knob in varied:
                 first.setdefault(leading.told, []).append(knob)
-        for told, knobs in first.items():
-            self.observer.note(f"{told}; tried first: {', '.join(knobs)}")
+        seen: set[str] = set()
+        for leading in alerts:
+            told = leading.told
+            if told in seen:
+                continue
+            seen.add(told)
+            # That of a request was told with its summary when the study began.
+            summary = "" if leading.lead else leading.alert.annotations.get("summary", "")
+            knobs = f"; tried first: {', '.join(first[told])}" if told in first else ""
+            self.observer.note(f"{told}{summary and f': {summary}'}{knobs}")
 
     def _tell_baseline(self, search: Search, baseline: TrialReport) -> None:
         """Make the user's own config Optuna's first trial, unless an earlier part of the study did."""

@@ -23,6 +23,8 @@ INTERVAL_SECONDS = 1.0
 """From one reading of the journals to the next, as the collectors'."""
 FEWEST_READINGS = 10
 """Of a run that is shorter than so many intervals, more are taken."""
+MOST_READINGS = 600
+"""Of a long run, fewer are taken, so that judging it costs a second or two and no more."""
 MOST_ALERTS = 64
 """Kept of one trial."""
 _AFTER_SECONDS = 0.001
@@ -49,7 +51,7 @@ class Watched:
     def times(self) -> Iterator[float]:
         """When the journals are read: steadily within each span, then once everything has ended."""
         stepping = sum(end - begin for begin, end in self.spans)
-        interval = min(INTERVAL_SECONDS, stepping / FEWEST_READINGS)
+        interval = max(min(INTERVAL_SECONDS, stepping / FEWEST_READINGS), stepping / MOST_READINGS)
         for begin, end in self.spans:
             steps = max(1, round((end - begin) / interval)) if interval > 0 else 1
             yield from (begin + (end - begin) * step / steps for step in range(steps + 1))

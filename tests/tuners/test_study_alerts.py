@@ -104,7 +104,17 @@ def test_suggested_knobs_are_tried_first_and_the_user_is_told(tmp_path: Path) ->
     bench = Bench(tmp_path, larger_is_faster)
     bench.run(alarmed(bench))
     assert first_changes(bench) == {"zero_stage": 0}
-    assert "StepSlow fired in your own run; tried first: zero_stage, micro_batch" in bench.observer.notes
+    (note,) = (note for note in bench.observer.notes if note.startswith("StepSlow fired"))
+    assert note.startswith("StepSlow fired in your own run: steps of out-0 take 1")
+    assert note.endswith("; tried first: zero_stage, micro_batch")
+
+
+def test_an_alert_that_suggests_nothing_is_told_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    (tmp_path / "policies.yaml").write_text(POLICIES.replace("zero_stage, micro_batch", ""))
+    bench.run(replace(bench.options, trials=1, policies=(str(tmp_path / "policies.yaml"),)))
+    (note,) = (note for note in bench.observer.notes if note.startswith("StepSlow fired in your own run"))
+    assert "tried first" not in note
 
 
 def test_without_alerts_the_search_begins_as_ever(tmp_path: Path) -> None:
