@@ -189,3 +189,10 @@ def test_results_go_to_where_the_user_is_and_are_named_from_there(tmp_path: Path
     assert result.output_directory == tmp_path / "here/flyball_results/led"
     assert "\n  sh flyball_results/led/cmd_optimal.txt\n" in result.summary
     assert not (tmp_path / "job/flyball_results").exists()
+
+
+def test_a_dry_run_shows_what_a_request_would_have_tried_first(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster)
+    asked = replace(bench.options, dry_run=True, lead=lead("zero_stage"))
+    assert "\n  0  yours\n  1  zero_stage=0\n" in bench.run(asked).summary
+    assert "\n  0  yours\n  1  micro_batch=" in bench.run(replace(asked, lead=None)).summary
