@@ -120,12 +120,13 @@ def two_sides() -> Iterator[tuple[Side, Side]]:
 
 @contextmanager
 def training(folder: Path, sides: tuple[Side, Side]) -> Iterator[None]:
-    """Two ranks, one on each side, that measure their link at every fourth step."""
+    """Two ranks, one on each side, that measure their link at every eighth step."""
     (folder / "train.py").write_text(TRAIN, "utf-8")
     (folder / "ds.json").write_text(json.dumps(CONFIG), "utf-8")
     runs = folder / "runs" / "job"
     runs.mkdir(parents=True)
-    given = {"run": "job", "purpose": "run", "directory": str(runs), "ping_every_steps": 4}
+    given = {"run": "job", "purpose": "run", "directory": str(runs), "ping_every_steps": 8}
+    given["budget_ratio"] = 1e9  # of steps that take milliseconds a ping is a large part
     stop = folder / "stop"
     environment = {
         **os.environ,
