@@ -1,0 +1,393 @@
+"""Alerts of the agent as a real process: told once, through kill -9, an absent receiver and a reload."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.live.agent_process import PATIENCE, Running, running
+from tests.live.own_journal import COMMAND, OwnJournal
+from tests.live.test_workload import free_port
+from tests.live.webhook_server import SECRET, WebhookServer, webhook_server
+
+from flyball.policies.fingerprint import fingerprint
+
+pytestmark = pytest.mark.live
+
+SCRIPT = Path(__file__).parent / "scripts" / "agent_with_dials.py"
+PROGRAM = (sys.executable, str(SCRIPT))
+GPU = ["here", "0", "GPU-0"]
+HOT = """\
+  - alert: Hot
+    metric: gpu_temperature_celsius
+    above: 90
+    severity: critical
+    annotations: {summary: "{{ labels.gpu }} is hot", action: Cool it.}
+"""
+SLOW = """\
+  - alert: Slow
+    metric: loss
+    above: 0.5
+    for: 3s
+    annotations: {summary: slow, action: look}
+    suggests: [micro_batch]
+"""
+LABELS = {"alertname": "Hot", "severity": "critical", "host": "here", "gpu": "0", "uuid": "GPU-0"}
+TOKEN = "canary-of-the-bearer-token-0123456789"
+HOOK = "canary-of-the-url-path"
+
+
+class Desk:
+    """A folder with an agent's configuration, what its collector reads, and who hears of it."""
+
+    def __init__(self, folder: Path, server: WebhookServer) -> None:
+        self.folder, self.server = folder, server
+        self.policies, self.dials = folder / "rules.yaml", folder / "dials.json"
+        self.rules(HOT)
+        (folder / "ops.secret").write_text(SECRET + "\n", "utf-8")
+
+    def rules(self, *rules: str) -> None:
+        self.policies.write_text("policies:\n" + "".join(rules), "utf-8")
+
+    def dial(self, **values: float) -> None:
+        """Set the temperature of the GPU (``hot``) and the loss of rank 0 of a run (``run=value``)."""
+        series = [
+            ["gpu_temperature_celsius", GPU, value] if name == "hot" else ["loss", [name, "0"], value]
+            for name, value in values.items()
+        ]
+        new = self.dials.with_suffix(".new")
+        new.write_text(json.dumps(series), "utf-8")
+        new.replace(self.dials)
+
+    def text(self, more: str = "", receivers: str | None = None) -> str:
+        ops = (
+            f"receivers:\n  ops: {{type: webhook, url: '{self.server.url}/', private_network: true, "
+            "secret_files: [ops.secret]}\n"
+        )
+        collectors = f"  dials: {{file: {self.dials}, interval_seconds: 0.2}}\n" + "".join(
+            f"  {name}: {{interval_seconds: 0.2}}\n" for name in ("workload", "allocator", "nccl")
+        )
+        end = more + (ops if receivers is None else receivers)
+        return f"policies: [rules.yaml]\ncollectors:\n{collectors}{end}"
+
+    def agent(self, more: str = "", receivers: str | None = None) -> AbstractContextManager[Running]:
+        return running(self.folder, self.text(more, receivers), PROGRAM)
+
+    def database(self) -> Path:
+        return self.folder / "state" / "agent.db"
+
+
+@pytest.fixture
+def server() -> Iterator[WebhookServer]:
+    with webhook_server() as server:
+        yield server
+    assert server.faults == []
+
+
+@pytest.fixture
+def desk(tmp_path: Path, server: WebhookServer) -> Desk:
+    return Desk(tmp_path, server)
+
+
+def until(asked: Callable[[], Any]) -> Any:
+    """What is asked for, as soon as it is there."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := asked()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+    return found
+
+
+def get(url: str, path: str) -> Any:
+    return httpx2.get(f"{url}/api/v1/{path}").json()
+
+
+def statuses(url: str) -> dict[str, str]:
+    return {one["rule"]: one["status"] for one in get(url, "alerts")}
+
+
+def test_an_alert_fires_and_resolves_and_its_whole_history_is_told(desk: Desk) -> None:
+    desk.dial(hot=50)
+    with desk.agent("external_url: http://agent.example.org:1\n") as agent:
+        url = agent.url()
+        desk.dial(hot=95)
+        (fired,) = desk.server.wait(1)
+        assert statuses(url) == {"Hot": "firing"}
+        desk.dial(hot=50)
+        _, over = desk.server.wait(2)
+        name = fingerprint(LABELS)
+        history = until(
+            lambda: (
+                (found := get(url, f"alerts/{name}"))
+                and all(one["outcome"] == "delivered" for one in found["notifications"])
+                and found
+            )
+        )
+        assert get(url, "alerts") == []
+        assert agent.end() == 0
+    assert fired.body == {
+        "version": "4",
+        "groupKey": fired.body["groupKey"],
+        "truncatedAlerts": 0,
+        "status": "firing",
+        "receiver": "ops",
+        "groupLabels": LABELS,
+        "commonLabels": LABELS,
+        "commonAnnotations": {"summary": "0 is hot", "action": "Cool it."},
+        "externalURL": "http://agent.example.org:1",
+        "alerts": [
+            {
+                "status": "firing",
+                "labels": LABELS,
+                "annotations": {"summary": "0 is hot", "action": "Cool it."},
+                "startsAt": fired.body["alerts"][0]["startsAt"],
+                "endsAt": "0001-01-01T00:00:00Z",
+                "generatorURL": f"http://agent.example.org:1/api/v1/alerts/{name}",
+                "fingerprint": name,
+            }
+        ],
+    }
+    assert (over.status, over.body["alerts"][0]["startsAt"]) == (
+        "resolved",
+        fired.body["alerts"][0]["startsAt"],
+    )
+    assert "webhook-signature" in fired.headers
+    assert "webhook-signature" in over.headers
+    told = {(one["status"], one["webhook_id"], one["attempts"]) for one in history["notifications"]}
+    assert told == {("firing", fired.webhook_id, 1), ("resolved", over.webhook_id, 1)}
+    assert history["alert"]["status"] == "resolved"
+
+
+def test_kill_9_while_an_alert_fires_tells_nothing_twice_and_what_was_pending_goes_on(desk: Desk) -> None:
+    desk.rules(HOT, SLOW.replace("3s", "10s"))
+    desk.dial(hot=95)
+    with desk.agent() as agent:
+        url = agent.url()
+        desk.server.wait(1)
+        desk.dial(hot=95, job=1.0)
+        until(lambda: statuses(url) == {"Hot": "firing", "Slow": "pending"})
+        until(lambda: time.time() - get(url, "alerts")[1]["active_time"] > 4)
+        # Something changes, and so it is written down how far the evaluation has come.
+        desk.dial(hot=95, job=1.0, other=1.0)
+        until(lambda: pending_seconds(desk) > 4)
+        agent.process.kill()
+    desk.dial(hot=95, job=1.0)
+    with desk.agent() as agent:
+        url = agent.url()
+        began = time.time()
+        assert statuses(url)["Hot"] == "firing"
+        _, slow = desk.server.wait(2)
+        assert slow.labels["alertname"] == "Slow"
+        assert slow.time - began < 9, "its ten seconds began anew"
+        desk.dial(hot=50, job=0.0)
+        desk.server.wait(4)
+        assert agent.end() == 0
+    assert sorted(desk.server.seen()[2:]) == [("Hot", "resolved"), ("Slow", "resolved")]
+    assert len(desk.server.received) == 4
+    assert len({one.webhook_id for one in desk.server.received}) == 4
+
+
+def pending_seconds(desk: Desk) -> float:
+    """For how long the database knows that Slow was seen to be pending."""
+    with closing(sqlite3.connect(f"file:{desk.database()}?mode=ro", uri=True)) as database:
+        (active,) = database.execute(
+            "select min(active_time) from flyball_alert where status = 'pending'"
+        ).fetchone()
+        (seen,) = database.execute("select evaluated_time from flyball_agent").fetchone()
+        return float(seen - active) if active and seen else 0.0
+
+
+def test_what_a_receiver_missed_arrives_when_it_is_back(desk: Desk) -> None:
+    desk.server.status = 503
+    desk.dial(hot=95)
+    with desk.agent() as agent:
+        agent.url()
+        desk.server.until(lambda: desk.server.refused >= 1)
+        desk.dial(hot=50)
+        desk.server.until(lambda: desk.server.refused >= 2)
+        assert desk.server.received == []
+        desk.server.status = 200
+        desk.server.wait(2)
+        assert agent.end() == 0
+    assert desk.server.seen() == [("Hot", "firing"), ("Hot", "resolved")]
+
+
+def test_a_reload_takes_other_rules_and_receivers_and_a_bad_file_keeps_the_old_ones(desk: Desk) -> None:
+    (desk.folder / "token").write_text(TOKEN, "utf-8")
+    more = "bearer_token_file: token\nallow_admin: true\n"
+    desk.dial(hot=95, job=1.0)
+    with webhook_server() as other, desk.agent(more) as agent:
+        base = agent.url()
+        with httpx2.Client(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+            desk.server.wait(1)
+            desk.rules(HOT.replace("above: 90", "abov: 90"), SLOW.replace("metric: loss", "metric: los"))
+            answer = client.post("/-/reload")
+            assert (answer.status_code, answer.json()["successful"]) == (400, False)
+            faults = answer.json()["error"]
+            for fault in ("rules.yaml:4: ", "abov", "rules.yaml:8: ", "did you mean loss"):
+                assert fault in faults
+            assert [one["rule"] for one in client.get("/api/v1/alerts").json()] == ["Hot"]
+            desk.rules(SLOW.replace("3s", "0s"))
+            agent.write(desk.text(more).replace(desk.server.url, other.url))
+            assert client.post("/-/reload").json() == {"successful": True, "error": "", "needs_restart": []}
+            other.wait(1)
+            assert agent.end() == 0
+        assert ("Slow", "firing") in other.seen()
+        assert set(desk.server.seen()) <= {("Hot", "firing"), ("Hot", "resolved")}
+
+
+def test_no_policies_make_no_database(desk: Desk) -> None:
+    desk.dial(hot=95)
+    text = desk.text().replace("[rules.yaml]", "[]")
+    with running(desk.folder, text, PROGRAM) as agent:
+        url = agent.url()
+        agent.until("collector up", 3)
+        assert get(url, "alerts") == []
+        assert agent.end() == 0
+    assert not desk.database().exists()
+    assert desk.server.received == []
+
+
+def test_without_a_receiver_it_says_so_once_and_records_all_the_same(desk: Desk) -> None:
+    desk.dial(hot=95)
+    with desk.agent(receivers="") as agent:
+        url = agent.url()
+        until(lambda: statuses(url) == {"Hot": "firing"})
+        until(lambda: httpx2.get(f"{url}/api/v1/alerts/{fingerprint(LABELS)}").status_code == 200)
+        assert agent.end() == 0
+    lines = [*agent.lines, *left(agent)]
+    assert len([line for line in lines if "no receiver" in line]) == 1
+
+
+def left(agent: Running) -> list[str]:
+    """What it said and nobody asked for."""
+    for reader in agent.readers:
+        reader.join()
+    found = []
+    while not agent._new.empty():
+        found.append(agent._new.get())
+    return found
+
+
+def test_a_trial_raises_nothing(desk: Desk) -> None:
+    desk.rules(SLOW.replace("3s", "0s"))
+    journals = {purpose: OwnJournal(desk.folder / "runs", purpose, purpose) for purpose in ("trial", "run")}
+    with desk.agent() as agent:
+        url = agent.url()
+        for journal in journals.values():
+            journal.begin()
+            journal.step(1)
+        (told,) = desk.server.wait(1)
+        assert told.labels["run"] == "run"
+        assert {one["purpose"] for one in get(url, "runs")} == {"trial", "run"}
+        assert [one["labels"]["run"] for one in get(url, "alerts")] == ["run"]
+        assert agent.end() == 0
+    assert len(desk.server.received) == 1
+
+
+def test_a_tuning_request_is_held_with_what_it_takes_to_tune_the_run(desk: Desk) -> None:
+    desk.rules(SLOW.replace("3s", "0s"))
+    journal = OwnJournal(desk.folder / "runs", "job")
+    journal.begin()
+    with desk.agent("tuning_request_seconds: 0\n") as agent:
+        url = agent.url()
+        journal.step(1)
+        desk.server.wait(1)
+        (request,) = until(lambda: get(url, "tuning_requests"))
+        agent.line("tuning request held")
+        assert get(url, f"tuning_requests/{request['id']}") == request
+        # It fires on, and asks no second time.
+        journal.step(2, loss=2.0)
+        until(lambda: get(url, "runs")[0]["step"] == 2)
+        assert len(get(url, "tuning_requests")) == 1
+        assert agent.end() == 0
+    document = request["document"]
+    assert (request["rule"], request["run"], request["taken_time"]) == ("Slow", "job", None)
+    assert (document["command"], document["working_directory"]) == (COMMAND, "/work/job")
+    assert document["config"] == {"train_micro_batch_size_per_gpu": 4}
+    assert document["alert"]["suggests"] == ["micro_batch"]
+    assert document["telemetry"]['flyball_loss{run="job",rank="0"}'] == 1.0
+
+
+def test_a_serving_run_is_advised_a_batch_size(desk: Desk) -> None:
+    journal = OwnJournal(desk.folder / "runs", "serve")
+    journal.begin()
+    with desk.agent() as agent:
+        url = agent.url()
+        for waiting, size in ((10, 80), (1000, 256)):
+            journal.write("queue", queue_length=waiting, running=4)
+            until(lambda waiting=waiting: advised(url).get("queue_length") == waiting)
+            assert (advised(url)["run"], advised(url)["batch_size"]) == ("serve", size)
+        assert agent.end() == 0
+
+
+def advised(url: str) -> dict[str, Any]:
+    found = get(url, "advice/batch_size")
+    return dict(found[0]) if found else {}
+
+
+def all_tried(history: dict[str, Any]) -> bool:
+    told = history.get("notifications", ())
+    return len(told) == 2 and all(one["deliveries"] for one in told)
+
+
+def test_no_secret_is_in_a_log_an_answer_the_configuration_or_the_database(desk: Desk) -> None:
+    for name, text in (("token", TOKEN), ("hook.token", TOKEN), ("hook.url", f"{desk.server.url}/{HOOK}")):
+        (desk.folder / name).write_text(text, "utf-8")
+    receivers = (
+        "receivers:\n"
+        "  ops: {type: webhook, url_file: hook.url, private_network: true, secret_files: [ops.secret], "
+        "bearer_token_file: hook.token}\n"
+        f"  nobody: {{type: webhook, url: 'http://127.0.0.1:{free_port()}/{HOOK}', private_network: true, "
+        "secret_files: [ops.secret]}\n"
+    )
+    more = "bearer_token_file: token\nlog_level: debug\nallow_admin: true\n"
+    desk.server.status = 503
+    desk.dial(hot=95)
+    with desk.agent(more, receivers) as agent:
+        base = agent.url()
+        desk.server.until(lambda: desk.server.refused >= 1)
+        with httpx2.Client(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+            shown = partial(client.get, f"/api/v1/alerts/{fingerprint(LABELS)}")
+            until(lambda: all_tried(shown().json()))
+            assert client.post("/-/reload").json()["successful"] is True
+            desk.server.status = 200
+            pages = [path for path in client.get("/openapi.json").json()["paths"] if "{" not in path]
+            said = [client.get(path).text for path in ("/openapi.json", "/docs", *pages)]
+            said.append(shown().text)
+            desk.server.wait(1)
+        # A configuration that is wrong in ways that lead to what it holds.
+        agent.write(desk.text(more, receivers.replace("ops.secret", SECRET)))
+        agent.process.send_signal(signal.SIGHUP)
+        agent.line("not taken over")
+        agent.write(desk.text(more, receivers))
+        assert agent.end() == 0
+    assert desk.server.received[0].headers["authorization"] == f"Bearer {TOKEN}"
+    command = [*PROGRAM, "agent", "--config", str(agent.config), "--print-config"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    with closing(sqlite3.connect(desk.database())) as database:
+        dump = "\n".join(database.iterdump())
+    assert "Hot" in dump
+    assert "hook.url" in printed.stdout
+    places = {
+        "log": "".join([*agent.lines, *left(agent)]),
+        "answers": "\n".join(said),
+        "configuration": printed.stdout + printed.stderr,
+        "database": dump,
+    }
+    raw = SECRET.partition("_")[2]
+    assert [
+        (place, canary)
+        for place, text in places.items()
+        for canary in (SECRET, raw, TOKEN, HOOK)
+        if canary in text
+    ] == []

@@ -1,0 +1,252 @@
+"""Real runs, a real agent, a signed webhook: a link that becomes slow and heals, and a run out of memory."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from tests.live.agent_process import running
+from tests.live.test_p2p import sudo_ip
+from tests.live.test_probe_live import CONFIG
+from tests.live.test_workload import free_port
+from tests.live.webhook_server import SECRET, WebhookServer, webhook_server
+
+from flyball.policies.rule_file import DEFAULT
+from flyball.runner.probe_install import install
+
+pytestmark = pytest.mark.live
+
+FLYBALL = [str(Path(sys.executable).with_name("flyball"))]
+COLLECTORS = "collectors:\n" + "".join(
+    f"  {name}: {{interval_seconds: 0.5}}\n" for name in ("workload", "allocator", "nccl")
+)
+OTHERS = "".join(f"  {name}: {{enabled: false}}\n" for name in ("nvml", "dcgm", "host"))
+TRAIN = """
+import argparse, os, sys, deepspeed, torch
+parser = deepspeed.add_config_arguments(argparse.ArgumentParser())
+parser.add_argument("--local_rank", type=int, default=0)
+parser.add_argument("--stop")
+args = parser.parse_args()
+deepspeed.init_distributed(dist_backend="gloo")
+model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+engine, *_ = deepspeed.initialize(args=args, model=model, model_parameters=model.parameters())
+stop = torch.zeros(1)
+while not stop.item():
+    for _ in range(engine.gradient_accumulation_steps()):
+        loss = engine(torch.randn(4, 64, dtype=next(engine.parameters()).dtype)).float().square().mean()
+        engine.backward(loss)
+        engine.step()
+    stop.fill_(os.path.exists(args.stop))
+    torch.distributed.broadcast(stop, 0)
+deepspeed.comm.destroy_process_group()
+"""
+START_SECONDS = 150.0
+"""DeepSpeed may compile its operators first."""
+SLOW_LINK = ["rate", "2mbit", "burst", "16kb", "latency", "400ms"]
+"""Of a link that has become slow: 8 KiB take 33 ms, and the training's own messages stand before them."""
+
+
+def short(alert: str) -> str:
+    """One of the policies that come with flyball, with windows of seconds for its minutes."""
+    text = DEFAULT.read_text("utf-8")
+    begin = text.index(f"  - alert: {alert}\n")
+    rule = text[begin : text.index("\n\n", begin) + 1]
+    for usual, here in (
+        ("    window: 2m\n", "    window: 4s\n"),
+        ("    baseline: {window: 30m}\n", "    baseline: {window: 60s}\n"),
+        ("    for: 2m\n", "    for: 2s\n"),
+        ("    keep_firing_for: 2m\n", "    keep_firing_for: 2s\n"),
+    ):
+        assert usual in rule
+        rule = rule.replace(usual, here)
+    return f"policies:\n{rule}"
+
+
+def configuration(folder: Path, server: WebhookServer, policies: str) -> str:
+    (folder / "ops.secret").write_text(SECRET, "utf-8")
+    receiver = f"{{type: webhook, url: '{server.url}', private_network: true, secret_files: [ops.secret]}}"
+    return f"policies: [{policies}]\n{COLLECTORS}{OTHERS}receivers:\n  ops: {receiver}\n"
+
+
+@dataclass(frozen=True)
+class Side:
+    """A network namespace, joined to another one by a link that can be shaped."""
+
+    namespace: str
+    device: str
+    address: str
+
+    def command(self, *words: str) -> list[str]:
+        inside = ["ip", "netns", "exec", self.namespace, "env", f"GLOO_SOCKET_IFNAME={self.device}"]
+        return [*inside, *words]
+
+    def shape(self, *how: str) -> None:
+        """Make the link slow in this direction, or with no words as it was."""
+        queue = (
+            ["add", "dev", self.device, "root", "tbf", *how] if how else ["del", "dev", self.device, "root"]
+        )
+        subprocess.run(["ip", "netns", "exec", self.namespace, "tc", "qdisc", *queue], check=True)
+
+
+@contextmanager
+def two_sides() -> Iterator[tuple[Side, Side]]:
+    unique = os.getpid()
+    pair = [
+        Side(f"fbe-{unique}-{side}", f"fe{unique}{side}", f"10.98.0.{n}") for n, side in enumerate("ab", 1)
+    ]
+    first, second = pair
+    try:
+        for side in pair:
+            sudo_ip("netns", "add", side.namespace)
+        peer = ["type", "veth", "peer", "name", second.device, "netns", second.namespace]
+        sudo_ip("link", "add", first.device, "netns", first.namespace, *peer)
+        for side in pair:
+            sudo_ip("-n", side.namespace, "addr", "add", f"{side.address}/24", "dev", side.device)
+            sudo_ip("-n", side.namespace, "link", "set", side.device, "up")
+            sudo_ip("-n", side.namespace, "link", "set", "lo", "up")
+        yield first, second
+    finally:
+        for side in pair:
+            subprocess.run(["ip", "netns", "del", side.namespace], capture_output=True, check=False)
+
+
+@contextmanager
+def training(folder: Path, sides: tuple[Side, Side]) -> Iterator[None]:
+    """Two ranks, one on each side, that measure their link at every eighth step."""
+    (folder / "train.py").write_text(TRAIN, "utf-8")
+    (folder / "ds.json").write_text(json.dumps(CONFIG), "utf-8")
+    runs = folder / "runs" / "job"
+    runs.mkdir(parents=True)
+    given = {"run": "job", "purpose": "run", "directory": str(runs), "ping_every_steps": 8}
+    given["budget_ratio"] = 1e9  # of steps that take milliseconds a ping is a large part
+    stop = folder / "stop"
+    environment = {
+        **os.environ,
+        **install(folder / "probe", given),
+        "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": sides[0].address,
+        "MASTER_PORT": "29643",
+    }
+    script = ["train.py", "--deepspeed_config", str(folder / "ds.json"), "--stop", str(stop)]
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / "train.log").open("w"))
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    side.command(sys.executable, *script),
+                    env={**environment, "RANK": str(rank)},
+                    cwd=folder,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+            for rank, side in enumerate(sides)
+        ]
+        try:
+            yield
+            stop.touch()
+            for process in started:
+                process.wait(60)
+        finally:
+            for process in started:
+                process.kill()
+
+
+@pytest.mark.timeout(290)
+def test_a_link_that_becomes_slow_under_load_is_told_and_so_is_its_healing(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    (tmp_path / "rules.yaml").write_text(short("P2pLatencyRegressed"), "utf-8")
+    with webhook_server() as server, two_sides() as sides:
+        text = configuration(tmp_path, server, "rules.yaml")
+        with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, sides):
+            url = agent.url()
+            usual(url, messages=200)
+            assert server.received == []
+            for side in sides:
+                side.shape(*SLOW_LINK)
+            (first, *_) = server.wait(1)
+            for side in sides:
+                side.shape()
+            server.until(lambda: healed(server))
+            assert agent.end() == 0
+    assert server.faults == []
+    assert first.labels == {
+        "alertname": "P2pLatencyRegressed",
+        "severity": "warning",
+        "run": "job",
+        "src": first.labels["src"],
+        "dst": first.labels["dst"],
+        "size_class": "8KiB",
+        "source": "in_band",
+        "backend": "gloo",
+    }
+    assert {first.labels["src"], first.labels["dst"]} == {"0", "1"}
+    assert "Messages from rank" in first.body["commonAnnotations"]["summary"]
+
+
+def usual(url: str, *, messages: int) -> None:
+    """Wait until so many messages of each direction are the run's own past."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        page = httpx2.get(f"{url}/metrics").text
+        counts = re.findall(r"^flyball_p2p_latency_seconds_count\{.*\} (\S+)$", page, re.MULTILINE)
+        if len(counts) == 2 and all(float(count) >= messages for count in counts):
+            return
+        assert time.monotonic() < deadline, counts
+        time.sleep(0.2)
+
+
+def healed(server: WebhookServer) -> bool:
+    """Whether everything that was told is over."""
+    fired = {one.body["alerts"][0]["fingerprint"] for one in server.received if one.status == "firing"}
+    over = {one.body["alerts"][0]["fingerprint"] for one in server.received if one.status == "resolved"}
+    return bool(fired) and fired == over
+
+
+def test_a_run_that_is_out_of_memory_raises_the_alert_that_comes_with_flyball(tmp_path: Path) -> None:
+    greedy = TRAIN.replace(
+        "    stop.fill_(os.path.exists(args.stop))\n    torch.distributed.broadcast(stop, 0)\n",
+        "    torch.empty(1 << 62, dtype=torch.uint8)\n",
+    )
+    assert greedy != TRAIN
+    (tmp_path / "train.py").write_text(greedy, "utf-8")
+    (tmp_path / "ds.json").write_text(json.dumps(CONFIG), "utf-8")
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    environment = {"DS_ACCELERATOR": "cpu", "MASTER_PORT": free_port(), "FLYBALL_STATE_DIR": str(tmp_path)}
+    script = [sys.executable, "train.py", "--deepspeed_config", str(tmp_path / "ds.json")]
+    with ExitStack() as stack:
+        server = stack.enter_context(webhook_server())
+        agent = stack.enter_context(running(tmp_path, configuration(tmp_path, server, "default"), FLYBALL))
+        agent.url()
+        done = subprocess.run(
+            [*FLYBALL, "run", "--name", "greedy", "-q", "--", *script],
+            env={**os.environ, **alone, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert "can't allocate memory" in done.stderr
+        (told,) = server.wait(1)
+        assert agent.end() == 0
+    assert server.faults == []
+    assert (told.labels, told.status) == (
+        {"alertname": "OutOfMemory", "severity": "critical", "run": "greedy", "rank": "0"},
+        "firing",
+    )
+    assert "webhook-signature" in told.headers
+    assert "Lower the micro batch" in told.body["commonAnnotations"]["action"]

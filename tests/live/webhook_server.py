@@ -1,0 +1,119 @@
+"""A receiver of webhooks that verifies every signature by the reference library, and is down when told so."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+SECRET = "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduaW5nLXNlY3JldC0wMQ=="
+PATIENCE = 30.0
+"""Seconds after which something that must happen is taken to be lost."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A notification that was taken, with when its body had come, in seconds since the epoch."""
+
+    time: float
+    webhook_id: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+    @property
+    def status(self) -> str:
+        """``firing`` or ``resolved``."""
+        return str(self.body["status"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of its one alert."""
+        (alert,) = self.body["alerts"]
+        found: dict[str, str] = alert["labels"]
+        return found
+
+
+@dataclass
+class WebhookServer:
+    """What came in, and how it answers."""
+
+    status: int = 200
+    """503 while it is down."""
+    received: list[Received] = field(default_factory=list)
+    """What was answered with 200, in the order in which it came."""
+    refused: int = 0
+    faults: list[str] = field(default_factory=list)
+    """Signatures that did not verify."""
+    url: str = ""
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self, body: bytes, headers: dict[str, str]) -> int:
+        now = time.time()
+        with self.changed:
+            self.changed.notify_all()
+            if self.status != 200:
+                self.refused += 1
+                return self.status
+            if "webhook-signature" in headers:
+                try:
+                    Webhook(SECRET).verify(body, headers)
+                except Exception as error:
+                    self.faults.append(repr(error))
+            received = Received(now, headers.get("webhook-id", ""), json.loads(body), headers)
+            self.received.append(received)
+            return self.status
+
+    def until(self, met: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Wait until what came in is enough."""
+        with self.changed:
+            assert self.changed.wait_for(met, patience), (self.received, self.refused)
+
+    def wait(self, count: int) -> list[Received]:
+        """So many notifications, the first ones that came."""
+        self.until(lambda: len(self.received) >= count)
+        return self.received[:count]
+
+    def seen(self) -> list[tuple[str, str]]:
+        """Rule and status of each."""
+        return [(one.labels["alertname"], one.status) for one in self.received]
+
+
+@contextmanager
+def webhook_server() -> Iterator[WebhookServer]:
+    """Serve on a free port."""
+    server = WebhookServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status = server.take(body, {name.lower(): value for name, value in self.headers.items()})
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 64
+
+        def handle_error(self, *_: object) -> None:
+            """A sender that was killed in the middle is what this is about."""
+
+    with Server(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread.start()
+        server.url = f"http://127.0.0.1:{listening.server_address[1]}"
+        try:
+            yield server
+        finally:
+            listening.shutdown()
+            thread.join()
