@@ -115,7 +115,7 @@ def test_evaluations_that_change_nothing_are_written_down_now_and_then(tmp_path:
         for time in range(24):
             submit(recorder, time=float(time))
             await bench.clock.pass_(1.0)
-        assert bench.alerts.last_heartbeat() == 20.0
+        assert bench.alerts.last_heartbeat() == 19.0
 
     play(tmp_path, story)
 
