@@ -22,6 +22,8 @@ Bounds = tuple[float, float]
 Bounder = Callable[[int], Bounds | None]
 """Of a row; None where nothing is certain."""
 
+NO_VALUE: Bounds = (math.inf, -math.inf)
+"""There is certainly none, as of a window before the first reading."""
 _ROUNDING = 1e-12
 """Relative, and far above what the few operations behind a bound can lose."""
 
@@ -47,11 +49,11 @@ def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
     if recipe.aggregate is Aggregate.LAST:
         line = grid.line_at(end_ms)
         is_old = line < 0 or grid.times.item(line) < end_ms - at.lookback_ms
-        return _nothing if is_old else partial(_cell, grid.cells, line)
+        return _no_value if is_old else partial(_cell, grid.cells, line)
     window = Window(grid, end_ms - recipe.window_ms, end_ms)
-    if window.lines < 2:
-        return _nothing
     is_counted = recipe.aggregate in (Aggregate.RATE, Aggregate.INCREASE)
+    if window.lines < (1 if recipe.bounds is None and not is_counted else 2):
+        return _no_value
     per = window.seconds if recipe.aggregate is Aggregate.RATE else 1.0
     if recipe.bounds is not None:
         counts = len(recipe.bounds)
@@ -67,6 +69,8 @@ def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
 
 def combined(arithmetic: Arithmetic, left: Bounds | None, right: Bounds | None) -> Bounds | None:
     """Of two operands' bounds; each operation rises or falls with each operand, and so does its rounding."""
+    if NO_VALUE in (left, right):
+        return NO_VALUE
     if left is None or right is None or not all(map(math.isfinite, (*left, *right))):
         return None
     match arithmetic:
@@ -84,11 +88,11 @@ def combined(arithmetic: Arithmetic, left: Bounds | None, right: Bounds | None) 
 
 
 def none_rose(recipe: Recipe, grid: SampleGrid, rows: Rows, at: Moment) -> bool:
-    """Whether no counter of these rose within the window, as errors do not: each increase is 0."""
+    """Whether no counter of these rose within the window, as errors do not: each increase is 0, if any."""
     end_ms = at.time_ms - recipe.offset_ms
     window = Window(grid, end_ms - recipe.window_ms, end_ms)
     if window.lines < 2:
-        return False
+        return True
     begun = grid.base + window.first
     if int(grid.gap[rows].max()) >= begun or int(grid.reset[rows].max()) > begun:
         return False
@@ -98,6 +102,11 @@ def none_rose(recipe: Recipe, grid: SampleGrid, rows: Rows, at: Moment) -> bool:
 
 def _nothing(row: int) -> None:
     del row
+
+
+def _no_value(row: int) -> Bounds:
+    del row
+    return NO_VALUE
 
 
 def _checked(least: float, most: float) -> Bounds | None:

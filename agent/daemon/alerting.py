@@ -85,7 +85,6 @@ class Alerting:
         self._known: Mapping[str, Known] = {}
         self._mutes: Sequence[Mute] = ()
         self._resolved: deque[Alert] = deque(maxlen=_MOST_RESOLVED)
-        self._watching: asyncio.Task[None] | None = None
         self._keeping: list[asyncio.Task[None]] = []
         self._next: asyncio.TimerHandle | None = None
         """When the next round begins; None while one is under way, before the start and after the end."""
@@ -130,7 +129,6 @@ class Alerting:
         await self.tell(known)
         self._recorder.start()
         self._loop = asyncio.get_running_loop()
-        self._watching = self._loop.create_task(self._watch_mutes())
         self._schedule()
 
     def ask(self, job: Callable[[], T]) -> "asyncio.Future[T]":
@@ -152,6 +150,8 @@ class Alerting:
             for name, one in known.items()
             if isinstance(receiver := one.target.receiver, AlertmanagerReceiver)
         ]
+        if self._keeping:  # other receivers' loops look at the mutes themselves
+            self._keeping.append(loop.create_task(self._watch_mutes()))
 
     async def change(self, rules: Sequence[Rule]) -> None:
         """Take other rules; alerts of those that are gone end."""
@@ -162,10 +162,9 @@ class Alerting:
         self._is_stopped = True
         if self._next is not None:
             self._next.cancel()
-        tasks = [task for task in (self._watching, *self._keeping) if task is not None]
-        for task in tasks:
+        for task in self._keeping:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         if self._database is not None:
             await self._recorder.stop()
             await self._deliverer.stop()
