@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flyball.policies.sample_grid import Floats, Mask, SampleGrid, present
-from flyball.policies.windows import Rows, Window
+from flyball.policies.sample_grid import Floats, Mask, Rows, SampleGrid, present
+from flyball.policies.windows import Window
 
 _FEW = 24
 """Rows from which on working line by line over all of them beats one row after another."""
@@ -71,6 +71,11 @@ def estimated_mean(window: Window, rows: Rows) -> Values:
     squares = np.einsum("ij,ij->j", samples, samples)
     errors = 64 * divisor * _EPSILON * np.sqrt(squares / divisor) + _SQUARES_VANISH
     return Values(samples.sum(axis=0) / divisor, counts > 0, errors)
+
+
+def mean_error(count: int, squares: float) -> float:
+    """What :func:`estimated_mean` says of one series without gaps, by the sum of its squares."""
+    return 64 * count * _EPSILON * math.sqrt(squares / count) + _SQUARES_VANISH
 
 
 def exact_mean(window: Window, rows: Rows) -> Values:

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from flyball.collectors.base import Kind
-from flyball.policies.aggregates import Values, estimated_mean, exact_mean, extreme, latest, quantiles
-from flyball.policies.counter_rates import histogram_means, histogram_quantiles, increases
-from flyball.policies.rule import QUANTILES, Aggregate, Arithmetic, Comparison, Operand
-from flyball.policies.sample_grid import Floats, Mask, SampleGrid
+from flyball.policies import sieve
+from flyball.policies.aggregates import Values, latest
+from flyball.policies.recipe import Recipe
+from flyball.policies.rule import Aggregate, Arithmetic, Comparison
+from flyball.policies.sample_grid import Floats, Mask, Rows, SampleGrid
 from flyball.policies.series import Series
 from flyball.policies.states import Subject
-from flyball.policies.windows import Moment, Rows, Window, milliseconds
+from flyball.policies.windows import Moment
+
+_FEW = 8
+"""Up to which each candidate is looked at by itself first."""
 
 _COMPARE: dict[Comparison, Callable[[Floats, Floats], Any]] = {
     Comparison.ABOVE: np.greater,
@@ -28,54 +31,6 @@ _COMPARE: dict[Comparison, Callable[[Floats, Floats], Any]] = {
     Comparison.NOT_EQUAL: np.not_equal,
     Comparison.NAN: lambda values, thresholds: np.isnan(values),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What is made of a series, whichever it is."""
-
-    aggregate: Aggregate
-    window_ms: int
-    offset_ms: int
-    bounds: tuple[float, ...] | None
-    """Of a histogram."""
-
-    @classmethod
-    def of(cls, operand: Operand) -> "Recipe":
-        """An operand's, without its selector."""
-        histogram = operand.metric.kind is Kind.HISTOGRAM
-        return cls(
-            operand.aggregate,
-            milliseconds(operand.window_seconds),
-            milliseconds(operand.offset_seconds),
-            operand.metric.bounds if histogram else None,
-        )
-
-    def values(self, grid: SampleGrid, rows: Rows, at: Moment, *, exact: bool) -> Values:
-        """For each of the rows (a histogram's first)."""
-        end = at.time_ms - self.offset_ms
-        if self.aggregate is Aggregate.LAST:
-            return latest(grid, rows, end, at.lookback_ms)
-        window = Window(grid, end - self.window_ms, end)
-        if self.bounds is not None:
-            return self._of_histograms(window, rows, self.bounds)
-        match self.aggregate:
-            case Aggregate.AVG:
-                return exact_mean(window, rows) if exact else estimated_mean(window, rows)
-            case Aggregate.MIN | Aggregate.MAX:
-                return extreme(window, rows, largest=self.aggregate is Aggregate.MAX)
-            case Aggregate.RATE | Aggregate.INCREASE:
-                return increases(window, rows, per_second=self.aggregate is Aggregate.RATE)
-            case _:
-                return quantiles(window, rows, QUANTILES[self.aggregate])
-
-    def _of_histograms(self, window: Window, rows: Rows, bounds: tuple[float, ...]) -> Values:
-        counts = rows + len(bounds)
-        if self.aggregate is Aggregate.AVG:
-            return histogram_means(window, counts, counts + 1)
-        if self.aggregate in QUANTILES:
-            return histogram_quantiles(window, rows, bounds, QUANTILES[self.aggregate])
-        return increases(window, counts, per_second=self.aggregate is Aggregate.RATE)
 
 
 @dataclass(slots=True, eq=False)
@@ -115,9 +70,24 @@ class Batch:
         del self.candidates[candidate]
         self._arranged = self._decided = None
 
-    def met(self, at: Moment) -> list[tuple[Candidate, float]]:
-        """Candidates with a current sample whose condition holds, each with its value."""
+    def met(
+        self, at: Moment, is_asked: Callable[[Candidate], bool] = lambda _: True
+    ) -> list[tuple[Candidate, float]]:
+        """Candidates with a current sample whose condition holds, each with its value.
+
+        Those of which ``is_asked`` is false may be left out.
+        """
         candidates, left, right, thresholds = self._arrange()
+        if len(candidates) <= _FEW:
+            may_hold = self._may_hold(at)
+            places = [n for n, each in enumerate(candidates) if is_asked(each) and may_hold(each)]
+            if not places:
+                return []
+            if len(places) < len(candidates):
+                candidates = [candidates[place] for place in places]
+                left, right, thresholds = left[places], right[places], thresholds[places]
+        elif self._none_rose(left, thresholds, at):
+            return []
         found = self._values(left, right, at, exact=False)
         holds = _COMPARE[self.comparison](found.values, thresholds)
         values = found.values
@@ -134,6 +104,27 @@ class Batch:
         if len(indices):
             indices = indices[self._current(left[indices], at)]
         return [(candidates[i], value) for i, value in zip(indices, values[indices].tolist(), strict=True)]
+
+    def _may_hold(self, at: Moment) -> Callable[[Candidate], bool]:
+        left, arithmetic = sieve.bounder(self.left, self.left_grid, at), self.arithmetic
+        if self.right is None or self.right_grid is None or arithmetic is None:
+            return lambda each: sieve.may_hold(self.comparison, left(each.left.row), each.threshold)
+        right = sieve.bounder(self.right, self.right_grid, at)
+
+        def may_hold(candidate: Candidate) -> bool:
+            other = right(candidate.right.row) if candidate.right else None
+            bounds = sieve.combined(arithmetic, left(candidate.left.row), other)
+            return sieve.may_hold(self.comparison, bounds, candidate.threshold)
+
+        return may_hold
+
+    def _none_rose(self, rows: Rows, thresholds: Floats, at: Moment) -> bool:
+        """Whether no candidate's condition holds because no counter rose."""
+        counted = self.left.aggregate in (Aggregate.RATE, Aggregate.INCREASE) and self.left.bounds is None
+        if not counted or self.arithmetic is not None:
+            return False
+        holds_of_zero = _COMPARE[self.comparison](np.zeros(1), thresholds).any()
+        return not holds_of_zero and sieve.none_rose(self.left, self.left_grid, rows, at)
 
     def decided(self, at: Moment) -> Collection[Candidate]:
         """Candidates that have a value now, of which the condition is true or false."""

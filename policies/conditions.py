@@ -26,11 +26,16 @@ class Conditions:
         self._plan = Plan(rules)
         self._phases = Phases()
         self._has_phases = any(rule.phase for rule in rules)
+        self._joined = [join_labels(rule.expression.left.metric) for rule in rules]
         self._absent = {
             number: subject_of(rule, labels_where_absent(rule.expression.left.matchers))
             for number, rule in enumerate(rules)
             if rule.absent
         }
+
+    def are_about(self, metric: Metric) -> bool:
+        """Whether any series of a metric is looked at."""
+        return self._plan.index.selects(metric) or (metric is RUN_INFO and self._has_phases)
 
     def needed_ms(self, metric: Metric, labels: Mapping[str, str]) -> int | None:
         """For how long samples of a series are needed, or None for not at all."""
@@ -54,9 +59,13 @@ class Conditions:
     def found(self, at: Moment) -> Found:
         """What the conditions hold for; of series that a rule's labels make one, the first."""
         found: Found = {}
+
+        def in_phase(candidate: Candidate) -> bool:
+            return self._in_phase(candidate.rule, candidate.left.labels, at)
+
         for batch in self._plan.batches:
-            for candidate, value in batch.met(at):
-                if self._in_phase(candidate.rule, candidate.left.labels, at):
+            for candidate, value in batch.met(at, in_phase):
+                if in_phase(candidate):
                     subject = candidate.subject or self._subject(candidate)
                     found.setdefault(candidate.rule, {}).setdefault(subject.fingerprint, (subject, value))
         for number, subject in self._absent.items():
@@ -90,8 +99,7 @@ class Conditions:
         rule = self._rules[number]
         if not rule.phase:
             return True
-        names = join_labels(rule.expression.left.metric)
-        return self._phases.holds(None if any_phase else rule.phase, names, labels, at)
+        return self._phases.holds(None if any_phase else rule.phase, self._joined[number], labels, at)
 
     def _any_present(self, number: int, at: Moment) -> bool:
         return any(self._present(number, self._plan.watched[number], at))

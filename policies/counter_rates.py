@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from flyball.policies.aggregates import Values
-from flyball.policies.sample_grid import Floats
-from flyball.policies.windows import Ends, Rows, Window
+from flyball.policies.sample_grid import Floats, Rows
+from flyball.policies.windows import Ends, Window
 
 
 def increases(window: Window, rows: Rows, *, per_second: bool) -> Values:

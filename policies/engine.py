@@ -47,6 +47,7 @@ class Engine:
         self._lookback_ms, self._render = milliseconds(lookback_seconds), render
         self._conditions = Conditions(())
         self._store = SeriesStore(
+            is_needed=lambda metric: self._conditions.are_about(metric),
             retention=lambda metric, labels: self._conditions.needed_ms(metric, labels),
             admitted=lambda series: self._conditions.bind(series),
             forgotten=lambda series: self._conditions.unbind(series),
@@ -117,7 +118,7 @@ class Engine:
 
     def active(self) -> tuple[Alert, ...]:
         """All pending and firing alerts, in the rules' order."""
-        return tuple(alert for each in self._alerts for alert in each.alerts())
+        return tuple(alert for each in self._alerts if each.states for alert in each.alerts())
 
     @property
     def series(self) -> int:

@@ -1,6 +1,6 @@
 """In which phase a rank is: what joins the other series of a rank, GPU or run to ``run_info``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from flyball.collectors.base import Metric
 from flyball.policies.series import Series
@@ -32,15 +32,15 @@ class Phases:
         self._series.pop(series, None)
         self._at = None
 
-    def holds(self, phase: str | None, names: Sequence[str], labels: Mapping[str, str], at: Moment) -> bool:
+    def holds(self, phase: str | None, names: tuple[str, ...], labels: Mapping[str, str], at: Moment) -> bool:
         """Whether something with these labels is in the phase at this time; None for any phase."""
-        if self._at != at:
+        if self._at is not at:
             self._at, self._keys = at, {}
-        joined = tuple(names)
-        if (phase, joined) not in self._keys:
-            self._keys[phase, joined] = frozenset(
-                tuple(series.labels.get(name, "") for name in joined)
+        keys = self._keys.get((phase, names))
+        if keys is None:
+            keys = self._keys[phase, names] = frozenset(
+                tuple([series.labels.get(name, "") for name in names])
                 for series in self._series
                 if phase in (None, series.labels.get("phase")) and series.holds_at(at)
             )
-        return tuple(labels.get(name, "") for name in joined) in self._keys[phase, joined]
+        return tuple([labels.get(name, "") for name in names]) in keys

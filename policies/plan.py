@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from flyball.policies.candidates import Batch, Candidate, Recipe
+from flyball.policies.candidates import Batch, Candidate
+from flyball.policies.recipe import Recipe
 from flyball.policies.rule import Rule
 from flyball.policies.selection import SelectionIndex
 from flyball.policies.series import Series

@@ -38,6 +38,8 @@ class RuleAlerts:
     def __init__(self, rule: Rule, render: Render) -> None:
         self.rule, self._render = rule, render
         self.states: dict[str, Pending | Firing] = {}
+        self._shown: dict[str, tuple[Pending | Firing, Alert]] = {}
+        """What :meth:`alerts` returned last."""
 
     def advance(
         self, found: Mapping[str, tuple[Subject, float]], now: float, is_kept: Callable[[str], bool]
@@ -58,10 +60,15 @@ class RuleAlerts:
             del self.states[name]
             yield self._ended(state, now)
 
-    def alerts(self) -> Iterator[Alert]:
-        """As they stand."""
-        for state in self.states.values():
-            yield self._alert(state)
+    def alerts(self) -> list[Alert]:
+        """As they stand; one of which nothing has changed is the same object as before."""
+        before, self._shown = self._shown, {}
+        for name, state in self.states.items():
+            shown = before.get(name)
+            if shown is None or shown[0] is not state:
+                shown = state, self._alert(state)
+            self._shown[name] = shown
+        return [alert for _, alert in self._shown.values()]
 
     def _holds(self, name: str, subject: Subject, value: float, now: float) -> Iterator[Transition]:
         before = self.states.get(name, Inactive())

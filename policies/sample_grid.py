@@ -11,6 +11,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
 ABSENT_BITS = 0x7FF8_0000_F1B0_A11B
 """A NaN that no computation yields: the series was not given in that reading."""
@@ -46,6 +47,8 @@ class SampleGrid:
         self._latest: Floats = np.empty(0)
         self._used = 0
         self._free: dict[int, list[int]] = {}
+        self._layout: tuple[list[int], slice | Rows, Rows] | None = None
+        """Rows of the last reading, the same for indexing, and those that it did not give."""
 
     def allocate(self, width: int) -> int:
         """The first of ``width`` rows in a row, all absent so far."""
@@ -56,6 +59,7 @@ class SampleGrid:
             row, self._used = self._used, self._used + width
             if self._used > len(self.gap):
                 self._widen(max(self._used, len(self.gap) * 5 // 4 + 16))
+        self._layout = None
         rows = slice(row, row + width)
         self.cells.view(np.int64)[: self.end, rows] = ABSENT_BITS
         self.gap[rows] = self.base + self.end - 1
@@ -73,29 +77,41 @@ class SampleGrid:
         if self.end == len(self.times):
             self._make_room()
         number, line = self.base + self.end, self.cells[self.end]
-        line.view(np.int64)[:] = ABSENT_BITS
         self.times[self.end] = time_ms
         self.end += 1
         self.begun_ms = time_ms if self.begun_ms is None else self.begun_ms
-        absent = np.ones(len(self.gap), np.bool_)
-        if rows:
-            given, fresh = np.array(rows, np.intp), np.array(values, np.float64)
-            line[given] = fresh
-            absent[given] = False
-            self.reset[given[fresh < self._latest[given]]] = number
-            self.seen[given] = number
-            self._latest[given] = fresh
-        self.gap[absent] = number
+        if self._layout is None or self._layout[0] != rows:
+            self._layout = self._laid_out(rows)
+        _, given, absent = self._layout
+        fresh = np.array(values, np.float64)
+        fallen = np.flatnonzero(fresh < self._latest[given])
+        if len(fallen):
+            self.reset[np.array(rows)[fallen]] = number
+        line[given] = self._latest[given] = fresh
+        self.seen[given] = number
+        if len(absent):
+            line.view(np.int64)[absent] = ABSENT_BITS
+            self.gap[absent] = number
+
+    def _laid_out(self, rows: list[int]) -> tuple[list[int], slice | Rows, Rows]:
+        # Kept, as nearly every reading gives the same series in the same order.
+        absent = np.ones(self._used, np.bool_)
+        absent[rows] = False
+        begin = rows[0] if rows else 0
+        in_order = rows == list(range(begin, begin + len(rows)))
+        given = slice(begin, begin + len(rows)) if in_order else np.array(rows, np.intp)
+        return list(rows), given, np.flatnonzero(absent)
 
     def line_at(self, time_ms: int) -> int:
         """Index of the newest line not after this time, or -1."""
+        if self.end and self.times.item(self.end - 1) <= time_ms:
+            return self.end - 1  # as nearly always
         return int(np.searchsorted(self.times[: self.end], time_ms, "right")) - 1
 
     def lines_between(self, start_ms: int, end_ms: int) -> tuple[int, int]:
         """First index and the one after the last, of lines within the closed interval."""
-        times = self.times[: self.end]
-        first, stop = np.searchsorted(times, start_ms, "left"), np.searchsorted(times, end_ms, "right")
-        return int(first), max(int(first), int(stop))
+        first = int(np.searchsorted(self.times[: self.end], start_ms, "left"))
+        return first, max(first, self.line_at(end_ms) + 1)
 
     def is_current(self, row: int) -> bool:
         """Whether the newest reading has a sample of it."""

@@ -57,6 +57,10 @@ class SelectionIndex(Generic[Chosen]):
         conditions = [condition(each) for each in operand.matchers if each is not equal]
         self._filed.setdefault(operand.metric, {}).setdefault(key, []).append((chosen, conditions))
 
+    def selects(self, metric: Metric) -> bool:
+        """Whether anything selects some series of a metric."""
+        return metric in self._filed
+
     def find(self, metric: Metric, labels: Labels) -> list[Chosen]:
         """Whatever selects a series."""
         filed = self._filed.get(metric, {})

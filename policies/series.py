@@ -70,7 +70,15 @@ class _Source:
     left_out: set[tuple[Metric, tuple[str, ...]]] = field(default_factory=set)
     """Of the last reading: what no rule looks at, or what belongs to another source."""
 
+    def begin(self) -> dict[SampleGrid, _Pending]:
+        """A new reading, empty so far."""
+        for brought in self.pending.values():
+            brought.rows.clear()
+            brought.values.clear()
+        return self.pending
+
     def grid(self, retention_ms: int) -> SampleGrid:
+        """The one for series that are needed so long."""
         kept = retention_class(retention_ms)
         if kept not in self.grids:
             grid = self.grids[kept] = SampleGrid(kept)
@@ -81,16 +89,19 @@ class _Source:
 class SeriesStore:
     """Takes readings and keeps what ``retention`` says: how long the samples of a series are needed, or None.
 
-    ``admitted`` and ``forgotten`` hear of every series that comes and goes.
+    ``is_needed`` says whether any series of a metric is; ``admitted`` and ``forgotten`` hear of every series
+    that comes and goes.
     """
 
     def __init__(
         self,
+        is_needed: Callable[[Metric], bool],
         retention: Callable[[Metric, dict[str, str]], int | None],
         admitted: Callable[[Series], None],
         forgotten: Callable[[Series], None],
     ) -> None:
-        self._retention, self._admitted, self._forgotten = retention, admitted, forgotten
+        self._is_needed, self._retention = is_needed, retention
+        self._admitted, self._forgotten = admitted, forgotten
         self._sources: dict[str, _Source] = {}
         self._owners: dict[tuple[Metric, tuple[str, ...]], tuple[_Source, Series]] = {}
 
@@ -118,10 +129,7 @@ class SeriesStore:
         if time_ms <= source.last_ms:
             return
         left_out: set[tuple[Metric, tuple[str, ...]]] = set()
-        known_series, pending = source.series, source.pending
-        for brought in pending.values():
-            brought.rows.clear()
-            brought.values.clear()
+        known_series, pending = source.series, source.begin()
         for sample in samples:
             value = sample.value
             if isinstance(value, Unavailable):
@@ -129,6 +137,8 @@ class SeriesStore:
             known = known_series.get(sample.metric)
             series = known.get(sample.labels) if known else None
             if series is None:
+                if known is None and not self._is_needed(sample.metric):
+                    continue
                 series = self._admit(source, sample, left_out)
                 if series is None:
                     continue

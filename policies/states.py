@@ -53,6 +53,8 @@ class Pending:
         """The condition still holds."""
         if elapsed_ms(self.active_time, now) >= wait_ms:
             return Firing(subject=self.subject, value=value, active_time=self.active_time, fired_time=now)
+        if value == self.value and value:  # not zero: see Firing.holds
+            return self
         return Pending(subject=self.subject, value=value, active_time=self.active_time)
 
 

@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from flyball.policies.sample_grid import Floats, Mask, Numbers, SampleGrid, present
-
-Rows = npt.NDArray[np.intp]
+from flyball.policies.sample_grid import Floats, Mask, Numbers, Rows, SampleGrid, present
 
 
 def milliseconds(seconds: float) -> int:

@@ -39,7 +39,8 @@ class AlertService:
         host: its name.
         clock: wall and monotonic time.
         log: where it says what happens.
-        make_worker: makes the threads.
+        rules_worker: where the rules are evaluated.
+        storage_worker: where the database is called.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class AlertService:
         host: str,
         clock: Clock,
         log: Log,
-        make_worker: Callable[[str], Worker],
+        rules_worker: Worker,
+        storage_worker: Worker,
     ) -> None:
         self._store, self._own, self._ranks = store, own, ranks
         self._host, self._clock, self._log = host, clock, log
@@ -66,7 +68,8 @@ class AlertService:
             database=config.database_url,
             clock=clock,
             log=log,
-            make_worker=make_worker,
+            rules_worker=rules_worker,
+            storage_worker=storage_worker,
             rounded=self._rounded,
         )
 

@@ -24,7 +24,6 @@ from flyball.policies.notification.receivers.alertmanager import RESOLVED_SECOND
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 from flyball.policies.notification.recorder import Recorder
 from flyball.policies.notification.tally import Tally
-from flyball.policies.notification.waiting import pause
 from flyball.policies.rule import Rule
 
 T = TypeVar("T")
@@ -55,7 +54,8 @@ class Alerting:
         database: its URL.
         clock: wall and monotonic time.
         log: where it says what happens.
-        make_worker: makes the threads.
+        rules_worker: where the rules are evaluated.
+        storage_worker: where the database is called.
         rounded: called after each round.
     """
 
@@ -68,19 +68,21 @@ class Alerting:
         database: str,
         clock: Clock,
         log: Log,
-        make_worker: Callable[[str], Worker],
+        rules_worker: Worker,
+        storage_worker: Worker,
         rounded: Callable[[Round], None] = lambda _: None,
     ) -> None:
         self._store, self._own, self._url = store, own, database
         self._clock, self._log, self._rounded = clock, log, rounded
         self._evaluation = Evaluation(rules, clock)
-        self._rules, self._storage = make_worker("policies"), make_worker("alerts")
+        self._rules, self._storage = rules_worker, storage_worker
         self._known: Mapping[str, Known] = {}
         self._mutes: Sequence[Mute] = ()
         self._resolved: deque[Alert] = deque(maxlen=_MOST_RESOLVED)
-        self._tasks: list[asyncio.Task[None]] = []
         self._keeping: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
+        self._next: asyncio.TimerHandle | None = None
+        """When the next round begins; None while one is under way, before the start and after the end."""
+        self._is_gathering = self._is_stirred = self._is_stopped = False
         self.tally = Tally()
         self.last_round: Round | None = None
         self._database: Database | None = None
@@ -120,8 +122,8 @@ class Alerting:
         )
         await self.tell(known)
         self._recorder.start()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._rounds()), loop.create_task(self._watch_mutes())]
+        self._loop = asyncio.get_running_loop()
+        self._schedule()
 
     def ask(self, job: Callable[[], T]) -> "asyncio.Future[T]":
         """Ask the database, in its thread. Raises StorageFailed."""
@@ -142,6 +144,8 @@ class Alerting:
             for name, one in known.items()
             if isinstance(receiver := one.target.receiver, AlertmanagerReceiver)
         ]
+        if self._keeping:  # other receivers' loops look at the mutes themselves
+            self._keeping.append(loop.create_task(self._watch_mutes()))
 
     async def change(self, rules: Sequence[Rule]) -> None:
         """Take other rules; alerts of those that are gone end."""
@@ -149,9 +153,12 @@ class Alerting:
 
     async def stop(self) -> None:
         """End within 4 s, with everything recorded that the database takes."""
-        for task in (*self._tasks, *self._keeping):
+        self._is_stopped = True
+        if self._next is not None:
+            self._next.cancel()
+        for task in self._keeping:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._keeping, return_exceptions=True)
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         if self._database is not None:
             await self._recorder.stop()
             await self._deliverer.stop()
@@ -162,24 +169,35 @@ class Alerting:
 
     def wake(self) -> None:
         """There is a new reading."""
-        self._changed.set()
+        self._is_stirred = True
+        if self._next is not None and not self._is_gathering:
+            self._next.cancel()
+            self._schedule()
 
     def active(self) -> tuple[Alert, ...]:
         """Pending and firing, as of the last round."""
         return self.last_round.active if self.last_round is not None else ()
 
-    async def _rounds(self) -> None:
-        while True:
-            await pause(self._changed, _LONGEST_SECONDS)
-            await asyncio.sleep(_GATHER_SECONDS)
-            self._changed.clear()
-            job = partial(self._evaluation.round, self._store.readings(), self._own())
-            try:
-                found = await self._rules.submit(job)
-            except Exception as error:  # a fault of ours in one round must not end all others
-                self._log.warning("policies not evaluated", error=f"{type(error).__name__}: {error}")
-            else:
-                self._take(found)
+    # Callbacks and one timer instead of a task, as for the collectors: at rest there is a round each second.
+
+    def _schedule(self) -> None:
+        self._is_gathering = self._is_stirred
+        wait = _GATHER_SECONDS if self._is_stirred else _LONGEST_SECONDS
+        self._next = self._loop.call_later(wait, self._begin)
+
+    def _begin(self) -> None:
+        self._next, self._is_stirred = None, False
+        job = partial(self._evaluation.round, self._store.readings(), self._own())
+        self._rules.submit(job).add_done_callback(self._end)
+
+    def _end(self, answer: "asyncio.Future[Round]") -> None:
+        if self._is_stopped or answer.cancelled():
+            return
+        self._schedule()
+        try:
+            self._take(answer.result())
+        except Exception as error:  # a fault of ours in one round must not end all others
+            self._log.warning("policies not evaluated", error=f"{type(error).__name__}: {error}")
 
     def _take(self, found: Round) -> None:
         self.last_round = found

@@ -89,12 +89,13 @@ class Daemon:
             positions=config.state_folder / "positions.json",
             finished_seconds=config.finished_seconds,
         )
+        self._shared = SharedThread("collectors") if make_worker is ThreadWorker else None
         self.collection = Collection(
             Surroundings(host=self._host, clock=clock, runs=self._runs),
             store=self.store,
             log=StateLog(log, clock),
             make_worker=make_worker,
-            shared=SharedThread("collectors") if make_worker is ThreadWorker else None,
+            shared=self._shared,
         )
         self._journals, self._pages = make_worker("journals"), make_worker("exposition")
         self._credentials = make_worker("credentials")
@@ -147,7 +148,9 @@ class Daemon:
             host=self._host,
             clock=self._clock,
             log=self._log,
-            make_worker=self._make_worker,
+            # Awake anyway when there is something to evaluate; long evaluations get a thread of their own.
+            rules_worker=self._shared.worker("policies") if self._shared else self._make_worker("policies"),
+            storage_worker=self._make_worker("alerts"),
         )
         await service.start(self._effective, port=port)
         self.alerting = service

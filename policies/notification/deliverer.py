@@ -20,6 +20,8 @@ from flyball.policies.notification.tally import Tally
 from flyball.policies.notification.waiting import Pause, Run, pause
 
 PRUNE_SECONDS = 60.0
+EMPTY_SECONDS = 15.0
+"""From one look at an empty outbox to the next, for the metric: about as often as it is scraped."""
 _CLOSE_SECONDS = 0.3
 
 
@@ -68,6 +70,8 @@ class Deliverer:
         self._wants: Mapping[str, Wants] = {}
         self._running: dict[str, tuple[Receiver, ReceiverLoop]] = {}
         self._keeping: asyncio.Task[None] | None = None
+        self._filling = asyncio.Event()
+        """An outbox that was empty is so no longer."""
 
     @property
     def receivers(self) -> Mapping[str, Wants]:
@@ -76,6 +80,8 @@ class Deliverer:
 
     def wake(self) -> None:
         """Look at the outbox now: something was added."""
+        if not self._chain.tally.outbox_depth:
+            self._filling.set()
         for _, loop in self._running.values():
             loop.wake()
 
@@ -139,15 +145,15 @@ class Deliverer:
 
     async def _keep(self) -> None:
         """Count what waits, and delete what is old."""
-        never = asyncio.Event()
-        pruned = self._chain.clock.monotonic()
+        pruned, depth = self._chain.clock.monotonic(), 0
         while True:
+            self._filling.clear()
             with contextlib.suppress(StorageFailed):  # the loops say it
-                self._chain.tally.outbox_depth = await self._chain.run(self._chain.outbox.depth)
+                depth = self._chain.tally.outbox_depth = await self._chain.run(self._chain.outbox.depth)
                 if self._chain.clock.monotonic() - pruned >= PRUNE_SECONDS:
                     pruned = self._chain.clock.monotonic()
                     await self._chain.run(self._alerts.prune)
-            await self._chain.pause(never, POLL_SECONDS)
+            await self._chain.pause(self._filling, POLL_SECONDS if depth else EMPTY_SECONDS)
 
 
 async def _stop(receiver: Receiver, loop: ReceiverLoop) -> None:

@@ -69,11 +69,13 @@ class Recorder:
 
     def submit(self, transitions: Sequence[Transition], *, evaluated_time: float) -> None:
         """Take what one evaluation changed, be it nothing; returns at once."""
-        self._unrecorded.extend(transitions)
-        self._evaluated = evaluated_time
-        self._make_room()
-        self._tally.unrecorded = len(self._unrecorded)
-        self._stirred.set()
+        is_first, self._evaluated = self._evaluated is None, evaluated_time
+        if transitions:
+            self._unrecorded.extend(transitions)
+            self._make_room()
+            self._tally.unrecorded = len(self._unrecorded)
+        if transitions or is_first:
+            self._stirred.set()  # all else is written down by the heartbeat
 
     def start(self) -> None:
         """Begin to record."""

@@ -115,7 +115,7 @@ def test_evaluations_that_change_nothing_are_written_down_now_and_then(tmp_path:
         for time in range(24):
             submit(recorder, time=float(time))
             await bench.clock.pass_(1.0)
-        assert bench.alerts.last_heartbeat() == 20.0
+        assert bench.alerts.last_heartbeat() == 19.0
 
     play(tmp_path, story)
 
@@ -172,7 +172,8 @@ def test_a_disk_that_is_full_and_a_database_that_is_locked(tmp_path: Path, fault
                 await bench.clock.pass_(3.0)
                 limit(bench, 100_000)
         assert (bench.tally.unrecorded, pager.sent) == (300, [])
-        await bench.clock.pass_(3.0)
+        for _ in range(10):
+            await bench.clock.pass_(1.0)
         assert [each.alert.fingerprint for each in pager.sent] == [each.fingerprint for each in many]
         assert bench.tally.unrecorded == 0
 

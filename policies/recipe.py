@@ -1,0 +1,58 @@
+"""What is made of a series, whichever it is."""
+
+from dataclasses import dataclass
+
+from flyball.collectors.base import Kind
+from flyball.policies.aggregates import Values, estimated_mean, exact_mean, extreme, latest, quantiles
+from flyball.policies.counter_rates import histogram_means, histogram_quantiles, increases
+from flyball.policies.rule import QUANTILES, Aggregate, Operand
+from flyball.policies.sample_grid import Rows, SampleGrid
+from flyball.policies.windows import Moment, Window, milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """An operand's aggregate and its times, without its selector."""
+
+    aggregate: Aggregate
+    window_ms: int
+    offset_ms: int
+    bounds: tuple[float, ...] | None
+    """Of a histogram."""
+
+    @classmethod
+    def of(cls, operand: Operand) -> "Recipe":
+        """Of an operand."""
+        histogram = operand.metric.kind is Kind.HISTOGRAM
+        return cls(
+            operand.aggregate,
+            milliseconds(operand.window_seconds),
+            milliseconds(operand.offset_seconds),
+            operand.metric.bounds if histogram else None,
+        )
+
+    def values(self, grid: SampleGrid, rows: Rows, at: Moment, *, exact: bool) -> Values:
+        """For each of the rows (a histogram's first)."""
+        end = at.time_ms - self.offset_ms
+        if self.aggregate is Aggregate.LAST:
+            return latest(grid, rows, end, at.lookback_ms)
+        window = Window(grid, end - self.window_ms, end)
+        if self.bounds is not None:
+            return self._of_histograms(window, rows, self.bounds)
+        match self.aggregate:
+            case Aggregate.AVG:
+                return exact_mean(window, rows) if exact else estimated_mean(window, rows)
+            case Aggregate.MIN | Aggregate.MAX:
+                return extreme(window, rows, largest=self.aggregate is Aggregate.MAX)
+            case Aggregate.RATE | Aggregate.INCREASE:
+                return increases(window, rows, per_second=self.aggregate is Aggregate.RATE)
+            case _:
+                return quantiles(window, rows, QUANTILES[self.aggregate])
+
+    def _of_histograms(self, window: Window, rows: Rows, bounds: tuple[float, ...]) -> Values:
+        counts = rows + len(bounds)
+        if self.aggregate is Aggregate.AVG:
+            return histogram_means(window, counts, counts + 1)
+        if self.aggregate in QUANTILES:
+            return histogram_quantiles(window, rows, bounds, QUANTILES[self.aggregate])
+        return increases(window, counts, per_second=self.aggregate is Aggregate.RATE)
