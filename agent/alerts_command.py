@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flyball.agent.alerts_list_command import list_alerts, show
+from flyball.agent.alerts_mute_command import mute, mutes, unmute
+from flyball.agent.alerts_replay_command import replay
 from flyball.agent.text import clean
 from flyball.agent.wiring import Wiring
 from flyball.errors import OptionError
@@ -15,11 +18,12 @@ if TYPE_CHECKING:
 
 alerts_app = typer.Typer(help="Look after alerts and where they go.")
 _NOT_DELIVERED_STATUS = 1
-
-
-@alerts_app.callback()
-def _alerts() -> None:
-    """Keep ``test`` a sub-command although it is the only one."""
+alerts_app.command("list", epilog="Example: flyball alerts list --since 2h")(list_alerts)
+alerts_app.command("show", epilog="Example: flyball alerts show 12")(show)
+alerts_app.command("mute", epilog="Example: flyball alerts mute alertname=GpuLost host=node-7")(mute)
+alerts_app.command("mutes", epilog="Example: flyball alerts mutes --all")(mutes)
+alerts_app.command("unmute", epilog="Example: flyball alerts unmute 3")(unmute)
+alerts_app.command("replay", epilog="Example: flyball alerts replay 12 --receiver ops")(replay)
 
 
 @alerts_app.command("test", epilog="Example: flyball alerts test ops --config flyball.yaml")

@@ -20,8 +20,10 @@ from flyball.agent.study_options import (
     parse_maps,
     parse_memory_limit_ratio,
     parse_whole,
+    policy_files,
     space_path,
 )
+from flyball.agent.study_start import StudyStart, check_agent_files, led_text, start_from_alert
 from flyball.agent.wiring import Wiring
 from flyball.errors import StorageFailed
 from flyball.settings import history_url
@@ -38,6 +40,10 @@ def autotune(
     maps: given.Maps = None,
     allow_global_batch: given.AllowGlobalBatch = False,
     samples_from: given.SamplesFrom = "batch",
+    policies: given.Policies = None,
+    from_alert: given.FromAlert = None,
+    agent_token_file: given.AgentTokenFile = None,
+    agent_ca_file: given.AgentCaFile = None,
     trials: given.Trials = None,
     budget: given.Budget = None,
     seed: given.Seed = None,
@@ -56,7 +62,8 @@ def autotune(
 ) -> None:
     """Find a faster DeepSpeed configuration for a command, by running it briefly with others.
 
-    The command stands behind --, just as you type it. Its files, checkpoints and trackers are left alone.
+    The command stands behind --, just as you type it, or comes with --from-alert. Its files, checkpoints
+    and trackers are left alone.
     """
     wiring: Wiring = context.obj
     wiring.debug = wiring.debug or debug
@@ -67,6 +74,8 @@ def autotune(
         "--map": maps,
         "--allow-global-batch": allow_global_batch,
         "--samples-from": samples_from != "batch",
+        "--policies": policies,
+        "--from-alert": from_alert,
         "--seed": seed,
         "--output": output,
     }
@@ -74,11 +83,28 @@ def autotune(
         check_resumed(given_again)
     cwd = current_folder()
     needs_command = resume is None or wiring.command is not None or bool(context.args)
+    own_config = absolute(config, cwd, where="--config") if config else None
+    if from_alert is not None:
+        stray = wiring.command is not None or bool(context.args)
+        own = require_command(wiring.command, context.args) if stray else None
+        start = start_from_alert(
+            from_alert,
+            command=own,
+            cwd=cwd,
+            config=own_config,
+            token_file=agent_token_file,
+            ca_file=agent_ca_file,
+        )
+    else:
+        check_agent_files(token_file=agent_token_file, ca_file=agent_ca_file)
+        command = require_command(wiring.command, context.args) if needs_command else ()
+        start = StudyStart(command=command, cwd=cwd, config=own_config)
     options = StudyOptions(
-        command=require_command(wiring.command, context.args) if needs_command else (),
-        cwd=cwd,
+        command=start.command,
+        cwd=start.cwd,
+        typed_in=cwd if start.cwd != cwd else None,
         database_url=db or history_url(),
-        config=absolute(config, cwd, where="--config") if config else None,
+        config=start.config,
         space=space_path(space, cwd) if space else None,
         trials=parse_whole(trials, where="--trials", least=1),
         budget_seconds=parse_duration(budget, where="--budget") if budget is not None else None,
@@ -93,6 +119,8 @@ def autotune(
         memory_limit_ratio=parse_memory_limit_ratio(memory_limit_ratio),
         allow_global_batch=allow_global_batch,
         samples_from=check_choice(samples_from, ("batch", "config"), where="--samples-from"),
+        policies=policy_files(policies, cwd),
+        lead=start.lead,
     )
     result = _run(wiring, options, progress=wiring.err if as_json else wiring.out)
     _print_result(wiring.out, result, as_json=as_json)
@@ -109,6 +137,8 @@ def _run(wiring: Wiring, options: StudyOptions, *, progress: TextIO) -> StudyRes
     with open_display(progress) as display, Interruption(display.note) as interruption:
         for option in misplaced_options(options.command):
             display.note(f"{option} stands behind --, so it goes to your script, not to autotune")
+        if options.lead is not None and options.resume is None:
+            display.note(led_text(options.lead))
         result = wiring.run_study(options, observer=display, interruption=interruption)
         wiring.interrupted = interruption.finish_requested
     return result

@@ -39,6 +39,44 @@ Maps = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+FromAlert = Annotated[
+    str | None,
+    typer.Option(
+        "--from-alert",
+        metavar="URL",
+        help="Start from a tuning request of an agent: its run's command and folder, and first the knobs "
+        "that its alert suggests. The agent's own address means its newest request.",
+        rich_help_panel=_WHAT,
+    ),
+]
+AgentTokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--agent-token-file",
+        metavar="FILE",
+        help="Holds the bearer token for the agent of --from-alert.",
+        rich_help_panel=_WHAT,
+    ),
+]
+AgentCaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--agent-ca-file",
+        metavar="FILE",
+        help="Certificates to trust for the agent of --from-alert, in place of the system's.",
+        rich_help_panel=_WHAT,
+    ),
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policies",
+        metavar="FILE",
+        help="Policies that trials are held against, in place of those that come with flyball; repeatable. "
+        "'default' stands for the latter.",
+        rich_help_panel=_WHAT,
+    ),
+]
 SamplesFrom = Annotated[
     str,
     typer.Option(

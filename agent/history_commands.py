@@ -29,7 +29,8 @@ _Experiment = Annotated[
 @history_app.command(epilog="Example: flyball history experiments --json")
 def experiments(context: typer.Context, db: Database = None, as_json: _AsJson = False) -> None:
     """List past experiments, the newest first."""
-    from flyball.agent.history_tables import experiments_table, write
+    from flyball.agent.history_tables import experiments_table
+    from flyball.agent.plain_tables import write
 
     wiring: Wiring = context.obj
     with wiring.open_history(db or history_url()) as history:
@@ -56,7 +57,8 @@ def trials(
     as_json: _AsJson = False,
 ) -> None:
     """List the trials of an experiment."""
-    from flyball.agent.history_tables import trials_table, write
+    from flyball.agent.history_tables import trials_table
+    from flyball.agent.plain_tables import write
 
     wiring: Wiring = context.obj
     _check_choice(outcome, [*(kind.value for kind in OutcomeKind), "running"], where="--outcome")
@@ -101,7 +103,8 @@ def show(
 @history_app.command(epilog="Example: flyball history runs --json")
 def runs(context: typer.Context, db: Database = None, as_json: _AsJson = False) -> None:
     """List the runs that flyball run watched, the newest first."""
-    from flyball.agent.history_tables import runs_table, write
+    from flyball.agent.history_tables import runs_table
+    from flyball.agent.plain_tables import write
 
     wiring: Wiring = context.obj
     with wiring.open_history(db or history_url()) as history:
@@ -122,7 +125,8 @@ def run(
     as_json: _AsJson = False,
 ) -> None:
     """Show all of a watched run; of each host, where several have one of this name."""
-    from flyball.agent.history_tables import run_page, write
+    from flyball.agent.history_tables import run_page
+    from flyball.agent.plain_tables import write
 
     wiring: Wiring = context.obj
     with wiring.open_history(db or history_url()) as history:
@@ -144,7 +148,8 @@ def p2p(
     as_json: _AsJson = False,
 ) -> None:
     """List the measurements of flyball p2p, the newest first, or show one."""
-    from flyball.agent.history_tables import links_table, write
+    from flyball.agent.history_tables import links_table
+    from flyball.agent.plain_tables import write
 
     wiring: Wiring = context.obj
     wanted = parse_whole(number, where="ID", least=1)
@@ -175,7 +180,8 @@ def _show_links(out: TextIO, every: Sequence[PastLinks], number: int, *, as_json
 
 
 def _show_experiment(out: TextIO, past: PastExperiment, every: Sequence[PastTrial], *, as_json: bool) -> None:
-    from flyball.agent.history_tables import experiment_page, write
+    from flyball.agent.history_tables import experiment_page
+    from flyball.agent.plain_tables import write
 
     if as_json:
         _print_json(out, asdict(past) | {"trials": [asdict(trial) for trial in every]})
@@ -186,7 +192,8 @@ def _show_experiment(out: TextIO, past: PastExperiment, every: Sequence[PastTria
 def _show_trial(
     out: TextIO, past: PastExperiment, every: Sequence[PastTrial], number: int, *, as_json: bool
 ) -> None:
-    from flyball.agent.history_tables import trial_page, write
+    from flyball.agent.history_tables import trial_page
+    from flyball.agent.plain_tables import write
 
     chosen = next((each for each in every if each.number == number), None)
     if chosen is None:

@@ -110,6 +110,7 @@ def _trial(record: TrialRecord) -> PastTrial:
         environment=record.configuration.environment,
         probe=record.configuration.probe,
         measurement=record.measurement.document if record.measurement else None,
+        alerts=record.alerts,
     )
 
 

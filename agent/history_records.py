@@ -53,6 +53,13 @@ class PastTrial:
     environment: Mapping[str, str]
     probe: Mapping[str, Any]
     measurement: Mapping[str, Any] | None
+    alerts: tuple[Mapping[str, Any], ...] | None = None
+    """That fired in it; None where no rules were evaluated."""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Rules that fired in it, each once."""
+        return tuple(dict.fromkeys(str(alert["rule"]) for alert in self.alerts or ()))
 
     @property
     def rate(self) -> Mapping[str, float]:

@@ -2,37 +2,28 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flyball.agent.durations import format_duration
 from flyball.agent.history_records import PastExperiment, PastLinks, PastRun, PastTrial
-from flyball.agent.redact import redact_urls
+from flyball.agent.plain_tables import add_row, facts_table, new_table
 from flyball.agent.run_display import summary_lines
-from flyball.agent.text import clean, describe_changes, describe_rate, describe_value
+from flyball.agent.text import describe_changes, describe_rate, describe_value
 from flyball.runner.foreground import Ending
 from flyball.tuners.base import Configuration
 from flyball.tuners.recommendation import changes
 from flyball.tuners.telemetry import in_words
 
-_PIPE_COLUMNS = 4096
 _SHOWN_ITEMS = 4
-
-
-def write(renderable: RenderableType, out: TextIO) -> None:
-    """Write to ``out``: as wide as the terminal is, or without limit where it is none."""
-    console = Console(file=out, highlight=False, width=None if out.isatty() else _PIPE_COLUMNS)
-    with console.capture() as captured:
-        console.print(renderable)
-    out.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def experiments_table(experiments: Sequence[PastExperiment]) -> Table:
     """Return one row for each experiment."""
-    table = _table("name", "status", "verdict", ">x", ">trials", ">best/s", "started")
+    made = new_table("name", "status", "verdict", ">x", ">trials", ">best/s", "started")
     for experiment in experiments:
         speedup = (experiment.recommendation or {}).get("speedup")
         cells = (
@@ -44,13 +35,14 @@ def experiments_table(experiments: Sequence[PastExperiment]) -> Table:
             describe_rate(experiment.best_samples_per_second),
             _moment(experiment.created),
         )
-        _add(table, cells)
-    return table
+        add_row(made, cells)
+    return made
 
 
 def trials_table(trials: Sequence[PastTrial]) -> Table:
     """Return one row for each trial; what failed says why."""
-    table = _table(">trial", "phase", "outcome", ">samples/s", ">took", "changes")
+    alerts = ["alerts"] if any(trial.rules for trial in trials) else []
+    made = new_table(">trial", "phase", "outcome", ">samples/s", ">took", *alerts, "changes")
     for trial in trials:
         about = describe_changes(trial.assignment)
         failed = trial.outcome not in ("completed", "running")
@@ -60,10 +52,11 @@ def trials_table(trials: Sequence[PastTrial]) -> Table:
             trial.outcome,
             describe_rate(trial.rate.get("point")),
             _span(trial.total_seconds) or "-",
+            *([", ".join(trial.rules) or "-"] if alerts else []),
             f"{trial.reason}  ({about})" if failed else about,
         )
-        _add(table, cells, style="yellow" if failed else "")
-    return table
+        add_row(made, cells, style="yellow" if failed else "")
+    return made
 
 
 def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> Group:
@@ -75,6 +68,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "took": _span(experiment.seconds),
         "command": " ".join(experiment.command),
         "results": experiment.output_directory,
+        "led by": _lead_text(experiment.options.get("lead")),
         "seed": experiment.seed,
         "budget": _span(experiment.budget_seconds),
         "machine": _flat(experiment.fingerprint),
@@ -85,7 +79,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "JSON alone": _interval(found.get("speedup_json"), "x"),
         "because": "; ".join(found.get("reasons", ())),
     }
-    parts: list[RenderableType] = [_facts(facts)]
+    parts: list[RenderableType] = [facts_table(facts)]
     if found.get("changes"):
         parts += [Text(), _changes_table(found["changes"])]
     if trials:
@@ -106,20 +100,30 @@ def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial
         "took": _span(trial.total_seconds),
         "notes": "; ".join(trial.notes),
         "knobs": describe_changes(trial.assignment),
+        "alerts": _alerts_text(trial.alerts),
     }
     own = Configuration(assignment={}, ds_config=experiment.base_config)
     rows = _difference(_configuration(baseline) if baseline else own, _configuration(trial))
-    parts: list[RenderableType] = [_facts(facts), Text()]
+    parts: list[RenderableType] = [facts_table(facts), Text()]
     parts.append(_changes_table(rows) if rows else Text("the configuration is yours"))
     if trial.measurement:
         measured = {key: _flat(value) for key, value in trial.measurement.items() if key != "telemetry"}
-        parts += [Text(), _facts(measured | in_words(trial.measurement.get("telemetry") or {}))]
+        parts += [Text(), facts_table(measured | in_words(trial.measurement.get("telemetry") or {}))]
     return Group(*parts)
+
+
+def _lead_text(lead: Mapping[str, Any] | None) -> str | None:
+    return None if lead is None else f"{lead['alert']['rule']} in the run {lead['run']} ({lead['url']})"
+
+
+def _alerts_text(alerts: Sequence[Mapping[str, Any]] | None) -> str:
+    told = ((alert["rule"], alert["annotations"].get("summary", "")) for alert in alerts or ())
+    return "; ".join(f"{rule}: {summary}" if summary else str(rule) for rule, summary in told)
 
 
 def runs_table(runs: Sequence[PastRun]) -> Table:
     """Return one row for each watched run."""
-    table = _table("name", "host", "end", ">took", ">samples/s", ">SM", "started")
+    made = new_table("name", "host", "end", ">took", ">samples/s", ">SM", "started")
     for run in runs:
         known = run.summary or {}
         sm = ((known.get("gpu") or {}).get("sm_utilization") or {}).get("mean")
@@ -132,21 +136,21 @@ def runs_table(runs: Sequence[PastRun]) -> Table:
             f"{sm:.0%}" if sm is not None else "-",
             _moment(run.started),
         )
-        _add(table, cells, style="yellow" if run.finished is not None and run.exit_status != 0 else "")
-    return table
+        add_row(made, cells, style="yellow" if run.finished is not None and run.exit_status != 0 else "")
+    return made
 
 
 def links_table(measurements: Sequence[PastLinks]) -> Table:
     """Return one row for each measurement of links."""
-    table = _table(">id", "measured", "host", "backend", ">ranks", ">slow links", "launcher")
+    made = new_table(">id", "measured", "host", "backend", ">ranks", ">slow links", "launcher")
     for one in measurements:
         links = one.document.get("links") or ()
         slow = {(link["src"], link["dst"]) for link in links if link.get("slow")}
         ranks = str(len(one.document.get("ranks") or ()))
         command = " ".join(one.command) or "-"
         cells = (str(one.id), _moment(one.measured), one.host, one.backend, ranks, str(len(slow)), command)
-        _add(table, cells, style="yellow" if slow else "")
-    return table
+        add_row(made, cells, style="yellow" if slow else "")
+    return made
 
 
 def run_end(run: PastRun) -> str:
@@ -165,7 +169,7 @@ def run_page(run: PastRun) -> Group:
         "end": run_end(run) if run.finished is None else None,
     }
     known = [Text(line) for line in summary_lines(run.summary)] if run.summary else []
-    return Group(*known, Text(), _facts(facts))
+    return Group(*known, Text(), facts_table(facts))
 
 
 def _difference(before: Configuration, after: Configuration) -> list[dict[str, Any]]:
@@ -186,21 +190,11 @@ def _configuration(trial: PastTrial) -> Configuration:
 
 
 def _changes_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    table = _table("where", "what", "yours", "becomes", "because")
+    made = new_table("where", "what", "yours", "becomes", "because")
     for row in rows:
         values = ("-" if row.get(side) is None else describe_value(row[side]) for side in ("before", "after"))
-        _add(table, (str(row["place"]), str(row["path"]), *values, str(row.get("reason", ""))))
-    return table
-
-
-def _facts(facts: Mapping[str, object]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in facts.items():
-        if value not in (None, ""):
-            table.add_row(clean(label), Text(redact_urls(clean(str(value)))))
-    return table
+        add_row(made, (str(row["place"]), str(row["path"]), *values, str(row.get("reason", ""))))
+    return made
 
 
 def _flat(value: object) -> str:
@@ -225,15 +219,3 @@ def _span(seconds: float | None) -> str | None:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for title in titles:
-        right = title.startswith(">")
-        table.add_column(title.lstrip(">"), justify="right" if right else "left", overflow="fold")
-    return table
-
-
-def _add(table: Table, cells: Iterable[str], *, style: str = "") -> None:
-    table.add_row(*(Text(clean(cell)) for cell in cells), style=style)

@@ -125,6 +125,18 @@ def space_path(path: Path, cwd: Path) -> Path:
     return path if str(path) in bundled() and not whole.exists() else whole
 
 
+def policy_files(given: Sequence[str] | None, cwd: Path) -> tuple[str, ...]:
+    """Return the policy files of a study; ``default`` where none is given, and as it stands.
+
+    Raises:
+        OptionError: a path's user does not exist.
+    """
+    names = given or ("default",)
+    return tuple(
+        name if name == "default" else str(absolute(Path(name), cwd, where="--policies")) for name in names
+    )
+
+
 def check_resumed(given: Mapping[str, object]) -> None:
     """Raise OptionError for what a resumed experiment keeps, by the option's name, where it was given."""
     for option, value in given.items():

@@ -31,18 +31,21 @@ class AllocatorCollector:
         """Bytes and fragmentation of each rank that trains on a GPU."""
         ranks = self._surroundings.runs.refresh()
         now = self._surroundings.clock.time()
-        for state in ranks:
-            if state.purpose != "run":
-                continue
-            # Also of a rank that has ended: it may be what ended it.
-            failed = max(state.failed_allocations, int((state.memory or {}).get("ooms", 0)))
-            labels = (state.run, str(state.rank))
-            yield Sample(metric=catalog.ALLOCATOR_OOMS, labels=labels, value=float(failed), time=now)
-            if state.memory is not None and state.finished_time is None:
-                yield from _samples(state, state.memory, now)
+        yield from allocator_samples([state for state in ranks if state.purpose == "run"], now)
 
     def close(self) -> None:
         """Hold nothing: the journals belong to ``Runs``."""
+
+
+def allocator_samples(ranks: Iterable[RankState], now: float) -> Iterator[Sample]:
+    """What the allocators of these ranks hold, whatever their runs are for."""
+    for state in ranks:
+        # Also of a rank that has ended: it may be what ended it.
+        failed = max(state.failed_allocations, int((state.memory or {}).get("ooms", 0)))
+        labels = (state.run, str(state.rank))
+        yield Sample(metric=catalog.ALLOCATOR_OOMS, labels=labels, value=float(failed), time=now)
+        if state.memory is not None and state.finished_time is None:
+            yield from _samples(state, state.memory, now)
 
 
 def _samples(state: RankState, memory: Mapping[str, Any], now: float) -> Iterator[Sample]:

@@ -96,6 +96,15 @@ class Sample:
             raise KeyError(name) from None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """One reading of one source."""
+
+    time: float
+    """Seconds since the epoch."""
+    samples: tuple[Sample, ...]
+
+
 class CollectorFailed(FlyballError):
     """A collector could not read its source at all; nothing of what it would have returned is known.
 

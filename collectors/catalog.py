@@ -158,6 +158,7 @@ GPU_LOST = _gauge(
     "",
     GPU_LABELS,
     "1 while a GPU that the driver lists does not answer, or wants a reset; else 0.",
+    most=1.0,
 )
 GPU_ROW_REMAPPING = _gauge(
     "gpu_row_remapping",

@@ -4,13 +4,13 @@ import bisect
 import os
 import statistics
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flyball.clock import Clock
 from flyball.collectors import catalog
-from flyball.collectors.base import Collector, CollectorFailed, Metric, Sample, Unavailable
+from flyball.collectors.base import Collector, CollectorFailed, Metric, Reading, Sample, Unavailable
 
 INTERVAL_SECONDS = 0.5
 """A trial may step for a few seconds only."""
@@ -29,6 +29,8 @@ RATIOS: Mapping[str, Metric] = {
 }
 """What is summed up by mean and percentiles, by its name in a summary."""
 ENERGY = "energy_joules"
+MOST_PLAYED = 1024
+"""Whole readings kept for rules; beyond, every second one is dropped and half as many are kept."""
 _NAMES = {metric: name for name, metric in RATIOS.items()} | {catalog.GPU_ENERGY: ENERGY}
 
 
@@ -71,16 +73,44 @@ class Series:
         return low + (high - low) * (time - before) / (after - before)
 
 
+@dataclass(slots=True)
+class _Readings:
+    """Whole readings, thinned out where there are many."""
+
+    kept: list[Reading] = field(default_factory=list)
+    _stride: int = 1
+    _skipped: int = 0
+
+    def add(self, reading: Reading) -> None:
+        self._skipped += 1
+        if self._skipped < self._stride:
+            return
+        self._skipped = 0
+        self.kept.append(reading)
+        if len(self.kept) > MOST_PLAYED:
+            del self.kept[1::2]
+            self._stride *= 2
+
+
 class GpuRecorder:
     """Collects in a thread of its own; a fault of it is a reason in the summary and nothing else.
 
     Args:
         make: gives the collector; called in the thread.
         interval_seconds: from one reading to the next.
+        played: metrics of which whole readings are kept, for rules.
     """
 
-    def __init__(self, make: Callable[[], Collector], *, interval_seconds: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Collector],
+        *,
+        interval_seconds: float = INTERVAL_SECONDS,
+        played: Collection[Metric] = (),
+    ) -> None:
         self._make, self._interval_seconds = make, interval_seconds
+        self._played = frozenset(played)
+        self._readings = _Readings()
         self._collector: Collector | None = None
         self._series: dict[tuple[str, str], Series] = {}
         self._missing: dict[str, str] = {}
@@ -104,6 +134,20 @@ class GpuRecorder:
         """Drop what was read so far: another run begins."""
         with self._lock:
             self._series.clear()
+            self._readings = _Readings()
+
+    def readings(self, uuids: Collection[str]) -> list[Reading]:
+        """What was read of some GPUs since the run began, of the metrics that are ``played``."""
+        wanted = {plain_uuid(uuid) for uuid in uuids}
+        with self._lock:
+            kept = list(self._readings.kept)
+        return [
+            Reading(
+                time=each.time,
+                samples=tuple(one for one in each.samples if plain_uuid(one.label("uuid")) in wanted),
+            )
+            for each in kept
+        ]
 
     def _sample(self) -> None:
         while self.take() and not self._stop.wait(self._interval_seconds):
@@ -127,7 +171,9 @@ class GpuRecorder:
             self._keep(samples)
         return True
 
-    def _keep(self, samples: Iterable[Sample]) -> None:
+    def _keep(self, samples: Sequence[Sample]) -> None:
+        if self._played and (played := tuple(each for each in samples if each.metric in self._played)):
+            self._readings.add(Reading(time=max(each.time for each in played), samples=played))
         for sample in samples:
             name = _NAMES.get(sample.metric)
             if name is None:

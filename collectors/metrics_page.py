@@ -17,7 +17,7 @@ TITLES = {
     "agent": "The agent itself",
 }
 _COMMUNICATION = ("p2p_", "collective_latency", "collective_pending", "collectives_", "communicated_")
-_AGENT = ("build_", "collector_", "policy_", "notifications_", "outbox_", "config_")
+_AGENT = ("build_", "collector_", "policy_", "notifications_", "outbox_", "alert_", "alerts", "config_")
 
 
 def group_of(metric: Metric) -> str:

@@ -42,13 +42,7 @@ class WorkloadCollector:
         ranks = self._surroundings.runs.refresh()
         now, clock = self._surroundings.clock.time(), self._surroundings.clock.monotonic()
         watched = [state for state in ranks if state.purpose == "run"]
-        indices = self._gpu_indices()
-        stragglers = straggler_ratios(watched)
-        for state in watched:
-            yield self._run_info(state, indices, now)
-            yield from _rank_samples(state, now, clock)
-            if (ratio := stragglers.get(id(state))) is not None:
-                yield Sample(metric=catalog.STRAGGLER, labels=_labels(state), value=ratio, time=now)
+        yield from workload_samples(watched, self._gpu_indices(), now, clock)
         for process in self._unprobed(ranks):
             yield self._not_probed(process, now)
         yield from self._unread(now)
@@ -63,12 +57,6 @@ class WorkloadCollector:
             why = Unavailable(reason=reason, detail=detail)
             yield Sample(metric=catalog.RUN_INFO, labels=labels, value=why, time=now)
 
-    def _run_info(self, state: RankState, indices: Mapping[str, str], now: float) -> Sample:
-        uuid = state.gpu_uuid or ""
-        gpu = indices.get(uuid, state.device.removeprefix("cuda:") if uuid else "")
-        labels = (*_labels(state), state.host, gpu, uuid, state.phase, "")
-        return Sample(metric=catalog.RUN_INFO, labels=labels, value=1.0, time=now)
-
     def _not_probed(self, process: Unprobed, now: float) -> Sample:
         host = self._surroundings.host
         labels = (f"pid-{process.pid}", process.rank, host, process.gpu, process.uuid, "", NOT_PROBED)
@@ -76,6 +64,32 @@ class WorkloadCollector:
 
     def close(self) -> None:
         """Hold nothing: the journals belong to ``Runs``."""
+
+
+def workload_samples(
+    ranks: Sequence[RankState], indices: Mapping[str, str], now: float, clock: float
+) -> Iterator[Sample]:
+    """What these ranks do, whatever their runs are for.
+
+    Args:
+        ranks: all of a run that are on this host.
+        indices: UUID of each GPU to its index.
+        now: seconds since the epoch.
+        clock: the same time on the machine's monotonic clock.
+    """
+    stragglers = straggler_ratios(ranks)
+    for state in ranks:
+        yield _run_info(state, indices, now)
+        yield from _rank_samples(state, now, clock)
+        if (ratio := stragglers.get(id(state))) is not None:
+            yield Sample(metric=catalog.STRAGGLER, labels=_labels(state), value=ratio, time=now)
+
+
+def _run_info(state: RankState, indices: Mapping[str, str], now: float) -> Sample:
+    uuid = state.gpu_uuid or ""
+    gpu = indices.get(uuid, state.device.removeprefix("cuda:") if uuid else "")
+    labels = (*_labels(state), state.host, gpu, uuid, state.phase, "")
+    return Sample(metric=catalog.RUN_INFO, labels=labels, value=1.0, time=now)
 
 
 def _labels(state: RankState) -> tuple[str, str]:

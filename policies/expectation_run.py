@@ -1,6 +1,5 @@
 """Plays tests of policies and says, for each expectation that is not met, what came instead."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flyball.history.alert_records import Alert, AlertStatus
@@ -12,21 +11,23 @@ from flyball.policies.replay import replay
 def failures(scenario: Scenario, scenarios: Scenarios) -> Iterator[str]:
     """Yield a text of some lines for each expectation of a test that is not met, in the order of time."""
     waiting = sorted(scenario.expectations, key=lambda each: each.time)
-    ends = [each.time for each in waiting] + [scenario.quiet_seconds or 0.0]
-    count = math.floor(max(ends) / scenarios.interval_seconds) + 1
-    times = [number * scenarios.interval_seconds for number in range(count)]
-    quiet = scenario.quiet_seconds
-    for time, alerts in replay(
-        scenarios.rules, scenario.series, interval_seconds=scenarios.interval_seconds, times=times
-    ):
+    quiet, interval = scenario.quiet_seconds, scenarios.interval_seconds
+    end = max([each.time for each in waiting] + [quiet or 0.0])
+    times = [number * interval for number in range(_milliseconds(end) // _milliseconds(interval) + 1)]
+    for time, alerts in replay(scenarios.rules, scenario.series, interval_seconds=interval, times=times):
         firing = [alert for alert in alerts if alert.status is AlertStatus.FIRING]
-        if quiet is not None and time <= quiet and firing:
+        if quiet is not None and _milliseconds(time) <= _milliseconds(quiet) and firing:
             quiet = None  # one such text is enough: most alerts stay
             head = f"{scenario.place}: {scenario.name}: at {duration(time)}, where all must be quiet"
             yield _report(head, [], firing)
         # An expectation between two evaluations is of the one before it.
-        while waiting and waiting[0].time < time + scenarios.interval_seconds:
+        while waiting and _milliseconds(waiting[0].time) < _milliseconds(time + interval):
             yield from _unmet(waiting.pop(0), scenario, firing)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Times of files are whole ones; three times 0.1 s are no 0.3 s."""
+    return round(seconds * 1000)
 
 
 def _unmet(expectation: Expectation, scenario: Scenario, firing: Sequence[Alert]) -> Iterator[str]:

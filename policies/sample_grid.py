@@ -110,8 +110,11 @@ class SampleGrid:
         index = int(self.seen[row]) - self.base
         if index < 0:
             return True
-        kept_ms = self.retention_ms + SLACK_MS + (lookback_ms if self.is_current(row) else 0)
-        return int(self.times[index]) < time_ms - kept_ms
+        # A selector without a window sees the last sample until the reading that lacks it.
+        holds_ms = int(self.times[index]) + lookback_ms
+        if not self.is_current(row):
+            holds_ms = min(holds_ms, int(self.times[index + 1]))
+        return holds_ms < time_ms - self.retention_ms - SLACK_MS
 
     def begin_from(self, other: "SampleGrid") -> None:
         """Take over the lines of another grid of the same source, as far back as is needed here."""

@@ -17,6 +17,7 @@ from flyball.collectors.base import PREFIX, Metric
 from flyball.collectors.catalog import METRICS
 
 MOST_VALUES = 100_000
+_SHOWN = 60
 _UNSIGNED = r"(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?i:inf|nan))"
 _GAPS = re.compile(r"_(?:x(?P<times>\d{1,9}))?")
 _VALUES = re.compile(
@@ -56,16 +57,20 @@ def read_identity(text: str, metrics: Mapping[str, Metric] = METRICS) -> Identit
     """
     found = _SERIES.fullmatch(text)
     if found is None:
-        raise NotationError(f"'{text}' is no series; write it as in gpu_power_watts{{gpu=\"0\"}}")
+        raise NotationError(f"'{_short(text)}' is no series; write it as in gpu_power_watts{{gpu=\"0\"}}")
     name = found["name"].removeprefix(PREFIX)
     metric = metrics.get(name)
     if metric is None:
-        raise NotationError(f"unknown metric '{name}'; {_nearest(name, metrics, 'see docs/metrics.md')}")
-    given = _labels(found["labels"] or "", text)
+        raise NotationError(
+            f"unknown metric '{_short(name)}'; {_nearest(name, metrics, 'see docs/metrics.md')}"
+        )
+    given = _labels(found["labels"] or "")
     for label in given:
         if label not in metric.labels:
             known = f"it has {', '.join(metric.labels)}" if metric.labels else "it has none"
-            raise NotationError(f"'{name}' has no label '{label}'; {_nearest(label, metric.labels, known)}")
+            raise NotationError(
+                f"'{name}' has no label '{_short(label)}'; {_nearest(label, metric.labels, known)}"
+            )
     return Identity(metric=metric, labels=tuple(given.get(label, "") for label in metric.labels))
 
 
@@ -79,7 +84,9 @@ def read_values(text: str) -> tuple[float | Mark, ...]:
     for part in text.split():
         length, more = _part(part)
         if len(values) + length > MOST_VALUES:
-            raise NotationError(f"'{part}' makes more than {MOST_VALUES} values; write a smaller number")
+            raise NotationError(
+                f"'{_short(part)}' makes more than {MOST_VALUES} values; write a smaller number"
+            )
         values.extend(more)
     if not values:
         raise NotationError("there are no values; write some, as in '1 2 3', '0.9x10' or '1+2x5'")
@@ -97,7 +104,7 @@ def _part(part: str) -> tuple[int, Iterator[float | Mark]]:
         times = int(written["times"] or 0)
         return times + 1, _rising(float(written["first"]), float(written["step"] or 0), times)
     mend = "write a number, '0.9x10', '1+2x5', '_', '_x3' or 'stale'"
-    raise NotationError(f"'{part}' is no value; {mend}")
+    raise NotationError(f"'{_short(part)}' is no value; {mend}")
 
 
 def _rising(value: float, step: float, times: int) -> Iterator[float]:
@@ -107,23 +114,27 @@ def _rising(value: float, step: float, times: int) -> Iterator[float]:
         yield value
 
 
-def _labels(text: str, series: str) -> dict[str, str]:
+def _labels(text: str) -> dict[str, str]:
     labels: dict[str, str] = {}
     place = 0
     while text[place:].strip():
         found = _LABEL.match(text, place)
         if found is None:
             mend = 'write them as in {gpu="0",uuid="u"}'
-            raise NotationError(f"the labels of '{series}' cannot be read at '{text[place:]}'; {mend}")
+            raise NotationError(f"labels cannot be read at '{_short(text[place:])}'; {mend}")
         if found["name"] in labels:
-            raise NotationError(f"'{series}' has the label '{found['name']}' twice; take one out")
+            raise NotationError(f"the label '{_short(found['name'])}' is there twice; take one out")
         try:
             labels[found["name"]] = str(json.loads(found["value"], strict=False))
         except ValueError as error:
             mend = 'only \\", \\\\, \\n and the like are known'
-            raise NotationError(f"the value {found['value']} has a wrong escape; {mend}") from error
+            raise NotationError(f"the value {_short(found['value'])} has a wrong escape; {mend}") from error
         place = found.end()
     return labels
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...], otherwise: str) -> str:

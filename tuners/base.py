@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flyball.runner.outcome import Outcome
+
+if TYPE_CHECKING:
+    # The history needs SQLAlchemy, which --help must not wait for.
+    from flyball.history.alert_records import Alert
 
 Value = bool | int | float | str
 Assignment = Mapping[str, Value]
@@ -101,6 +105,8 @@ class TrialReport:
     notes: tuple[str, ...] = ()
     waited_seconds: float = 0.0
     """Of ``total_seconds``: before the run began, for the imports of a fork server."""
+    alerts: "tuple[Alert, ...] | None" = None
+    """That fired in it, told to nobody; None where no rules were evaluated."""
 
 
 class StudyObserver(Protocol):

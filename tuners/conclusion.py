@@ -21,6 +21,7 @@ from flyball.tuners.report import render_report
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.statistics import ratio_interval
+from flyball.tuners.suggestions import LeadingAlert, suggested_knobs
 from flyball.tuners.summary import render_summary
 from flyball.tuners.verification import Decision
 from flyball.tuners.verification_tally import BASELINE
@@ -45,6 +46,8 @@ class Conclusion:
     output: Path
     engine: int = 0
     """Number of the engine that was tuned, where the script makes several."""
+    alerts: tuple[LeadingAlert, ...] = ()
+    """That said where to look first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +68,7 @@ def conclude(study: Conclusion) -> Concluded:
     """
     recommendation = recommend(study)
     command = best_command(study, recommendation)
-    use = f"sh {shlex.quote(str(shown(study.output / COMMAND, study.options.cwd)))}"
+    use = f"sh {shlex.quote(str(shown(study.output / COMMAND, study.options.typed_in or study.options.cwd)))}"
     summary = render_summary(recommendation, use=use)
     report = render_report(recommendation, study.reports, use=use, command=command.line())
     write_results(
@@ -85,7 +88,7 @@ def recommend(study: Conclusion) -> Recommendation:
     winner = study.final.candidates.get(verdict.winner or "") if study.final else None
     keep = verdict.decision is Decision.KEEP or winner is None
     chosen = own if winner is None or keep else winner
-    reasons = {entry.knob.path or entry.knob.name: entry.knob.reason for entry in study.space.entries}
+    leading = alerts_by_path(study, own, chosen)
     scaling = scaling_note(study.space.situation, chosen.assignment)
     alone = verdict.json_alone.speedup if verdict.json_alone else None
     baseline = Side(configuration=own, measurement=fresh(study, BASELINE) or study.baseline.measurement)
@@ -97,7 +100,7 @@ def recommend(study: Conclusion) -> Recommendation:
         recommended=baseline
         if keep
         else Side(configuration=chosen, measurement=fresh(study, verdict.winner or "")),
-        changes=changes(as_typed(study, own, chosen), chosen, reasons),
+        changes=changes(as_typed(study, own, chosen), chosen, reasons_by_path(study), leading),
         speedup=None if keep else verdict.verification.speedup,
         speedup_json=None if keep else alone,
         verification=verdict.verification,
@@ -107,8 +110,29 @@ def recommend(study: Conclusion) -> Recommendation:
         confirmation=verdict.confirmation,
         trials=Counter(report.outcome.kind.value for report in study.reports),
         seconds=seconds_by_phase(study),
+        alerts=study.alerts,
         notes=(*([scaling] if scaling else []), *verdict.remarks, *notes(study.reports)),
     )
+
+
+def reasons_by_path(study: Conclusion) -> dict[str, str]:
+    """Return why each knob can pay, by what it writes."""
+    reasons = {entry.knob.path or entry.knob.name: entry.knob.reason for entry in study.space.entries}
+    return reasons | {
+        option: reasons[key] for key, option in study.job.command.maps.items() if key in reasons
+    }
+
+
+def alerts_by_path(study: Conclusion, own: Configuration, chosen: Configuration) -> dict[str, LeadingAlert]:
+    """Return the alerts that suggested a knob which was changed, by what that knob writes."""
+    suggested = suggested_knobs(study.alerts)
+    found = {
+        entry.knob.path or entry.knob.name: suggested[entry.knob.name]
+        for entry in study.space.entries
+        if entry.knob.name in suggested
+        and chosen.assignment.get(entry.knob.name) != own.assignment.get(entry.knob.name)
+    }
+    return found | {option: found[key] for key, option in study.job.command.maps.items() if key in found}
 
 
 def as_typed(study: Conclusion, own: Configuration, chosen: Configuration) -> Configuration:

@@ -1,15 +1,14 @@
 """What ``--dry-run`` prints: the space, the first configurations, what it would cost; nothing is launched."""
 
-import itertools
-
 from flyball.tuners.base import Value
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import written
 from flyball.tuners.options import StudyOptions
-from flyball.tuners.priors import first_guesses
+from flyball.tuners.priors import distinct, first_guesses, suggested_guesses
 from flyball.tuners.search_loop import changed_knobs
 from flyball.tuners.space import Space
 from flyball.tuners.spending import CONFIRMATION_RUNS, FINALISTS
+from flyball.tuners.suggestions import leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
 from flyball.tuners.verification_plan import Rules
 
@@ -25,7 +24,7 @@ def describe(job: Job, space: Space, options: StudyOptions, rules: Rules, second
         seconds_a_run: as an earlier study of the same command took on this machine, or None.
     """
     lines = ["dry run: nothing was launched", "", *place_lines(job), "", *space_lines(space)]
-    lines += ["", *left_out_lines(space), *first_lines(space), ""]
+    lines += ["", *left_out_lines(space), *first_lines(space, options), ""]
     return "\n".join([*lines, *cost_lines(options, space, rules, seconds_a_run)]) + "\n"
 
 
@@ -68,10 +67,13 @@ def left_out_lines(space: Space) -> list[str]:
     return ["left out", *(f"  {name}: {why}" for name, why in sorted(space.left_out.items())), ""]
 
 
-def first_lines(space: Space) -> list[str]:
-    """Return the first configurations that would be tried."""
+def first_lines(space: Space, options: StudyOptions) -> list[str]:
+    """Return the first configurations that would be tried, as long as no alert fires in the first run."""
     lines = ["first configurations", "  0  yours"]
-    for number, point in enumerate(itertools.islice(first_guesses(space), FIRST), start=1):
+    suggested = tuple(suggested_knobs(leading_alerts(options.lead, ())))
+    led = [either[0] for either in suggested_guesses(space, suggested)]
+    guesses = distinct([*led, *first_guesses(space)], space.baseline_assignment())
+    for number, point in enumerate(guesses[:FIRST], start=1):
         lines.append(f"  {number}  {changes_text(changed_knobs(space, point))}")
     return lines
 

@@ -18,6 +18,7 @@ from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
 from flyball.errors import Interrupted, OptionError
 from flyball.history import History, Owner, command_digest
+from flyball.history.alert_rows import alert_of_document
 from flyball.history.records import FINISHED, INTERRUPTED, RUNNING, TrialRecord
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Phase, TrialReport
@@ -25,7 +26,7 @@ from flyball.tuners.conclusion import Concluded
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, script_text
 from flyball.tuners.options import StudyOptions
-from flyball.tuners.output import measurement_from_json, measurement_json, write_whole
+from flyball.tuners.output import alerts_json, measurement_from_json, measurement_json, write_whole
 from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable, options_json
 from flyball.tuners.sampler import Search
 from flyball.tuners.surrogate import Observation
@@ -166,6 +167,7 @@ class Ledger:
             waited_seconds=report.waited_seconds,
             total_seconds=report.total_seconds,
             notes=report.notes,
+            alerts=alerts_json(report.alerts),
         )
 
     def settle(self, search: Search) -> None:
@@ -230,6 +232,7 @@ def report_of(trial: TrialRecord) -> TrialReport:
         total_seconds=trial.total_seconds or 0.0,
         waited_seconds=trial.waited_seconds or 0.0,
         notes=trial.notes,
+        alerts=None if trial.alerts is None else tuple(map(alert_of_document, trial.alerts)),
     )
 
 
@@ -258,8 +261,9 @@ def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Itera
 
 
 def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, machine: Fingerprint) -> Ledger:
-    name = options.name or free_name(default_name(job), history, options.cwd / RESULTS)
-    output = options.output or options.cwd / RESULTS / name
+    results = (options.typed_in or options.cwd) / RESULTS
+    name = options.name or free_name(default_name(job), history, results)
+    output = options.output or results / name
     if output.exists() and any(output.iterdir()):
         raise OptionError(
             "holds results already", where=str(output), mend="choose another with --output, or --resume it"

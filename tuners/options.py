@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
+from flyball.tuners.lead import Lead
 
 LATEST: Final = ""
 """The value of ``StudyOptions.resume`` that stands for the newest experiment that can be resumed."""
@@ -20,6 +21,8 @@ class StudyOptions:
     """The user's command, token by token; empty only with ``resume``, which finds it in the history."""
     cwd: Path
     """Where the user's command runs."""
+    typed_in: Path | None = None
+    """Where the user is, where that is another folder: results go there, and shown paths are from there."""
     database_url: str = field(repr=False)
     """The history's SQLAlchemy URL; may hold a password, so it is left out of ``repr``."""
     config: Path | None = None
@@ -54,6 +57,10 @@ class StudyOptions:
     the user's own run."""
     allow_global_batch: bool = False
     """Whether the global batch may change, which changes what the optimizer sees."""
+    policies: tuple[str, ...] = ("default",)
+    """Policy files whose rules trials are held against; ``default`` is the one that comes with flyball."""
+    lead: Lead | None = None
+    """The tuning request that the study begins with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flyball.errors import StorageFailed
+from flyball.history.alert_records import Alert
+from flyball.history.alert_rows import alert_document
 from flyball.tuners.base import Interval, Measurement, TrialReport
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.recommendation_json import document
@@ -164,6 +166,11 @@ def measurement_from_json(plain: Mapping[str, Any]) -> Measurement:
     return Measurement(**values)
 
 
+def alerts_json(alerts: Sequence[Alert] | None) -> list[dict[str, Any]] | None:
+    """Return alerts as JSON, also what the history keeps of them; null where no rules were evaluated."""
+    return None if alerts is None else [alert_document(alert) for alert in alerts]
+
+
 def write_trial_metrics(directory: Path, report: TrialReport) -> None:
     """Write ``metrics.json`` of one trial into its folder: how it ended, why, and what was measured.
 
@@ -184,5 +191,6 @@ def write_trial_metrics(directory: Path, report: TrialReport) -> None:
         "total_seconds": report.total_seconds,
         "measurement": measured,
         "notes": list(report.notes),
+        "alerts": alerts_json(report.alerts),
     }
     write_whole(directory / METRICS, json_bytes(metrics))

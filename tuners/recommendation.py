@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from flyball.tuners.base import Configuration, Interval, Measurement
 from flyball.tuners.loss_guard import Guard, LossVerdict
+from flyball.tuners.suggestions import LeadingAlert
 from flyball.tuners.verification import Decision, VerificationResult
 from flyball.tuners.verification_plan import Rules
 
 MEMORY_LIMIT_RATIO = 0.90
+
+Known = TypeVar("Known")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +29,8 @@ class Change:
     after: Any
     """None where the recommended has no such key."""
     reason: str
+    alert: str | None = None
+    """The rule whose alert suggested it, where one did."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +81,8 @@ class Recommendation:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent by phase."""
     notes: tuple[str, ...] = ()
+    alerts: tuple[LeadingAlert, ...] = ()
+    """That fired in the user's own run or asked for the study: they said where to look first."""
 
 
 MISSING: Any = object()
@@ -92,31 +100,49 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def changes(before: Configuration, after: Configuration, reasons: Mapping[str, str]) -> tuple[Change, ...]:
+def changes(
+    before: Configuration,
+    after: Configuration,
+    reasons: Mapping[str, str],
+    alerts: Mapping[str, LeadingAlert] = MappingProxyType({}),
+) -> tuple[Change, ...]:
     """Return every key in which two configurations differ, with its reason.
 
     Args:
         before: the user's own.
         after: the recommended.
         reasons: by key path, option, variable or probe knob; a reason for a path holds for all below it.
+        alerts: that suggested a change, by the same.
     """
     found = []
     for place in ("ds_config", "arguments", "environment", "probe"):
         old, new = flatten(getattr(before, place)), flatten(getattr(after, place))
         for path in sorted(old.keys() | new.keys()):
             if old.get(path, MISSING) != new.get(path, MISSING):
-                reason = reason_of(path, reasons)
+                reason, alert = reason_of(path, reasons), nearest(path, alerts)
                 found.append(
-                    Change(place=place, path=path, before=old.get(path), after=new.get(path), reason=reason)
+                    Change(
+                        place=place,
+                        path=path,
+                        before=old.get(path),
+                        after=new.get(path),
+                        reason=f"{alert.told}: {reason}" if alert else reason,
+                        alert=alert.alert.rule if alert else None,
+                    )
                 )
     return tuple(found)
 
 
 def reason_of(path: str, reasons: Mapping[str, str]) -> str:
     """Return the reason given for a path or for the nearest path above it."""
+    return nearest(path, reasons) or "follows from the other changes"
+
+
+def nearest(path: str, known: Mapping[str, Known]) -> Known | None:
+    """Return what is known of a path or of the nearest path above it."""
     parts = path.split(".")
     above = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-    return next((reasons[each] for each in above if each in reasons), "follows from the other changes")
+    return next((known[each] for each in above if each in known), None)
 
 
 def objection(

@@ -32,6 +32,7 @@ def document(recommendation: Recommendation) -> dict[str, Any]:
         "trials": dict(recommendation.trials),
         "seconds": dict(recommendation.seconds),
         "notes": list(recommendation.notes),
+        "alerts": [leading.document() for leading in recommendation.alerts],
     }
 
 
@@ -66,6 +67,7 @@ def change_json(change: Change) -> dict[str, Any]:
         "before": change.before,
         "after": change.after,
         "reason": change.reason,
+        "alert": change.alert,
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from flyball.history.alert_records import Alert
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import TrialReport
 from flyball.tuners.recommendation import Recommendation
@@ -33,6 +34,11 @@ def failures(trials: Sequence[TrialReport]) -> list[Failure]:
     first = {trial.outcome.kind: trial.outcome.reason for trial in reversed(failed)}
     ordered = Counter(trial.outcome.kind for trial in failed).most_common()
     return [Failure(outcome=kind.value, count=count, reason=first[kind]) for kind, count in ordered]
+
+
+def rule_names(alerts: Sequence[Alert] | None) -> str:
+    """Return the rules of alerts, each once."""
+    return ", ".join(dict.fromkeys(alert.rule for alert in alerts or ()))
 
 
 def charts(recommendation: Recommendation, trials: Sequence[TrialReport]) -> list[Chart]:
@@ -62,6 +68,7 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters.update(
+        rules=rule_names,
         seen=described,
         gain=gain_text,
         rate=rate_text,

@@ -9,6 +9,7 @@ from flyball.database import open_database
 from flyball.errors import OptionError
 from flyball.history import History
 from flyball.history.records import FINISHED, ExperimentRecord
+from flyball.tuners.lead import lead_of_document
 from flyball.tuners.options import LATEST, StudyOptions
 
 ORIGINAL_CONFIG = "ds_config_original.json"
@@ -59,6 +60,7 @@ def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptio
         options,
         command=experiment.command,
         cwd=Path(stored["cwd"]),
+        typed_in=options.cwd,
         config=_original_config(stored, output),
         space=space if space.is_file() else (Path(given_space) if given_space else None),
         trials=options.trials if options.trials is not None else stored.get("trials"),
@@ -73,6 +75,8 @@ def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptio
         memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
         allow_global_batch=bool(stored.get("allow_global_batch")),
         samples_from=stored.get("samples_from", options.samples_from),
+        policies=tuple(stored.get("policies", options.policies)),
+        lead=lead_of_document(stored["lead"]) if stored.get("lead") else None,
     )
 
 
@@ -99,4 +103,6 @@ def options_json(options: StudyOptions) -> dict[str, Any]:
         "memory_limit_ratio": options.memory_limit_ratio,
         "allow_global_batch": options.allow_global_batch,
         "samples_from": options.samples_from,
+        "policies": list(options.policies),
+        "lead": options.lead.document() if options.lead else None,
     }

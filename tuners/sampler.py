@@ -1,15 +1,15 @@
 """Chooses the next point of a study: Optuna's ask and tell over a finite space.
 
-The order of proposals: what was enqueued (the user's own config first), a few first guesses, then in turn the
-point of greatest expected improvement under the surrogate and one of Optuna's TPE, so that a wrong surrogate
-cannot hold the search. Points already tried, illegal points and points at least as heavy as one that ran out
-of memory are never proposed.
+The order of proposals: what was enqueued (the user's own config first), what fired alerts suggest, a few
+first guesses, then in turn the point of greatest expected improvement under the surrogate and one of Optuna's
+TPE, so that a wrong surrogate cannot hold the search. Points already tried, illegal points and points at
+least as heavy as one that ran out of memory are never proposed.
 """
 
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from flyball.tuners.base import Assignment
 from flyball.tuners.memory import cannot_fit, ran_out_before
-from flyball.tuners.priors import first_guesses
+from flyball.tuners.priors import first_guesses, suggested_guesses
 from flyball.tuners.space import Space
 from flyball.tuners.surrogate import OUT_OF_MEMORY, Observation, Surrogate
 
@@ -53,6 +53,7 @@ class Search:
         storage: URL or storage of Optuna's.
         seed: of every random choice; a continued study goes on from what it has seen.
         space: the points to choose from.
+        suggested: knobs that are guessed first, in this order.
         tpe_every: every this many proposals comes from TPE; 1 leaves the surrogate out.
     """
 
@@ -63,9 +64,11 @@ class Search:
         seed: int,
         space: Space,
         *,
+        suggested: Sequence[str] = (),
         tpe_every: int = TPE_EVERY,
     ) -> None:
         self.space = space
+        self._suggested = suggested_guesses(space, suggested)
         self._tpe_every = tpe_every
         self._surrogate = Surrogate(entries=space.entries)
         self.study = _open(study_name, storage)
@@ -110,13 +113,27 @@ class Search:
         if enqueued is not None:
             return enqueued
         tried = self._tried()
-        for guess in first_guesses(self.space):
-            if len(tried) <= STARTUP_TRIALS and self._open_point(guess, tried):
-                return self._propose(guess, "first_guess")
+        if len(tried) <= STARTUP_TRIALS and (guess := self._guess(tried)):
+            return self._propose(*guess)
         proposals = sum(trial.user_attrs.get(KIND) in ("surrogate", "tpe") for trial in self._trials())
         if proposals % self._tpe_every == self._tpe_every - 1:
             return self._by_tpe(tried) or self._by_surrogate(tried)
         return self._by_surrogate(tried)
+
+    def _guess(self, tried: list[Assignment]) -> tuple[Assignment, str] | None:
+        exhausted = self._exhausted()
+        too_heavy = False
+        for either in self._suggested:
+            if not any(guess in tried for guess in either):
+                # On top of what ran out of memory, most things run out too.
+                for guess in reversed(either) if too_heavy else either:
+                    if self._open_point(guess, tried):
+                        return guess, "suggested"
+            too_heavy = too_heavy or any(guess in exhausted for guess in either)
+        for guess in first_guesses(self.space):
+            if self._open_point(guess, tried):
+                return guess, "first_guess"
+        return None
 
     def ask_enqueued(self) -> Proposal | None:
         """Return the next point that waits to be run first, or None where none waits."""

@@ -9,18 +9,21 @@ from flyball.collectors.fingerprint import Fingerprint, fingerprint
 from flyball.collectors.gpu_recorder import GpuRecorder, nvml_collector
 from flyball.database import open_database, parse_address
 from flyball.history import History
+from flyball.policies.rule_file import read_rules
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.dry_run import describe
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
+from flyball.tuners.knobs_registry import BY_NAME
 from flyball.tuners.ledger import job_digest, open_history
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
 from flyball.tuners.study_phases import Study
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
+from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.verification_plan import Rules
 
 
@@ -35,7 +38,8 @@ def run_study(
     """Run a study to its verdict, or go on with one that was interrupted.
 
     Raises:
-        BadInput: command, config, space, an option or the database cannot be used; nothing was launched.
+        BadInput: command, config, space, policies, an option or the database cannot be used; nothing was
+            launched.
         BaselineFailed: the user's own command does not complete a measurement.
         StorageFailed: disk or database gave out; the study can be resumed.
         Interrupted: stopped by the user before there was anything to report.
@@ -45,12 +49,13 @@ def run_study(
         options = experiments_to_resume(options)
     job = read_job(options, machine)
     space = space_of(options, job) if job.document else None
+    rules = TrialRules(read_rules(options.policies, known_knobs=BY_NAME))
     if options.dry_run:
         return dry_run(options, job, space, machine)
     with open_history(options, job, machine) as ledger:
         launchers = (make_launchers or real_launchers)(options, job)
         try:
-            with gpus_watched(job) as gpus:
+            with gpus_watched(job, rules) as gpus:
                 study = Study(
                     options=ledger.options,
                     job=job,
@@ -60,6 +65,7 @@ def run_study(
                     interruption=interruption,
                     clock=clock or SystemClock(),
                     gpus=gpus,
+                    rules=rules,
                 )
                 return study.run()
         finally:
@@ -67,12 +73,12 @@ def run_study(
 
 
 @contextlib.contextmanager
-def gpus_watched(job: Job) -> Iterator[GpuRecorder | None]:
+def gpus_watched(job: Job, rules: TrialRules) -> Iterator[GpuRecorder | None]:
     """Yield what samples the GPUs beside the runs; None where the job runs on the CPU."""
     if job.context.device != "cuda":
         yield None
         return
-    gpus = GpuRecorder(lambda: nvml_collector(SystemClock()))
+    gpus = GpuRecorder(lambda: nvml_collector(SystemClock()), played=rules.gpu_metrics)
     gpus.start()
     try:
         yield gpus
@@ -103,7 +109,7 @@ def run_seconds(options: StudyOptions, job: Job, machine: Fingerprint) -> float 
 
 def dry_run(options: StudyOptions, job: Job, space: Space | None, machine: Fingerprint) -> StudyResult:
     """Describe what a study would do."""
-    output = options.output or options.cwd / "flyball_results"
+    output = options.output or (options.typed_in or options.cwd) / "flyball_results"
     if space is None:
         text = (
             "dry run: the script holds its config itself; pass --config FILE to see the space before a run\n"

@@ -1,6 +1,6 @@
 """The phases of a study, in the order they run: baseline, search, verification, conclusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
@@ -25,7 +25,9 @@ from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.stopping import Precision
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
+from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
+from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification import Decision
 from flyball.tuners.verification_declared import Declared, read_declared
@@ -45,6 +47,8 @@ class Study:
     clock: Clock
     gpus: GpuRecorder | None = None
     """Samples the GPUs beside the runs."""
+    rules: TrialRules | None = None
+    """Whose alerts are kept with the runs."""
     runner: TrialRunner = field(init=False)
     spending: Spending = field(init=False)
     length: RunLength = field(init=False)
@@ -70,6 +74,7 @@ class Study:
             limits=self.length.own_limits(),
             renew=self.ledger.renew,
             gpus=self.gpus,
+            rules=self.rules,
             substitute=self.job.command.config_place == "probe" and self.job.document is not None,
         )
         self.spending = Spending(
@@ -102,6 +107,7 @@ class Study:
             name=self.ledger.name,
             output=self.ledger.output,
             engine=self.runner.engine or 0,
+            alerts=self._leading_alerts(),
         )
         result = conclude(conclusion)
         self.ledger.conclude(result, finished=not self.interruption.finish_requested)
@@ -170,7 +176,15 @@ class Study:
 
     def search(self, baseline: TrialReport) -> list[TrialReport]:
         """Search from the baseline; return every search run of this study, those before a resume included."""
-        search = Search(self.ledger.study_name, self.ledger.optuna_storage(), self.ledger.seed, self.space)
+        alerts = self._leading_alerts()
+        search = Search(
+            self.ledger.study_name,
+            self.ledger.optuna_storage(),
+            self.ledger.seed,
+            self.space,
+            suggested=tuple(suggested_knobs(alerts)),
+        )
+        self._tell_alerts(alerts)
         past = [
             report
             for report in self.ledger.reports(Phase.SEARCH)
@@ -199,6 +213,27 @@ class Study:
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         return [report for report in loop.reports if loop.eligible(report)]
+
+    def _leading_alerts(self) -> tuple[LeadingAlert, ...]:
+        return leading_alerts(self.options.lead, self.ledger.reports(Phase.BASELINE))
+
+    def _tell_alerts(self, alerts: Sequence[LeadingAlert]) -> None:
+        """Say what fired, each rule once, and which knobs go first for it."""
+        varied = {entry.knob.name for entry in self.space.entries}
+        first: dict[str, list[str]] = {}
+        for knob, leading in suggested_knobs(alerts).items():
+            if knob in varied:
+                first.setdefault(leading.told, []).append(knob)
+        seen: set[str] = set()
+        for leading in alerts:
+            told = leading.told
+            if told in seen:
+                continue
+            seen.add(told)
+            # That of a request was told with its summary when the study began.
+            summary = "" if leading.lead else leading.alert.annotations.get("summary", "")
+            knobs = f"; tried first: {', '.join(first[told])}" if told in first else ""
+            self.observer.note(f"{told}{summary and f': {summary}'}{knobs}")
 
     def _tell_baseline(self, search: Search, baseline: TrialReport) -> None:
         """Make the user's own config Optuna's first trial, unless an earlier part of the study did."""

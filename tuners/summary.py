@@ -7,6 +7,7 @@ from typing import Any
 
 from flyball.tuners.base import Interval
 from flyball.tuners.recommendation import Change, Recommendation, Side
+from flyball.tuners.suggestions import told_together
 from flyball.tuners.telemetry import described
 from flyball.tuners.verification import Decision
 
@@ -43,6 +44,7 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
         *gains(recommendation),
         *loss_line(recommendation),
         *why_lines(recommendation),
+        *alert_line(recommendation),
     ]
     below = [
         "",
@@ -107,6 +109,12 @@ def why_lines(recommendation: Recommendation) -> list[str]:
     after = described(recommendation.recommended.measurement) if recommendation.changes else {}
     pairs = [f"{name} {_before_after(text, after.get(name))}" for name, text in before.items()]
     return wrapped(f"  seen        {', '.join(pairs)}") if pairs else []
+
+
+def alert_line(recommendation: Recommendation) -> list[str]:
+    """Return which alerts said where to look; one line, what does not fit stands in the report."""
+    told = "; ".join(told_together(recommendation.alerts))
+    return [f"  alerts      {textwrap.shorten(told, WIDTH - 14, placeholder=' ...')}"] if told else []
 
 
 def _before_after(before: str, after: str | None) -> str:

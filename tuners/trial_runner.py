@@ -10,6 +10,7 @@ from typing import Any
 from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal
 from flyball.errors import CommandError, StorageFailed
+from flyball.history.alert_records import Alert
 from flyball.runner.base import Launcher, Limits, Placement, TrialRequest, TrialResult
 from flyball.runner.command import Command
 from flyball.runner.outcome import Outcome, OutcomeKind
@@ -21,6 +22,7 @@ from flyball.tuners.measurement_series import busiest_header
 from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
+from flyball.tuners.trial_alerts import TrialRules
 
 TRIALS = "trials"
 COMPILING_SECONDS = 300.0
@@ -80,6 +82,8 @@ class TrialRunner:
     """That engine's number in the first run that was measured: configs and probe knobs are for this one."""
     gpus: GpuRecorder | None = None
     """Samples the GPUs beside every run; None where there are none."""
+    rules: TrialRules | None = None
+    """What the alerts of a run are worked out by."""
     _own_feeding: Feeding | None = None
 
     def run(self, wanted: Run) -> TrialReport:
@@ -141,7 +145,7 @@ class TrialRunner:
             ds_config=trackers_off(own.ds_config),
             environment={**trackers_off_environment(folder), **own.environment},
             probe=probe,
-            run_id=f"{self.directory.name}-{wanted.number}",
+            run_id=self._run_id(wanted.number),
             placement=Placement(ranks=self.command.ranks),
             limits=self._limits(own),
         )
@@ -218,7 +222,20 @@ class TrialRunner:
             total_seconds=result.total_seconds,
             notes=result.notes,
             waited_seconds=result.waited_seconds,
+            alerts=self._alerts(wanted, result, measured if isinstance(measured, Measurement) else None),
         )
+
+    def _alerts(
+        self, wanted: Run, result: TrialResult, measured: Measurement | None
+    ) -> tuple[Alert, ...] | None:
+        if self.rules is None:
+            return None
+        warmup_steps = measured.warmup_steps if measured else 0
+        run = self._run_id(wanted.number)
+        return self.rules.fired(result.journals, self.gpus, run=run, warmup_steps=warmup_steps)
+
+    def _run_id(self, number: int) -> str:
+        return f"{self.directory.name}-{number}"
 
 
 def _refuse_full_disk(outcome: Outcome) -> None:

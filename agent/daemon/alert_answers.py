@@ -10,7 +10,14 @@ from flyball.agent.daemon.api_models import (
     NotificationAnswer,
     TuningRequestAnswer,
 )
-from flyball.history.alert_records import Alert, AlertHistory, Delivery, Notification, TuningRequest
+from flyball.history.alert_records import (
+    Alert,
+    AlertHistory,
+    Delivery,
+    Notification,
+    Outcome,
+    TuningRequest,
+)
 
 
 def alert_answers(alerts: Iterable[Alert]) -> tuple[AlertAnswer, ...]:
@@ -51,6 +58,7 @@ def _notification(one: Notification, tries: Iterable[Delivery]) -> NotificationA
         outcome=str(one.outcome),
         created_time=one.created_time,
         finished_time=one.finished_time,
+        next_time=one.next_time if one.outcome == Outcome.WAITING else None,
         attempts=one.attempts,
         deliveries=tuple(
             DeliveryAnswer(

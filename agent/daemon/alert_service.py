@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from flyball.agent.daemon.alert_answers import alert_answers, history_answer, tuning_request_answer
-from flyball.agent.daemon.alerting import Alerting, Known, default_database
+from flyball.agent.daemon.alerting import Alerting, Known
 from flyball.agent.daemon.api_models import AlertAnswer, AlertHistoryAnswer, TuningRequestAnswer
 from flyball.agent.daemon.config_file import Effective
 from flyball.agent.daemon.evaluation import Round
@@ -63,7 +63,7 @@ class AlertService:
             effective.rules,
             store=store,
             own=lambda: (*self._own(), *self.samples()),
-            database=config.database or default_database(config.state_folder),
+            database=config.database_url,
             clock=clock,
             log=log,
             make_worker=make_worker,

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from flyball.agent.daemon.evaluation import Evaluation, Round
@@ -44,11 +43,6 @@ class Known:
 
     target: Target
     settings: ReceiverSettings
-
-
-def default_database(state_folder: Path) -> str:
-    """The agent's own database in its state folder."""
-    return f"sqlite:///{state_folder / 'agent.db'}"
 
 
 class Alerting:

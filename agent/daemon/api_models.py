@@ -124,6 +124,7 @@ class NotificationAnswer(_Answer):
     outcome: str
     created_time: float
     finished_time: float | None
+    next_time: float | None = Field(description="Not tried before; null unless it waits.")
     attempts: int
     deliveries: tuple[DeliveryAnswer, ...]
 

@@ -133,6 +133,11 @@ class AgentConfig(BaseModel):
         description="Where alerts are sent, by name, each with its type and its own settings.",
     )
 
+    @property
+    def database_url(self) -> str:
+        """URL of the database of alerts."""
+        return self.database or f"sqlite:///{self.state_folder / 'agent.db'}"
+
     @field_validator("listen")
     @classmethod
     def _address(cls, value: str) -> str:

@@ -83,6 +83,19 @@ def read_config(
     )
 
 
+def read_agent_config(path: Path) -> AgentConfig:
+    """Read the agent's own keys, and none of the files that they name: those may hold secrets.
+
+    Raises:
+        OptionError: the first fault, with file, line, key and mend.
+    """
+    file = read_yaml(path, mend=f"name a configuration file, see {SEE}")
+    config = file.validated(AgentConfig, plain(file.document), see=SEE)
+    if config.database is not None:
+        _check_database(file, config.database)
+    return _anchored(config, path.parent.absolute())
+
+
 def _rules(file: YamlFile, config: AgentConfig) -> tuple[Rule, ...]:
     if not config.policies:
         return ()

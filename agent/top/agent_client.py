@@ -44,7 +44,7 @@ class AgentClient:
         elif parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        self._context = _context(ca_file) if parts.scheme == "https" else None
+        self._context = tls_context(ca_file) if parts.scheme == "https" else None
 
     def get(self, path: str) -> str:
         """Return what the agent answers. Raises NoAgent."""
@@ -69,17 +69,22 @@ _STATUSES = {
 }
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None, *, where: str = "--ca-file") -> ssl.SSLContext:
+    """Return what trusts the system's certificates, or a file's.
+
+    Raises:
+        OptionError: the file holds none; ``where`` is the option.
+    """
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         mend = "name a PEM file of certificates"
-        raise OptionError(f"{ca_file}: {error.strerror or error}", where="--ca-file", mend=mend) from error
+        raise OptionError(f"{ca_file}: {error.strerror or error}", where=where, mend=mend) from error
 
 
-def read_token(path: Path) -> str:
-    """Return the token that a file holds. Raises OptionError."""
-    where, mend = "--bearer-token-file", "name the file that holds the agent's token"
+def read_token(path: Path, *, where: str = "--bearer-token-file") -> str:
+    """Return the token that a file holds. Raises OptionError; ``where`` is the option."""
+    mend = "name the file that holds the agent's token"
     try:
         token = path.expanduser().read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:

@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from flyball.history.alert_records import Alert, AlertStatus, Notification, Outcome, Transition
 from flyball.policies.notification.stage import End, Verdict
 
+_TOLD = (AlertStatus.FIRING, AlertStatus.RESOLVED)
 Wants = Callable[[Alert], bool]
 """Whether a receiver is told of an alert, by its severity and status."""
 
 
 def everything(alert: Alert) -> bool:
-    """Want every alert."""
+    """What a receiver wants that says nothing else."""
     del alert
     return True
-
-
-_TOLD = (AlertStatus.FIRING, AlertStatus.RESOLVED)
 
 
 def notifications(

@@ -28,13 +28,13 @@ class Target:
     """A receiver and how it is to be treated."""
 
     receiver: Receiver
-    wants: Wants = everything
-    """Which alerts it is told of."""
     most_at_once: int = 8
     """Notifications of different alerts that are sent at the same time."""
     most_per_minute: float | None = None
     give_up_after_seconds: float | None = None
     """Of age; None never gives up."""
+    wants: Wants = everything
+    """What it is told of."""
 
 
 class Deliverer:
@@ -65,13 +65,13 @@ class Deliverer:
             pause=pause,
             backoff=backoff or Backoff(),
         )
-        self._wants: dict[str, Wants] = {}
+        self._wants: Mapping[str, Wants] = {}
         self._running: dict[str, tuple[Receiver, ReceiverLoop]] = {}
         self._keeping: asyncio.Task[None] | None = None
 
     @property
     def receivers(self) -> Mapping[str, Wants]:
-        """The names of the receivers and what each wants to hear, for whoever makes notifications."""
+        """The names of the receivers and what each wants, for whoever makes notifications."""
         return self._wants
 
     def wake(self) -> None:
@@ -86,10 +86,10 @@ class Deliverer:
         receiver that is not among them is kept as ``disabled`` until it is.
         """
         # At once: what is recorded while the loops stop is for these.
-        self._wants = {each.receiver.name: each.wants for each in targets}
+        wants = self._wants = {each.receiver.name: each.wants for each in targets}
         await self._stop_loops()
         try:
-            await self._chain.run(lambda: self._admit(self._wants))
+            await self._chain.run(lambda: self._admit(wants))
         except StorageFailed as error:
             self._chain.log.warning("the receivers' outbox cannot be prepared", reason=reason(error))
         for target in targets:

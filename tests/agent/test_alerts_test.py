@@ -141,10 +141,10 @@ def test_another_name(
             "receivers:\n  ops:\n    type: [1]\n",
             ":3: receivers.ops.type: no such type of receiver; write type: ",
         ),
-        ("receivers: [ops]\n", ":1: receivers: input should be a valid dictionary"),
+        ("receivers: [ops]\n", ":1: receivers: input should be a mapping"),
         (
             "receivers:\n  ops: https://me:hunter2@x.org\n",
-            ":2: receivers.ops: input should be a valid dictionary",
+            ":2: receivers.ops: input should be a mapping",
         ),
         (
             "receivers:\n  ops:\n    type: webhook\n    unsigned: true\n    url: https://me:hunter2@x.org/\n",

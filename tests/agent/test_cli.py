@@ -57,7 +57,7 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         "--config ds.json --space space.yaml --trials 7 --budget 1h30m --seed 3 --output out "
         "--db sqlite:///x.db --map a.b=--ab --map c=-c --name my.run-1 --cold "
         "--allow-writes cache --allow-writes /var/tmp --memory-limit-ratio 0.8 --allow-global-batch "
-        "--samples-from config"
+        "--samples-from config --policies default --policies mine.yaml"
     )
     assert options_of(*given.split()) == StudyOptions(
         command=tuple(COMMAND),
@@ -76,6 +76,7 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         memory_limit_ratio=0.8,
         allow_global_batch=True,
         samples_from="config",
+        policies=("default", str(tmp_path / "mine.yaml")),
     )
 
 

@@ -29,7 +29,13 @@ ALL = dict(commands(typer.main.get_command(app), "flyball"))
 def test_the_commands_of_this_page_are_those_that_exist() -> None:
     assert sorted(ALL) == [
         "flyball agent",
+        "flyball alerts list",
+        "flyball alerts mute",
+        "flyball alerts mutes",
+        "flyball alerts replay",
+        "flyball alerts show",
         "flyball alerts test",
+        "flyball alerts unmute",
         "flyball autotune",
         "flyball doctor",
         "flyball history experiments",

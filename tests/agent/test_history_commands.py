@@ -160,6 +160,19 @@ def test_trials_stand_in_a_table_with_what_went_wrong(capsys: pytest.CaptureFixt
     assert "rank 1: 2 GiB asked for" in failed
 
 
+def test_alerts_of_trials_have_a_column_where_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
+    alert = {"rule": "SmUtilizationLow", "annotations": {"summary": "GPU 0 waits"}}
+    alerted = past_trial(0, phase="baseline", rate=100.0, alerts=(alert, alert))
+    PAST.held.append((past_experiment(1, "led"), [alerted, past_trial(1, rate=120.0, alerts=())]))
+    PAST.held.append((past_experiment(2, "older"), [past_trial(0, rate=100.0)]))
+    header, first, second = shown(capsys, "trials", "led").splitlines()
+    assert header.split()[-2:] == ["alerts", "changes"]
+    assert first.split().count("SmUtilizationLow") == 1
+    assert "-" in second.split()
+    assert "alerts" not in shown(capsys, "trials", "older")
+    assert "SmUtilizationLow: GPU 0 waits" in shown(capsys, "show", "led", "--trial", "0")
+
+
 @pytest.mark.usefixtures("two_experiments")
 @pytest.mark.parametrize(
     ("options", "numbers"),

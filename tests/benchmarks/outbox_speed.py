@@ -21,6 +21,7 @@ from flyball.database import Database, open_database
 from flyball.history import AlertLog, MuteLog, Outbox
 from flyball.history.alert_records import Notification
 from flyball.policies.notification.base import Answer, Delivered, Receiver
+from flyball.policies.notification.dedup import everything
 from flyball.policies.notification.deliverer import Deliverer, Target
 from flyball.policies.notification.recorder import Recorder
 from flyball.policies.notification.tally import Tally
@@ -61,7 +62,7 @@ async def measure(database: Database, to: Receiver, count: int, what: str) -> No
     words = structlog.get_logger()
     deliverer = Deliverer(log, outbox, MuteLog(database), run=run, log=words, tally=tally)
     recorder = Recorder(
-        log, receivers=lambda: ["storm"], added=deliverer.wake, run=run, log=words, tally=tally
+        log, receivers=lambda: {"storm": everything}, added=deliverer.wake, run=run, log=words, tally=tally
     )
     recorder.start()
     names = [f"{number:016x}" for number in range(count)]

@@ -123,7 +123,8 @@ def studied(budget: str) -> int:
     with_binaries()
     folder = Path(tempfile.mkdtemp(prefix="flyball-quiet-study-"))
     results = folder / "results"
-    with running(folder, f"run_folders: [runs, {results}/trials]\n", [str(BINARIES / "flyball")]) as agent:
+    (folder / "runs").symlink_to(results / "trials")
+    with running(folder, "", [str(BINARIES / "flyball")]) as agent:
         agent.url()
         began = time.monotonic()
         command = [str(BINARIES / "flyball"), "autotune", "--budget", budget, "--output", str(results)]

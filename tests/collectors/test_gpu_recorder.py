@@ -1,12 +1,13 @@
 """What the GPUs did within given stretches of time, from readings taken beside a run."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 
 from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Metric, Sample, Unavailable
-from flyball.collectors.gpu_recorder import MOST_READINGS, GpuRecorder
+from flyball.collectors.gpu_recorder import MOST_PLAYED, MOST_READINGS, GpuRecorder
 
 LABELS = {
     catalog.GPU_SM_UTILIZATION: ("gpm",),
@@ -124,3 +125,30 @@ def test_the_thread_closes_its_collector(gpus: Gpus, recorder: GpuRecorder) -> N
     recorder.start()
     recorder.stop()
     assert gpus.closed
+
+
+def test_whole_readings_are_kept_of_what_rules_look_at_and_of_the_gpus_asked_for(gpus: Gpus) -> None:
+    recorder = GpuRecorder(lambda: gpus, played=[catalog.GPU_POWER])
+    for time in (1.0, 2.0):
+        gpus.lay(time, catalog.GPU_SM_UTILIZATION, 0.5)
+        gpus.lay(time, catalog.GPU_POWER, 100 * time)
+        gpus.lay(time, catalog.GPU_POWER, 7.0, uuid="GPU-b")
+        recorder.take()
+    found = recorder.readings(["a"])
+    assert [(each.time, [sample.value for sample in each.samples]) for each in found] == [
+        (1.0, [100.0]),
+        (2.0, [200.0]),
+    ]
+    recorder.forget()
+    assert recorder.readings(["a"]) == []
+
+
+def test_whole_readings_of_a_long_run_are_thinned_out_evenly(gpus: Gpus) -> None:
+    recorder = GpuRecorder(lambda: gpus, played=[catalog.GPU_POWER])
+    for time in range(3 * MOST_PLAYED):
+        gpus.lay(float(time), catalog.GPU_POWER, 1.0)
+        recorder.take()
+    times = [each.time for each in recorder.readings(["GPU-a"])]
+    assert MOST_PLAYED / 2 <= len(times) <= MOST_PLAYED
+    assert times[0] == 0.0
+    assert max(after - before for before, after in pairwise(times)) <= 8.0

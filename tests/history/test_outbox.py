@@ -163,6 +163,24 @@ def test_the_bound_holds_where_some_alerts_end_as_others_begin(database: Databas
     assert [outcomes(database, name)[-1] for name in "ad"] == ["waiting", "overflow"]
 
 
+def test_what_is_kept_for_a_disabled_receiver_is_bounded_too(database: Database, outbox: Outbox) -> None:
+    outbox.disable("pager", "410 Gone")
+    raise_alerts(database, *episodes(4), alert("b"), alert("c"), most=6)
+    assert outcomes(database) == ["superseded"] * 6 + ["disabled"] * 2
+    assert [outcomes(database, name) for name in "bc"] == [["disabled"], ["disabled"]]
+    assert outbox.enable("pager")
+    assert outbox.depth() == 4
+
+
+def test_what_a_receiver_may_have_heard_of_never_gives_way(database: Database, outbox: Outbox) -> None:
+    raise_alerts(database, alert("a"), most=4)
+    outbox.finish([done(head(outbox), next_time=1_000_030.0)])
+    outbox.disable("pager", "410 Gone")
+    raise_alerts(database, resolved("a"), alert("b"), alert("c"), most=4)
+    assert outcomes(database, "a") == ["disabled", "disabled"]
+    assert outcomes(database, "c") == ["overflow"]
+
+
 def test_a_receiver_that_is_gone_gets_nothing_and_everything_when_it_is_enabled(
     database: Database, outbox: Outbox, clock: FakeClock
 ) -> None:

@@ -118,6 +118,7 @@ class Machine:
             (catalog.GPU_SM_CLOCK, gpu): 1.9e9 * self._jitter(0.02) if busy else 3.45e8,
             (catalog.GPU_TEMPERATURE, gpu): 65.0 if busy else 30.0,
         }
+        values[catalog.GPU_LOST, gpu] = 0.0
         for reason in THROTTLING:
             values[catalog.GPU_THROTTLED, (*gpu, reason)] = float(busy and reason == "sw_power_cap")
         for xid in AWAITED:
@@ -161,6 +162,7 @@ class Machine:
             (up, ("dcgm", "library_not_found")): 0.0,
             (up, ("nccl", "no_flight_recorder")): 0.0,
             (catalog.OUTBOX_DEPTH, ()): 0.0,
+            (catalog.ALERTS_LOST, ()): 0.0,
             (catalog.CONFIG_RELOAD_SUCCESSFUL, ()): 1.0,
             (catalog.HOST_FILESYSTEM_FREE, ("node", "/runs")): 4e11,
             (catalog.HOST_FILESYSTEM_SIZE, ("node", "/runs")): 1e12,

@@ -67,9 +67,8 @@ def test_xids_are_those_that_are_counted_from_zero() -> None:
     assert len(set(AWAITED)) == len(AWAITED)
 
 
-@pytest.mark.parametrize("name", ["CollectorDown", "GpuLost"])
-def test_reasons_are_documented_ones_and_none_that_a_healthy_machine_has(name: str) -> None:
-    reasons = matched(RULES[name], "reason")
+def test_reasons_are_documented_ones_and_none_that_a_healthy_machine_has() -> None:
+    reasons = matched(RULES["CollectorDown"], "reason")
     assert reasons <= REASONS
     assert not reasons & (WITHOUT_DRIVER | ORDINARY)
 

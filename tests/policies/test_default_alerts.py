@@ -121,7 +121,7 @@ FAULTS = [
     Case("GpuEccUncorrected", set_to(catalog.GPU_ECC_ERRORS, (*BUSY_GPU, "uncorrected"), 2.0), 0.2),
     Case("GpuRowRemapPending", set_to(catalog.GPU_ROW_REMAPPING, (*BUSY_GPU, "pending"), 1.0), 1.2, 1),
     Case("GpuRowRemapFailed", set_to(catalog.GPU_ROW_REMAPPING, (*BUSY_GPU, "failed"), 1.0), 1.2, 1),
-    Case("GpuLost", set_to(catalog.COLLECTOR_UP, ("nvml", "gpu_lost"), 0.0), 1, 0.5),
+    Case("GpuLost", set_to(catalog.GPU_LOST, BUSY_GPU, 1.0), 1, 0.5),
     Case(
         "GpuThermalThrottling",
         set_to(catalog.GPU_THROTTLED, (*BUSY_GPU, "hw_thermal_slowdown"), 1.0),
@@ -133,6 +133,7 @@ FAULTS = [
     Case("CollectorDown", set_to(catalog.COLLECTOR_UP, ("host", "stalled"), 0.0), 5.2, 5),
     Case("NotificationsWaiting", set_to(catalog.OUTBOX_DEPTH, (), 3.0), 16, 5),
     Case("OutboxDeep", set_to(catalog.OUTBOX_DEPTH, (), 5000.0), 1.2, 1),
+    Case("AlertsLost", set_to(catalog.ALERTS_LOST, (), 4.0), 0.2),
     Case("ConfigReloadFailed", set_to(catalog.CONFIG_RELOAD_SUCCESSFUL, (), 0.0), 1.2, 1),
 ]
 COMPANIONS = {"CheckpointDiskFull": {"CheckpointDiskFilling"}}

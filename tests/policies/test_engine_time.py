@@ -54,6 +54,15 @@ class TestStale:
         bench.evaluate()
         assert bool(bench.engine.active()) is holds
 
+    def test_an_offset_sees_what_was_there_until_the_reading_that_lacked_it(self) -> None:
+        bench = Bench(Engine([rule(offset=120.0, absent=True)]))
+        bench.play([1.0, 1.0, None], step=60.0)
+        there = []
+        for bench.now in (1180.0, 1200.0, 1220.0, 1239.0, 1240.0):
+            bench.evaluate()
+            there.append(not bench.engine.active())
+        assert there == [True, True, True, True, False]
+
     def test_the_same_series_of_two_sources_is_the_firsts_while_that_gives_it(self) -> None:
         bench = Bench(Engine([rule()]))
         bench.read([sample(GAUGE, 1.0)], "one")

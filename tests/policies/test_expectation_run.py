@@ -109,6 +109,16 @@ def test_what_is_not_met(tmp_path: Path, expectation: str, lines: list[str]) -> 
     assert said(tmp_path, f"{{name: hot, series: [{HOT}], alerts: [{expectation}]}}") == lines
 
 
+@pytest.mark.parametrize(
+    ("at", "fires"), [("299ms", False), ("300ms", True), ("399ms", True), ("400ms", False)]
+)
+def test_an_expectation_is_of_the_last_evaluation_before_it(tmp_path: Path, at: str, fires: bool) -> None:
+    alerts = "[labels: {rank: '0', severity: warning}]" if fires else "[]"
+    series = "{series: 'queue_length{rank=\"0\"}', values: '1 1 1 9 1'}"
+    test = f"{{series: [{series}], alerts: [{{at: {at}, alert: Queue, expect: {alerts}}}]}}"
+    assert said(tmp_path, test, interval="100ms") == []
+
+
 def test_what_is_not_quiet_is_said_once(tmp_path: Path) -> None:
     assert said(tmp_path, f"{{quiet: 1m45s, series: [{HOT}]}}") == []
     assert said(tmp_path, f"{{quiet: 10m, series: [{HOT}]}}") == [

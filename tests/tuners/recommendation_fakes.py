@@ -4,8 +4,11 @@ from typing import Any
 
 from tests.tuners.statistics_fakes import configuration, interval, measurement
 
+from flyball.history.alert_records import Alert, AlertStatus
+from flyball.tuners.lead import Lead
 from flyball.tuners.loss_guard import Guard, LossVerdict
 from flyball.tuners.recommendation import Confirmation, Recommendation, Side, changes
+from flyball.tuners.suggestions import LeadingAlert
 from flyball.tuners.verification import Decision, verify
 from flyball.tuners.verification_plan import Rules
 
@@ -16,6 +19,21 @@ REASONS = {
     "zero_optimization": "the model fits without partitioning",
     "NCCL_ALGO": "<b>rings</b> & trees",
 }
+
+
+def fired(rule: str = "SmUtilizationLow", lead: Lead | None = None, **other: Any) -> LeadingAlert:
+    """An alert that led a study."""
+    usual: dict[str, Any] = {
+        "rule": rule,
+        "labels": {"alertname": rule, "severity": "warning"},
+        "fingerprint": "0" * 16,
+        "annotations": {"summary": "GPU 0 <waits> & waits"},
+        "suggests": ("micro_batch",),
+        "status": AlertStatus.FIRING,
+        "value": 0.41,
+        "active_time": 1.0,
+    }
+    return LeadingAlert(alert=Alert(**{**usual, **other}), lead=lead)
 
 
 def verified(speed: float = 1.2):

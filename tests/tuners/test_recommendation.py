@@ -1,13 +1,15 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
-from tests.tuners.recommendation_fakes import AFTER, BEFORE, REASONS, kept, recommended
+from tests.tuners.recommendation_fakes import AFTER, BEFORE, REASONS, fired, kept, recommended
 from tests.tuners.statistics_fakes import configuration, measurement
 
 from flyball.tuners import recommendation as module
+from flyball.tuners.lead import Lead
 from flyball.tuners.loss_guard import Guard, LossVerdict
 from flyball.tuners.recommendation import changes, objection
 from flyball.tuners.recommendation_json import document
@@ -15,6 +17,9 @@ from flyball.tuners.verification import Decision
 
 SCHEMA = json.loads((Path(module.__file__).parent / "schema" / "recommendation.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+LEAD = Lead(url="http://agent/api/v1/tuning_requests/1", run="gpt", alert=fired().alert)
 
 
 def test_the_schema_is_a_schema():
@@ -29,8 +34,9 @@ def test_the_schema_is_a_schema():
         recommended(
             verdict=Decision.UNVERIFIED, speedup=None, verification=None, loss=None, confirmation=None
         ),
+        recommended(alerts=(fired(), fired(lead=LEAD, value=math.nan))),
     ],
-    ids=["recommended", "keep", "unverified"],
+    ids=["recommended", "keep", "unverified", "led by alerts"],
 )
 def test_what_is_written_follows_the_schema(recommendation):
     VALIDATOR.validate(json.loads(json.dumps(document(recommendation), allow_nan=False)))
@@ -67,6 +73,17 @@ def test_every_key_that_differs_is_a_change_with_its_reason():
     assert (found["NCCL_ALGO"].place, found["NCCL_ALGO"].before) == ("environment", None)
     assert found["--batch"].reason == "follows from the other changes"
     assert changes(before, before, REASONS) == ()
+
+
+def test_a_change_that_an_alert_suggested_begins_with_it():
+    before, after = configuration(BEFORE), configuration(AFTER)
+    found = {
+        change.path: change
+        for change in changes(before, after, REASONS, {"zero_optimization": fired("P2pLatencyHigh", LEAD)})
+    }
+    stage, micro = found["zero_optimization.stage"], found["train_micro_batch_size_per_gpu"]
+    assert stage.reason == "P2pLatencyHigh fired in the run gpt: the model fits without partitioning"
+    assert (stage.alert, micro.alert, micro.reason) == ("P2pLatencyHigh", None, "fewer, larger kernels")
 
 
 def test_a_key_set_to_null_differs_from_none_at_all():

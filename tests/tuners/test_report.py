@@ -1,8 +1,9 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from tests.tuners.recommendation_fakes import kept, recommended
+from tests.tuners.recommendation_fakes import fired, kept, recommended
 from tests.tuners.statistics_fakes import trial
 
 from flyball.runner.outcome import OutcomeKind
@@ -80,6 +81,15 @@ def test_what_comes_from_the_run_is_escaped():
     assert "&lt;script&gt;alert(1)" in page
     assert "&lt;b&gt;rings&lt;/b&gt; &amp; trees" in page
     assert "<i>" not in page
+
+
+def test_alerts_stand_with_what_they_suggest_and_with_their_trials():
+    led = fired("FragmentationHigh", suggests=("contiguous_gradients",))
+    trials = [replace(TRIALS[0], alerts=(led.alert, led.alert)), *TRIALS[1:]]
+    page = render_report(recommended(alerts=(led,)), trials, use="sh x", command="x")
+    assert "GPU 0 &lt;waits&gt; &amp; waits</td><td>contiguous_gradients" in page
+    assert "<td>FragmentationHigh</td><td class" in page, "once in the trial's row"
+    assert "said where to look" not in render_report(recommended(), TRIALS, use="sh x", command="x")
 
 
 def test_failures_by_cause():

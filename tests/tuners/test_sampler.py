@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -50,7 +51,7 @@ def small_space(tmp_path: Path) -> Space:
     return load_space(path, CONFIG, CPU)
 
 
-def search(space: Space, seed: int = 0, **options: int) -> Search:
+def search(space: Space, seed: int = 0, **options: Any) -> Search:
     return Search("study", InMemoryStorage(), seed, space, **options)
 
 
@@ -215,3 +216,67 @@ def test_optunas_parameters_come_back_as_the_same_point(space: Space) -> None:
         assert proposal is not None
         assert proposal.assignment == point
         study.tell_completed(proposal.trial, 1.0)
+
+
+def asked_first(study: Search, space: Space, trials: int) -> list[dict[str, object]]:
+    """What differs from the user's own in the first proposals, which all run equally fast."""
+    own = space.baseline_assignment()
+    study.enqueue(own)
+    asked = []
+    while len(asked) <= trials:
+        proposal = study.ask()
+        assert proposal is not None
+        asked.append({name: value for name, value in proposal.assignment.items() if own[name] != value})
+        study.tell_completed(proposal.trial, 1.0)
+    assert asked[0] == {}, "the user's own is first whatever is suggested"
+    return asked[1:]
+
+
+def test_knobs_that_alerts_suggest_go_first_in_their_order(space: Space) -> None:
+    study = search(space, suggested=("zero_stage", "micro_batch"))
+    first, second = asked_first(study, space, 2)
+    assert first == {"zero_stage": 0}
+    assert second.keys() == {"zero_stage", "micro_batch"}
+
+
+def test_of_a_knob_without_a_promising_value_both_neighbours_are_tried(tmp_path: Path) -> None:
+    path = tmp_path / "buckets.yaml"
+    path.write_text("knobs:\n  zero_stage: default\n  reduce_bucket_size: [1000000, 500000000, 900000000]\n")
+    config = {**CONFIG, "zero_optimization": {"stage": 2, "reduce_bucket_size": 500_000_000}}
+    buckets = load_space(path, config, CPU)
+    asked = asked_first(search(buckets, suggested=("reduce_bucket_size",)), buckets, 3)
+    assert asked[:2] == [{"reduce_bucket_size": 1_000_000}, {"reduce_bucket_size": 900_000_000}]
+    assert "zero_stage" in asked[2], "then as ever"
+
+
+def test_a_knob_that_the_space_does_not_vary_changes_nothing(space: Space) -> None:
+    suggested = search(space, 7, suggested=("powersgd", "no_such_knob"))
+    assert run(suggested, 16) == run(search(space, 7), 16)
+
+
+def test_suggestions_make_no_search_longer(small_space: Space) -> None:
+    study = search(small_space, suggested=("threads", "zero_stage", "micro_batch"))
+    asked = run(study, 100)
+    assert len(asked) == len({tuple(sorted(point.items())) for point in asked}) == small_space.size()
+
+
+def test_where_the_first_suggestion_runs_out_of_memory_the_next_is_tried_alone(space: Space) -> None:
+    study = search(space, suggested=("micro_batch", "zero_stage"))
+    first, second = run(study, 2, limit=1)
+    own = space.baseline_assignment()
+    assert first["micro_batch"] != own["micro_batch"]
+    assert second == {**own, "zero_stage": 0}
+
+
+def test_suggestions_go_on_where_a_killed_search_stopped(space: Space, tmp_path: Path) -> None:
+    def opened(name: str) -> Search:
+        url = f"sqlite:///{tmp_path / name}"
+        return Search("study", url, 7, space, suggested=("zero_stage", "micro_batch"))
+
+    whole = run(opened("whole.db"), 4)
+    stopped = run(opened("stopped.db"), 1)
+    left = opened("stopped.db")
+    left.ask()
+    resumed = opened("stopped.db")
+    assert resumed.recover() == 1
+    assert [*stopped, *run(resumed, 3)] == whole

@@ -1,5 +1,5 @@
 import pytest
-from tests.tuners.recommendation_fakes import kept, recommended
+from tests.tuners.recommendation_fakes import fired, kept, recommended
 
 from flyball.tuners.recommendation import Change
 from flyball.tuners.summary import duration, render_summary
@@ -19,8 +19,9 @@ MANY = tuple(
         kept(),
         recommended(verdict=Decision.UNVERIFIED, speedup=None),
         recommended(changes=MANY),
+        recommended(changes=MANY, alerts=tuple(fired(f"LongNameOfAnAlert{n}") for n in range(9))),
     ],
-    ids=["recommended", "keep", "unverified", "many changes"],
+    ids=["recommended", "keep", "unverified", "many changes", "many alerts"],
 )
 def test_it_fits_one_screen(recommendation):
     lines = render_summary(recommendation, use=USE).splitlines()
@@ -50,6 +51,13 @@ def test_keep_neither_shows_a_gain_nor_a_change():
     assert "KEEP" in text
     assert "gain  " not in text
     assert "what changes" not in text
+
+
+def test_alerts_that_said_where_to_look_stand_in_one_line_each_rule_once():
+    alerts = (fired(), fired(labels={"gpu": "1"}), fired("FragmentationHigh"))
+    text = render_summary(recommended(alerts=alerts), use=USE)
+    assert "  alerts      SmUtilizationLow, FragmentationHigh fired in your own run\n" in text
+    assert "alerts  " not in render_summary(recommended(), use=USE)
 
 
 def test_what_was_not_measured_says_so():

@@ -64,7 +64,7 @@ def _add(
     ids = _alert_ids(session, agent, [each.alert for each in notifications])
     known = _known(session, ids.values())
     disabled = set(session.scalars(select(ReceiverRow.name).where(ReceiverRow.agent == agent)))
-    room = Room(session, agent, most=max_waiting, wanted=len(notifications), now=now)
+    room = Room(session, agent, most=max_waiting, now=now)
     passed_over: set[tuple[int, str]] = {
         (alert_id, receiver) for (alert_id, receiver, _), outcome in known.items() if outcome == "overflow"
     }

@@ -1,4 +1,7 @@
-"""How many notifications may wait, and what gives way when there is no room."""
+"""How many notifications may wait, and what gives way when there is no room.
+
+What is kept for a disabled receiver counts, too. What a replay or the end of a mute puts back comes on top.
+"""
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased
@@ -8,6 +11,8 @@ from flyball.history.alert_records import AlertStatus, Outcome
 from flyball.history.outbox_queue import chunks, waiting
 
 _PASSED_OVER = (Outcome.OVERFLOW, Outcome.MUTED, Outcome.SUPERSEDED)
+
+_HELD = (Outcome.WAITING, Outcome.DISABLED)
 
 
 def depth(session: Session, agent: str) -> int:
@@ -22,15 +27,13 @@ class Room:
     of its resolved one, too, so that what waits never passes the bound.
     """
 
-    def __init__(self, session: Session, agent: str, *, most: int, wanted: int, now: float) -> None:
+    def __init__(self, session: Session, agent: str, *, most: int, now: float) -> None:
         self._session, self._agent, self._most, self._now = session, agent, most, now
         self._may_supersede = True
         self.superseded = 0
         """Notifications that were taken out."""
-        self._used = depth(session, agent)
-        # Each open alert may yet ask for one place more: counted only where it can matter.
-        if 2 * (self._used + wanted) > most:
-            self._used += self._promised()
+        # Each open alert will ask for one place more.
+        self._used = self._held() + self._promised()
 
     def take(self, status: str) -> bool:
         """Whether a notification may be added."""
@@ -46,6 +49,10 @@ class Room:
             return False
         self._used += 2
         return True
+
+    def _held(self) -> int:
+        own = NotificationRow.agent == self._agent, NotificationRow.outcome.in_(_HELD)
+        return self._session.scalar(select(func.count()).select_from(NotificationRow).where(*own)) or 0
 
     def _promised(self) -> int:
         query = (
@@ -63,20 +70,22 @@ class Room:
 
 
 def supersede(session: Session, agent: str, *, most: int, now: float) -> int:
-    """Take out alerts that fired and resolved behind an earlier unsent one; return the places won.
+    """Take out alerts that fired and resolved and were never tried; return the places won.
 
-    The oldest notification of an alert stays, as it may be on its way.
+    The oldest notification of an alert that waits stays, as it may be on its way.
     """
     fired, resolved = NotificationRow, aliased(NotificationRow)
     pairs = (
         select(fired.id, resolved.id)
         .join(resolved, (resolved.alert_id == fired.alert_id) & (resolved.receiver == fired.receiver))
         .where(
-            waiting(agent),
+            fired.agent == agent,
             fired.status == AlertStatus.FIRING,
+            fired.outcome.in_(_HELD),
+            fired.attempts == 0,
             fired.next_time.is_(None),
             resolved.status == AlertStatus.RESOLVED,
-            resolved.outcome == Outcome.WAITING,
+            resolved.outcome.in_(_HELD),
         )
         .order_by(fired.id)
         .limit(most)

@@ -128,6 +128,7 @@ class Bench:
     log: FakeLog = field(default_factory=FakeLog)
     tally: Tally = field(default_factory=Tally)
     storage_fails: bool = False
+    storage_hangs: bool = False
 
     def __post_init__(self) -> None:
         self.alerts = AlertLog(self.database, clock=self.clock, agent="node-1")
@@ -147,6 +148,8 @@ class Bench:
 
     async def run(self, job: Callable[[], T], /) -> T:
         await asyncio.sleep(0)
+        if self.storage_hangs:
+            await asyncio.Event().wait()
         if self.storage_fails:
             raise StorageFailed("is locked by another process", where="agent.db")
         return job()

@@ -220,7 +220,7 @@ def test_what_waits_for_a_receiver_that_was_taken_out_is_kept_until_it_is_back(t
         await bench.clock.settle()
         await bench.deliverer.apply([target(chat)])
         assert pager.closed
-        assert tuple(bench.deliverer.receivers) == ("chat",)
+        assert list(bench.deliverer.receivers) == ["chat"]
         await bench.clock.settle()
         assert bench.outcomes() == ["disabled", "delivered"]
         pager.answers = [UP]
@@ -245,6 +245,19 @@ def test_a_receiver_that_is_new_is_told_what_fires_and_the_others_are_not_told_a
     play(tmp_path, story, pager)
 
 
+def test_a_receiver_that_is_new_is_not_told_what_it_does_not_want(tmp_path: Path) -> None:
+    pager, chat = FakeReceiver("pager"), FakeReceiver("chat")
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert("a"), alert("b"))
+        only_b = Target(receiver=chat, wants=lambda each: each.fingerprint == "b")
+        await bench.deliverer.apply([target(pager), only_b])
+        await bench.clock.settle()
+        assert chat.heard() == [("b", "firing")]
+
+    play(tmp_path, story, pager)
+
+
 def test_what_is_recorded_during_a_reload_is_for_the_new_receivers(tmp_path: Path) -> None:
     pager = FakeReceiver(gate=asyncio.Event())
 
@@ -253,7 +266,7 @@ def test_what_is_recorded_during_a_reload_is_for_the_new_receivers(tmp_path: Pat
         await bench.clock.settle()
         applying = asyncio.ensure_future(bench.deliverer.apply([target(pager), target(FakeReceiver("chat"))]))
         await bench.clock.settle()
-        assert tuple(bench.deliverer.receivers) == ("pager", "chat")
+        assert list(bench.deliverer.receivers) == ["pager", "chat"]
         assert pager.gate is not None
         pager.gate.set()
         await applying
@@ -310,6 +323,27 @@ def test_what_ends_while_it_stops_is_written_down(tmp_path: Path) -> None:
         asyncio.get_running_loop().call_soon(pager.gate.set)
         await bench.deliverer.stop()
         assert bench.outcomes() == ["delivered"]
+
+    play(tmp_path, story, pager)
+
+
+def test_a_stop_does_not_wait_for_a_database_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GRACE_SECONDS", "_LAST_WRITE_SECONDS"):
+        monkeypatch.setattr(f"flyball.policies.notification.receiver_loop.{name}", 0.01)
+    pager = FakeReceiver(gate=asyncio.Event())
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert())
+        await bench.clock.settle()
+        bench.storage_hangs = True
+        assert pager.gate is not None
+        pager.gate.set()
+        await bench.clock.settle()
+        await bench.deliverer.stop()
+        assert bench.outbox.depth() == 1
+        assert pager.closed
 
     play(tmp_path, story, pager)
 
