@@ -90,7 +90,9 @@ class Outcome:
         return self.lost + self.not_over + self.out_of_order + self.ids + self.not_recorded
 
 
-def storm(folder: Path, *, alerts: int, kills: int, life_seconds: float, seed: int) -> Outcome:
+def storm(
+    folder: Path, *, alerts: int, kills: int, life_seconds: float, seed: int, high_lives: float = 4.0
+) -> Outcome:
     """Kill the agent ``kills`` times, at any moment from its start; then let it end.
 
     Args:
@@ -99,6 +101,7 @@ def storm(folder: Path, *, alerts: int, kills: int, life_seconds: float, seed: i
         kills: how many.
         life_seconds: mean of a life, from when it serves.
         seed: of the moments.
+        high_lives: how long each alert lasts, in longest lives: all agents within may be killed too early.
     """
     draw, began = random.Random(seed), time.monotonic()
     hearer = WebhookHearer(draw=random.Random(seed))
@@ -111,7 +114,7 @@ def storm(folder: Path, *, alerts: int, kills: int, life_seconds: float, seed: i
             series=alerts,
             begin=time.time(),
             spread_seconds=max(1.0, kills * longest / 2),
-            high_seconds=max(5.0, 4 * longest),
+            high_seconds=max(5.0, high_lives * longest),
         )
         for _ in range(kills):
             with closing(_Life(folder, plan, url)) as life:
