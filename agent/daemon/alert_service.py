@@ -41,6 +41,7 @@ class AlertService:
         log: where it says what happens.
         rules_worker: where the rules are evaluated.
         storage_worker: where the database is called.
+        tried: whether every collector was asked once.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class AlertService:
         log: Log,
         rules_worker: Worker,
         storage_worker: Worker,
+        tried: Callable[[], bool],
     ) -> None:
         self._store, self._own, self._ranks = store, own, ranks
         self._host, self._clock, self._log = host, clock, log
@@ -70,6 +72,7 @@ class AlertService:
             log=log,
             rules_worker=rules_worker,
             storage_worker=storage_worker,
+            tried=tried,
             rounded=self._rounded,
         )
 

@@ -56,6 +56,7 @@ class Alerting:
         log: where it says what happens.
         rules_worker: where the rules are evaluated.
         storage_worker: where the database is called.
+        tried: whether every source was asked once; before that nothing can be said to be absent.
         rounded: called after each round.
     """
 
@@ -70,10 +71,12 @@ class Alerting:
         log: Log,
         rules_worker: Worker,
         storage_worker: Worker,
+        tried: Callable[[], bool] = lambda: True,
         rounded: Callable[[Round], None] = lambda _: None,
     ) -> None:
         self._store, self._own, self._url = store, own, database
         self._clock, self._log, self._rounded = clock, log, rounded
+        self._tried = tried
         self._evaluation = Evaluation(rules, clock)
         self._rules, self._storage = rules_worker, storage_worker
         self._known: Mapping[str, Known] = {}
@@ -187,6 +190,9 @@ class Alerting:
 
     def _begin(self) -> None:
         self._next, self._is_stirred = None, False
+        if self.last_round is None and not self._tried():
+            self._schedule()
+            return
         job = partial(self._evaluation.round, self._store.readings(), self._own())
         self._rules.submit(job).add_done_callback(self._end)
 

@@ -83,6 +83,10 @@ class Collection:
             for future in done:
                 _heard(future)
 
+    def tried(self) -> bool:
+        """Whether every collector has answered, failed or stalled once."""
+        return not any(isinstance(watched.state, Starting) for watched in self._watched.values())
+
     def unready(self) -> tuple[str, ...]:
         """Why the agent is not ready yet or any more, one line each; empty when it is."""
         lines = []

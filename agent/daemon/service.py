@@ -145,6 +145,7 @@ class Daemon:
             store=self.store,
             own=self._own_samples,
             ranks=self._ranks,
+            tried=self.collection.tried,
             host=self._host,
             clock=self._clock,
             log=self._log,

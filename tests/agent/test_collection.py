@@ -240,6 +240,21 @@ def test_changed_collectors_restart_and_the_others_run_on() -> None:
     assert bench.told["kept"].asked == pytest.approx([0, 1, 2, 3])
 
 
+@pytest.mark.parametrize("answer", [None, CollectorFailed("no_gpu")])
+def test_all_were_tried_when_the_last_one_has_answered_or_failed(answer: Exception | None) -> None:
+    async def play(bench: Bench) -> None:
+        bench.apply(bench.wanted("quick"), bench.wanted("other"))
+        assert not bench.collection.tried()
+        await bench.until(0.5)
+        assert bench.collection.tried()
+        if answer is not None:
+            bench.told["other"].answer = raising(answer)
+        await bench.until(1.5)
+        assert bench.collection.tried()
+
+    in_virtual_time(play)
+
+
 def test_readiness_names_what_is_awaited_and_what_is_required() -> None:
     async def play(bench: Bench) -> None:
         bench.apply(bench.wanted("must", required=True), bench.wanted("may"))

@@ -19,7 +19,7 @@ from tests.live.agent_process import PATIENCE, SCRIPT, Running, running
 
 pytestmark = pytest.mark.live
 
-FORBIDDEN = ("sqlalchemy", "numpy", "scipy", "optuna", "torch")
+FORBIDDEN = ("alembic", "apprise", "scipy", "optuna", "torch")
 
 
 def both_up(agent: Running) -> None:
