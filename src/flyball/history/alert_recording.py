@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Table, case, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
 from flyball.history.alert_records import Alert, AlertStatus, Notification, Outcome, Recorded, Transition
 from flyball.history.alert_rows import alert_columns, alert_document
+from flyball.history.inserting import insert_into
 from flyball.history.outbox_queue import chunks, promote
 from flyball.history.outbox_room import Room
 
@@ -47,7 +47,7 @@ def _write_alerts(session: Session, agent: str, changes: Iterable[tuple[Alert, f
         if known is None or _RANKS[alert.status] > _RANKS[known[0].status]:
             newest[_key(alert)] = (alert, time)
     table = cast(Table, AlertRow.__table__)
-    insert = _insert(session, table)
+    insert = insert_into(session, table)
     new = insert.excluded
     upsert = insert.on_conflict_do_update(
         index_elements=_UNIQUE,
@@ -81,7 +81,7 @@ def _add(
         rows.append(_row(agent, alert_id, each, outcome if fits else Outcome.OVERFLOW, now=now))
     if rows:
         table = cast(Table, NotificationRow.__table__)
-        session.execute(_insert(session, table).on_conflict_do_nothing(), rows)
+        session.execute(insert_into(session, table).on_conflict_do_nothing(), rows)
     for receiver in {each.receiver for each in notifications}:
         touched = (each.alert.fingerprint for each in notifications if each.receiver == receiver)
         promote(session, agent, receiver, touched, now=now)
@@ -132,10 +132,6 @@ def _known(session: Session, alert_ids: Iterable[int]) -> dict[tuple[int, str, s
             query.where(NotificationRow.alert_id.in_(chunk))
         )
     }
-
-
-def _insert(session: Session, table: Table) -> Any:
-    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
 
 
 def _rank(status: ColumnElement[str]) -> ColumnElement[int]:

@@ -3,20 +3,30 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
 from flyball.history.models import Base, FingerprintRow
 from flyball.history.records import MachineFingerprint
 
 
+def insert_into(session: Session, table: type[Base] | Table) -> Any:
+    """Return the database's own INSERT, which knows ON CONFLICT."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(table)
+    # Imported only here: it brings all of the dialect's drivers along.
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
+
+
 def insert_new(
     session: Session, model: type[Base], values: Mapping[str, Any], *, unique: Sequence[str]
 ) -> None:
     """Add a row unless there is one with the same ``unique`` columns."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    session.execute(insert(model).values(**values).on_conflict_do_nothing(index_elements=unique))
+    insert = insert_into(session, model)
+    session.execute(insert.values(**values).on_conflict_do_nothing(index_elements=unique))
 
 
 def fingerprint_id(session: Session, fingerprint: MachineFingerprint) -> int:
