@@ -57,8 +57,6 @@ def _run(
 ) -> None:
     import asyncio
 
-    import structlog
-
     from flyball.agent.daemon import logs
     from flyball.agent.daemon.lock import locked
     from flyball.agent.daemon.service import Daemon
@@ -70,7 +68,7 @@ def _run(
         wiring.out.flush()
 
     async def serve() -> None:
-        log = structlog.get_logger()
+        log = logs.Lines()
         daemon = Daemon(effective, read=read, config_file=config_file, clock=SystemClock(), log=log)
         await daemon.serve(say)
 

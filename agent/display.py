@@ -1,18 +1,25 @@
 """Chooses how progress is shown: a live table on a terminal, plain lines everywhere else."""
 
 import os
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from flyball.agent.display_live import LiveDisplay
 from flyball.agent.display_plain import PlainDisplay
+
+if TYPE_CHECKING:
+    from flyball.agent.display_live import LiveDisplay
 
 _LEAST_COLUMNS = 40
 _LEAST_ROWS = 12
 
 
-def open_display(stream: TextIO) -> LiveDisplay | PlainDisplay:
+def open_display(stream: TextIO) -> "LiveDisplay | PlainDisplay":
     """Return the display for ``stream``, to be entered as a context while the study runs."""
-    return LiveDisplay(stream) if can_redraw(stream) else PlainDisplay(stream)
+    if not can_redraw(stream):
+        return PlainDisplay(stream)
+    # Imported only here: every command starts without a table's library.
+    from flyball.agent.display_live import LiveDisplay
+
+    return LiveDisplay(stream)
 
 
 def can_redraw(stream: TextIO) -> bool:

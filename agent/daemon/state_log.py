@@ -10,7 +10,7 @@ QUIET_SECONDS = 600.0
 
 
 class Log(Protocol):
-    """Where lines go; structlog's loggers are one."""
+    """Where lines go; see flyball.agent.daemon.logs."""
 
     def info(self, event: str, **values: object) -> object:
         """Something is as it should be."""

@@ -6,7 +6,7 @@ from flyball.errors import FlyballError
 
 
 class Log(Protocol):
-    """structlog's loggers are one."""
+    """The agent's lines are one."""
 
     def info(self, event: str, **values: object) -> object:
         """Something is as it should be."""

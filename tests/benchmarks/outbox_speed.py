@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
 from tests.history.alert_fakes import alert, change, resolved
 from tests.live.alert_storm import Hearer, receiver
 from tests.live.scripts.alert_storm import Http
 
+from flyball.agent.daemon.logs import Lines
 from flyball.database import Database, open_database
 from flyball.history import AlertLog, MuteLog, Outbox
 from flyball.history.alert_records import Notification
@@ -59,7 +59,7 @@ class Instant:
 async def measure(database: Database, to: Receiver, count: int, what: str) -> None:
     """Record and deliver ``count`` alerts that fire and resolve; print what it took."""
     log, outbox, tally = AlertLog(database, agent=what), Outbox(database, agent=what), Tally()
-    words = structlog.get_logger()
+    words = Lines()
     deliverer = Deliverer(log, outbox, MuteLog(database), run=run, log=words, tally=tally)
     recorder = Recorder(
         log, receivers=lambda: {"storm": everything}, added=deliverer.wake, run=run, log=words, tally=tally

@@ -17,8 +17,8 @@ from functools import partial
 from typing import TypeVar
 
 import httpx2
-import structlog
 
+from flyball.agent.daemon.logs import Lines
 from flyball.database import open_database
 from flyball.history import AlertLog, MuteLog, Outbox
 from flyball.history.alert_records import Alert, AlertStatus, Notification, Transition
@@ -113,7 +113,7 @@ async def run(job: Callable[[], T], /) -> T:
 async def main(database_url: str, receiver_url: str, count: int, per_second: float, seed: int) -> None:
     with open_database(database_url) as database:
         log, outbox, tally = AlertLog(database, agent=AGENT), Outbox(database, agent=AGENT), Tally()
-        words = structlog.get_logger()
+        words = Lines()
         deliverer = Deliverer(
             log,
             outbox,
