@@ -88,6 +88,7 @@ class Alerting:
         self._is_gathering = self._is_stirred = self._is_stopped = False
         self.tally = Tally()
         self.last_round: Round | None = None
+        self._stood: tuple[Alert, ...] = ()
         self._database: Database | None = None
 
     async def start(self, known: Mapping[str, Known]) -> None:
@@ -104,7 +105,7 @@ class Alerting:
         self.requests = TuningRequests(database, clock=self._clock)
         stood = await self.ask(self.alerts.open_alerts)
         last = await self.ask(self.alerts.last_heartbeat)
-        await self._rules.submit(lambda: self._evaluation.restore(stood, last))
+        self._stood = await self._rules.submit(lambda: self._evaluation.restore(stood, last))
         self._deliverer = Deliverer(
             self.alerts,
             self.outbox,
@@ -178,8 +179,8 @@ class Alerting:
             self._schedule()
 
     def active(self) -> tuple[Alert, ...]:
-        """Pending and firing, as of the last round."""
-        return self.last_round.active if self.last_round is not None else ()
+        """Pending and firing, as of the last round; before the first one, those of the agent's last life."""
+        return self.last_round.active if self.last_round is not None else self._stood
 
     # Callbacks and one timer instead of a task, as for the collectors: at rest there is a round each second.
 

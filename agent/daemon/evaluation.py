@@ -57,11 +57,12 @@ class Evaluation:
         self._time = EvaluationTime(clock)
         self._seen: dict[str, Reading] = {}
 
-    def restore(self, alerts: Iterable[Alert], last_evaluated: float | None) -> None:
-        """Go on with the alerts of the agent's last life, before the first round."""
+    def restore(self, alerts: Iterable[Alert], last_evaluated: float | None) -> tuple[Alert, ...]:
+        """Go on with the alerts of the agent's last life, before the first round; return those that stand."""
         now = self._time.now()
         down = 0.0 if last_evaluated is None else max(0.0, now - last_evaluated)
         self._engine.restore(alerts, now=now, down_seconds=down)
+        return self._engine.active()
 
     def round(self, readings: Mapping[str, Reading], own: Sequence[Sample]) -> Round:
         """Take in what is new and evaluate all rules.

@@ -89,7 +89,7 @@ def test_what_stood_before_a_restart_is_not_told_again() -> None:
     stood = before.round({"host": reading(2.0)}, []).active
     clocks.sleep(30.0)
     after = Evaluation([rule()], clocks)
-    after.restore(stood, last_evaluated=clocks.time() - 30.0)
+    assert after.restore(stood, last_evaluated=clocks.time() - 30.0) == stood
     assert after.round({"host": reading(2.0)}, []).transitions == ()
     clocks.sleep(1.0)
     over = after.round({"host": reading(0.5)}, []).transitions
