@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import threading
+import sys
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -160,6 +161,9 @@ def simulate(hours: float, *, ranks: int = 2) -> Day:
     """Run the daemon's collection for ``hours`` of its own time."""
     day = Day(ranks=ranks)
     gc.collect()  # what others left open is closed before it is counted
+    # The table of interned strings, pathlib's among them, doubles at some size, whenever that is reached.
+    strings = [sys.intern(f"intern{number}") for number in range(200_000)]
+    del strings
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         day.threads_before, day.descriptors_before = threading.active_count(), _descriptors()
         tracemalloc.start()
