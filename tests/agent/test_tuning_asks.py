@@ -17,7 +17,7 @@ from flyball.history.alert_records import Alert
 ORIGIN = Origin(
     command=("python", "train.py"),
     launcher=("deepspeed", "--num_gpus", "2", "train.py"),
-    working_directory="/work",
+    working_directory="/srv/job",
     config={"train_batch_size": 8},
 )
 
@@ -76,7 +76,7 @@ def test_a_request_holds_how_the_run_was_started_and_what_was_seen_of_it() -> No
     (ask,) = asks([firing(run="mine")], [rank(1), rank(0)], [seen], host="here")
     assert ask.run == "mine"
     assert ask.document["command"] == ["deepspeed", "--num_gpus", "2", "train.py"]
-    assert ask.document["working_directory"] == "/work"
+    assert ask.document["working_directory"] == "/srv/job"
     assert ask.document["config"] == {"train_batch_size": 8}
     assert ask.document["world_size"] == 2
     assert ask.document["alert"]["suggests"] == ["micro_batch"]

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.live.posts import serving
 
 from flyball.database import open_database
 from flyball.history import AlertLog, Outbox
@@ -64,37 +65,11 @@ class Hearer:
 def receiver(hearer: Hearer) -> Iterator[str]:
     """Serve on a free port; yield the URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def take(body: bytes, headers: Mapping[str, str]) -> int | None:
+        return hearer.hear(headers["webhook-id"], json.loads(body))
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            status = hearer.hear(self.headers["webhook-id"], json.loads(body))
-            if status is None:
-                self.close_connection = True
-                return
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-
-        def handle_error(self, *_: object) -> None:
-            """A sender that was killed in the middle is what this is about."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(take) as url:
+        yield f"{url}/"
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class OwnJournal:
             gpu_uuid=None,
             engine=0,
             command=COMMAND,
-            working_directory="/work/job",
+            working_directory="/srv/job",
             config={"train_micro_batch_size_per_gpu": 4},
         )
 

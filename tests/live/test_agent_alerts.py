@@ -312,7 +312,7 @@ def test_a_tuning_request_is_held_with_what_it_takes_to_tune_the_run(desk: Desk)
         assert agent.end() == 0
     document = request["document"]
     assert (request["rule"], request["run"], request["taken_time"]) == ("Slow", "job", None)
-    assert (document["command"], document["working_directory"]) == (COMMAND, "/work/job")
+    assert (document["command"], document["working_directory"]) == (COMMAND, "/srv/job")
     assert document["config"] == {"train_micro_batch_size_per_gpu": 4}
     assert document["alert"]["suggests"] == ["micro_batch"]
     assert document["telemetry"]['flyball_loss{run="job",rank="0"}'] == 1.0

@@ -3,13 +3,13 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from standardwebhooks import Webhook
+from tests.live.posts import serving
 
 SECRET = "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduaW5nLXNlY3JldC0wMQ=="
 PATIENCE = 30.0
@@ -52,7 +52,7 @@ class WebhookServer:
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def take(self, body: bytes, headers: dict[str, str]) -> int:
+    def take(self, body: bytes, headers: Mapping[str, str]) -> int:
         now = time.time()
         with self.changed:
             self.changed.notify_all()
@@ -87,33 +87,6 @@ class WebhookServer:
 def webhook_server() -> Iterator[WebhookServer]:
     """Serve on a free port."""
     server = WebhookServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            status = server.take(body, {name.lower(): value for name, value in self.headers.items()})
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-
-        def handle_error(self, *_: object) -> None:
-            """A sender that was killed in the middle is what this is about."""
-
-    with Server(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
-        thread.start()
-        server.url = f"http://127.0.0.1:{listening.server_address[1]}"
-        try:
-            yield server
-        finally:
-            listening.shutdown()
-            thread.join()
+    with serving(server.take) as url:
+        server.url = url
+        yield server
