@@ -51,6 +51,8 @@ class Context:
     """Of the whole model."""
     largest_parameter: int | None = None
     """Elements of the largest parameter tensor."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The user's own variables, those that knobs look at."""
     device_memory_bytes: int | None = None
     """Of one accelerator, or on CPU of the host's memory that one rank can count on."""
 
