@@ -14,6 +14,8 @@ from flyball.policies.sample_grid import SampleGrid
 from flyball.policies.selection import labels_of
 from flyball.policies.windows import Moment
 
+RowsSample = tuple[Metric, tuple[str, ...], list[float]]
+"""A metric, the values of its labels, and what its rows in a grid hold: of a histogram cumulative counts."""
 _MINUTES = (0, 0.25, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080, 1440)
 RETENTIONS_MS = tuple(int(minutes * 60_000) for minutes in _MINUTES)
 
@@ -139,7 +141,7 @@ class SeriesStore:
             if series is None:
                 if known is None and not self._is_needed(sample.metric):
                     continue
-                series = self._admit(source, sample, left_out)
+                series = self._admit(source, sample.metric, sample.labels, left_out)
                 if series is None:
                     continue
             into = pending[series.grid]
@@ -150,6 +152,23 @@ class SeriesStore:
                 into.rows.extend(range(series.row, series.row + series.width))
                 into.values.extend(accumulate(value.counts))
                 into.values.append(value.sum)
+        source.left_out, source.last_ms = left_out, time_ms
+        for grid, brought in pending.items():
+            grid.append(time_ms, brought.rows, brought.values)
+
+    def record(self, name: str, time_ms: int, samples: Iterable[RowsSample]) -> None:
+        """One reading, like :meth:`observe`, of series whose rows are known."""
+        source = self._sources.setdefault(name, _Source())
+        if time_ms <= source.last_ms:
+            return
+        left_out: set[tuple[Metric, tuple[str, ...]]] = set()
+        known_series, pending = source.series, source.begin()
+        for metric, labels, values in samples:
+            series = known_series.get(metric, {}).get(labels) or self._admit(source, metric, labels, left_out)
+            if series is not None:
+                into = pending[series.grid]
+                into.rows.extend(range(series.row, series.row + series.width))
+                into.values.extend(values)
         source.left_out, source.last_ms = left_out, time_ms
         for grid, brought in pending.items():
             grid.append(time_ms, brought.rows, brought.values)
@@ -186,9 +205,13 @@ class SeriesStore:
                 series.grid, series.row = grid, row
 
     def _admit(
-        self, source: _Source, sample: Sample, left_out: set[tuple[Metric, tuple[str, ...]]]
+        self,
+        source: _Source,
+        metric: Metric,
+        values: tuple[str, ...],
+        left_out: set[tuple[Metric, tuple[str, ...]]],
     ) -> Series | None:
-        metric, key = sample.metric, (sample.metric, sample.labels)
+        key = metric, values
         owner = self._owners.get(key)
         if owner and not owner[1].is_current:
             self._drop(*owner)
@@ -198,15 +221,15 @@ class SeriesStore:
         if key in source.left_out:
             left_out.add(key)
             return None
-        labels = labels_of(metric, sample.labels)
+        labels = labels_of(metric, values)
         kept = self._retention(metric, labels)
         if kept is None:
             left_out.add(key)
             return None
         grid = source.grid(kept)
         row = grid.allocate(len(metric.bounds) + 2 if metric.kind is Kind.HISTOGRAM else 1)
-        series = Series(metric=metric, values=sample.labels, labels=labels, grid=grid, row=row)
-        source.series.setdefault(metric, {})[sample.labels] = series
+        series = Series(metric=metric, values=values, labels=labels, grid=grid, row=row)
+        source.series.setdefault(metric, {})[values] = series
         self._owners[key] = source, series
         self._admitted(series)
         return series
