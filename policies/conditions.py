@@ -64,9 +64,7 @@ class Conditions:
 
     def records(self, at: Moment) -> Iterator[RowsSample]:
         """Yield what stands in the phases of rules, to be taken in before :meth:`found` is asked."""
-        return self._recorder.samples(
-            at, lambda phase, names, labels: self._phases.holds((phase,), names, labels, at)
-        )
+        return self._recorder.samples(at, self._phases)
 
     def found(self, at: Moment) -> Found:
         """What the conditions hold for; of series that a rule's labels make one, the first."""

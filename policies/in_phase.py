@@ -6,20 +6,17 @@ a recording rule in front of the alerts, so that both have the same samples at t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from flyball.collectors.base import Metric
-from flyball.policies.phases import join_labels
+from flyball.policies.phases import Key, Phases, join_key, join_labels
 from flyball.policies.rule import Operand, Rule
-from flyball.policies.sample_grid import SampleGrid, present
+from flyball.policies.sample_grid import SampleGrid
 from flyball.policies.selection import SelectionIndex
-from flyball.policies.series import RowsSample, Series
+from flyball.policies.series import RowsSample, Series, standing
 from flyball.policies.windows import Moment
-
-IsInPhase = Callable[[str, tuple[str, ...], Mapping[str, str]], bool]
-"""Whether something is in a phase now: the phase, the labels it is joined by, the labels of the series."""
 
 
 def recorded_name(phase: str, name: str) -> str:
@@ -51,6 +48,22 @@ def is_recorded(rule: Rule) -> bool:
     return bool(rule.phase) and not rule.absent
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is recorded of a series."""
+
+    metric: Metric
+    phases: tuple[str]
+    names: tuple[str, ...]
+    key: Key
+    """Values of ``names``, by which the series' phase is known."""
+
+    @classmethod
+    def of(cls, series: Series, phase: str) -> "_Record":
+        names = join_labels(series.metric)
+        return cls(recorded_metric(series.metric, phase), (phase,), names, join_key(names, series.labels))
+
+
 class Recorder:
     """The series that rules with ``while`` select, as they were read.
 
@@ -61,7 +74,7 @@ class Recorder:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._index: SelectionIndex[tuple[str, int | None]] = SelectionIndex()
         """Phases, with the number of the rule of whose left side a series is."""
-        self._recorded: dict[SampleGrid, dict[Series, set[str]]] = {}
+        self._recorded: dict[Series, tuple[_Record, ...]] = {}
         self._of_rules: dict[int, dict[Series, None]] = defaultdict(dict)
         self._read: dict[tuple[Metric, tuple[str, ...]], Series] = {}
         """By the metric that was read and the values of its labels."""
@@ -84,19 +97,19 @@ class Recorder:
         found = self._index.find(series.metric, series.labels)
         if not found:
             return
-        self._recorded.setdefault(series.grid, {})[series] = {phase for phase, _ in found}
-        for phase, number in found:
-            self._read[recorded_metric(series.metric, phase), series.values] = series
+        self._recorded[series] = tuple(
+            _Record.of(series, phase) for phase in sorted({each for each, _ in found})
+        )
+        for record in self._recorded[series]:
+            self._read[record.metric, series.values] = series
+        for _, number in found:
             if number is not None:
                 self._of_rules[number][series] = None
 
     def unbind(self, series: Series) -> None:
         """It is forgotten."""
-        of_grid = self._recorded.get(series.grid, {})
-        for phase in of_grid.pop(series, ()):
-            self._read.pop((recorded_metric(series.metric, phase), series.values), None)
-        if not of_grid:
-            self._recorded.pop(series.grid, None)
+        for record in self._recorded.pop(series, ()):
+            self._read.pop((record.metric, series.values), None)
         for every in self._of_rules.values():
             every.pop(series, None)
 
@@ -109,19 +122,13 @@ class Recorder:
         """The series on the left of a rule, as they are read."""
         return iter(self._of_rules.get(number, ()))
 
-    def samples(self, at: Moment, is_in_phase: IsInPhase) -> Iterator[RowsSample]:
+    def samples(self, at: Moment, phases: Phases) -> Iterator[RowsSample]:
         """Yield the records of this time."""
-        for grid, recorded in self._recorded.items():
-            line = grid.line_at(at.time_ms)
-            if line < 0 or int(grid.times[line]) < at.time_ms - at.lookback_ms:
-                continue
-            cells = grid.cells[line]
-            values, there = cells.tolist(), present(cells).tolist()
-            for series, phases in recorded.items():
-                if not there[series.row]:
-                    continue
-                names = join_labels(series.metric)
-                for phase in phases:
-                    if is_in_phase(phase, names, series.labels):
-                        of_series = values[series.row : series.row + series.width]
-                        yield recorded_metric(series.metric, phase), series.values, of_series
+        lines: dict[SampleGrid, list[float]] = {}
+        for series in standing(self._recorded, at):
+            line = lines.get(series.grid)
+            if line is None:
+                line = lines[series.grid] = series.grid.cells[series.grid.line_at(at.time_ms)].tolist()
+            for record in self._recorded[series]:
+                if record.key in phases.keys(record.phases, record.names, at):
+                    yield record.metric, series.values, line[series.row : series.row + series.width]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from flyball.collectors.base import Distribution, Kind, Metric, Sample, Unavailable
-from flyball.policies.sample_grid import SampleGrid
+from flyball.policies.sample_grid import SampleGrid, present
 from flyball.policies.selection import labels_of
 from flyball.policies.windows import Moment
 
@@ -53,6 +53,25 @@ class Series:
         line = self.grid.line_at(at.time_ms)
         recent = line >= 0 and int(self.grid.times[line]) >= at.time_ms - at.lookback_ms
         return recent and self.grid.has(self.row, line)
+
+
+def standing(every: Iterable[Series], at: Moment) -> Iterator[Series]:
+    """Yield those that have a sample that holds at this time."""
+    lines: dict[SampleGrid, list[bool]] = {}
+    for series in every:
+        there = lines.get(series.grid)
+        if there is None:
+            there = lines[series.grid] = _standing_rows(series.grid, at)
+        if there and there[series.row]:
+            yield series
+
+
+def _standing_rows(grid: SampleGrid, at: Moment) -> list[bool]:
+    line = grid.line_at(at.time_ms)
+    if line < 0 or int(grid.times[line]) < at.time_ms - at.lookback_ms:
+        return []
+    there: list[bool] = present(grid.cells[line]).tolist()
+    return there
 
 
 @dataclass(slots=True, eq=False)
@@ -167,7 +186,7 @@ class SeriesStore:
             series = known_series.get(metric, {}).get(labels) or self._admit(source, metric, labels, left_out)
             if series is not None:
                 into = pending[series.grid]
-                into.rows.extend(range(series.row, series.row + series.width))
+                into.rows.extend(range(series.row, series.row + len(values)))
                 into.values.extend(values)
         source.left_out, source.last_ms = left_out, time_ms
         for grid, brought in pending.items():

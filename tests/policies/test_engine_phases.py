@@ -159,6 +159,17 @@ class TestChanges:
         assert [status for _, status in bench.log if status == "firing"] == ["firing", "firing"]
         assert {alert.rule for alert in bench.engine.active()} == {"First", "Load"}
 
+    def test_how_long_it_is_remembered_may_change_while_it_fires(self) -> None:
+        bench = Bench(Engine([mean(10.0)]))
+        for samples in life(("stepping", 3, 0.5), ("evaluating", 3, 0.0)):
+            bench.read(samples)
+            bench.now += 1
+        assert bench.engine.change([mean(60.0)], bench.now) == ()
+        for samples in life(("evaluating", 40, 0.0)):
+            bench.read(samples)
+            bench.now += 1
+        assert bench.log == [(0.0, "firing")]
+
     def test_a_phase_that_is_asked_for_later_is_recorded_from_then_on(self) -> None:
         bench = Bench(Engine([rule(aggregate=Aggregate.AVG, window=60.0, threshold=9.0)]))
         for samples in life(("stepping", 5, 0.9)):
