@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from flyball.collectors import catalog
 from flyball.policies.export import prometheus_rules
+from flyball.policies.promql import recordings
 from flyball.policies.rule import Comparison, Expression, Operand, Rule, Severity
 from flyball.policies.rule_file import DEFAULT, read_rules
 from flyball.tuners.knobs_registry import BY_NAME
@@ -82,7 +83,21 @@ def test_promtool_takes_the_policies_that_come_with_flyball(tmp_path: Path) -> N
     path.write_text(prometheus_rules(rules), encoding="utf-8")
     done = check(path)
     assert done.returncode == 0, done.stderr
-    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
+    records = {name for rule in rules for name in recordings(rule)}
+    assert f"SUCCESS: {len(rules) + len(records)} rules found" in done.stdout
+
+
+def test_what_a_phase_needs_is_recorded_once_and_before_all_alerts() -> None:
+    expression = Expression(left=Operand(metric=catalog.LOSS))
+    both = [
+        Rule(alert=name, expression=expression, comparison=Comparison.ABOVE, phase="stepping")
+        for name in "AB"
+    ]
+    entries = YAML(typ="safe").load(prometheus_rules([HOT, *both]))["groups"][0]["rules"]
+    assert [entry.get("record", entry.get("alert")) for entry in entries] == [
+        "stepping:flyball_loss",
+        *("Hot", "A", "B"),
+    ]
 
 
 def test_promtool_would_see_a_fault(tmp_path: Path) -> None:
