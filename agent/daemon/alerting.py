@@ -16,8 +16,11 @@ from flyball.clock import Clock
 from flyball.collectors.base import Sample
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox, TuningRequests
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus, Mute
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
+from flyball.history.tuning_requests import TuningRequests
 from flyball.policies.notification.base import Delivered
 from flyball.policies.notification.deliverer import Deliverer, Target
 from flyball.policies.notification.receivers.alertmanager import RESOLVED_SECONDS, AlertmanagerReceiver
