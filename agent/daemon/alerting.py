@@ -16,11 +16,13 @@ from flyball.clock import Clock
 from flyball.collectors.base import Sample
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox, TuningRequests
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus, Mute
-from flyball.policies.notification.base import Delivered
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
+from flyball.history.tuning_requests import TuningRequests
+from flyball.policies.notification.base import RESOLVED_SECONDS, Delivered, Repeater
 from flyball.policies.notification.deliverer import Deliverer, Target
-from flyball.policies.notification.receivers.alertmanager import RESOLVED_SECONDS, AlertmanagerReceiver
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 from flyball.policies.notification.recorder import Recorder
 from flyball.policies.notification.tally import Tally
@@ -146,7 +148,7 @@ class Alerting:
         self._keeping = [
             loop.create_task(receiver.keep(self._told_of(one.settings), heard=self._hear(name)))
             for name, one in known.items()
-            if isinstance(receiver := one.target.receiver, AlertmanagerReceiver)
+            if isinstance(receiver := one.target.receiver, Repeater)
         ]
         if self._keeping:  # other receivers' loops look at the mutes themselves
             self._keeping.append(loop.create_task(self._watch_mutes()))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from flyball.clock import Clock, SystemClock
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import AlertStatus, Transition
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Receiver
 from flyball.policies.notification.dedup import Wants, everything, notifications

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from flyball.clock import Clock, SystemClock
-from flyball.history import AlertLog
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Transition
 from flyball.policies.notification.dedup import Wants, notifications
 from flyball.policies.notification.log import Log, reason

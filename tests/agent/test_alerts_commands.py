@@ -15,8 +15,10 @@ from tests.history.alert_fakes import alert, change, done, told
 from flyball.agent.cli import run
 from flyball.agent.wiring import Wiring
 from flyball.database import Database, open_database
-from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus, Notification
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 
 NOW = 1_790_000_000.0
 HOT, LOST, STALLED, SLOW, GONE = (f"{number:016x}" for number in (0xA, 0xB, 12, 13, 14))

@@ -7,8 +7,9 @@ from tests.history.alert_fakes import alert, change, done, resolved, told
 from tests.history.fakes import FakeClock
 
 from flyball.database import Database, open_database
-from flyball.history import AlertLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, Finished, Mute, Notification, Outcome
+from flyball.history.outbox import Outbox
 from flyball.history.outbox_queue import MOST_TRIES
 
 

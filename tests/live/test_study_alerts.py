@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import DeclarativeBase
 
 from flyball.database import open_database
-from flyball.history import History
 from flyball.history.alert_models import AlertRow, NotificationRow
+from flyball.history.store import History
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 

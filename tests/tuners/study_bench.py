@@ -9,8 +9,8 @@ from typing import Any
 from tests.tuners.fake_job import FakeClock, FakeLauncher, RecordingObserver, Speed
 
 from flyball.database import open_database
-from flyball.history import History
 from flyball.history.records import TrialRecord
+from flyball.history.store import History
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job

@@ -12,8 +12,10 @@ from tests.history.fakes import FakeClock
 
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, Notification
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Answer, Delivered, Receiver
 from flyball.policies.notification.deliverer import Deliverer, Target
