@@ -54,7 +54,8 @@ class AgentConfig(BaseModel):
     )
     allow_admin: bool = Field(
         default=False,
-        description="Whether POST /-/reload works; it then needs the bearer token or basic auth.",
+        description="Whether POST /-/reload works and tuning requests can be taken; both then need the "
+        "bearer token or basic auth.",
     )
     run_folders: tuple[Path, ...] = Field(
         default_factory=lambda: (state_folder() / "runs",),

@@ -121,7 +121,7 @@ class Daemon:
 
     @property
     def allow_admin(self) -> bool:
-        """Whether POST /-/reload works."""
+        """Whether POST /-/reload works, and requests can be taken."""
         return self._effective.config.allow_admin
 
     def start(self) -> None:
