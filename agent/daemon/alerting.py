@@ -208,7 +208,8 @@ class Alerting:
 
     def _take(self, found: Round) -> None:
         self.last_round = found
-        self._recorder.submit(found.transitions, evaluated_time=found.time)
+        is_pending = any(alert.status is AlertStatus.PENDING for alert in found.active)
+        self._recorder.submit(found.transitions, evaluated_time=found.time, is_pending=is_pending)
         for transition in found.transitions:
             if transition.alert.status is AlertStatus.RESOLVED:
                 self._resolved.append(transition.alert)
