@@ -33,6 +33,7 @@ _GATHER_SECONDS = 0.05
 _LONGEST_SECONDS = 5.0
 """From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
 _MUTES_SECONDS = 5.0
+_GO_ON = "the agent goes on by itself"
 _MOST_RESOLVED = 10_000
 
 
@@ -97,7 +98,9 @@ class Alerting:
         Raises:
             DatabaseError: it cannot be used.
         """
-        self._database = await self._storage.submit(lambda: open_database(self._url, migrate_apart=True))
+        self._database = await self._storage.submit(
+            lambda: open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        )
         database = self._database
         self.alerts = AlertLog(database, clock=self._clock)
         self.outbox = Outbox(database, clock=self._clock)

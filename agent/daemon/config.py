@@ -116,7 +116,8 @@ class AgentConfig(BaseModel):
     database: str | None = Field(
         default=None,
         repr=False,
-        description="URL of the database of alerts; null for agent.db in state_folder.",
+        description="URL of the database of alerts; null for agent.db in state_folder. A relative path in it "
+        "starts at the file's folder.",
     )
     tuning_request_seconds: float = Field(
         default=600.0,

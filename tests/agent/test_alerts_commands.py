@@ -284,9 +284,10 @@ def test_where_there_is_no_database_yet_none_is_made(
     [
         ("state_folder: elsewhere\n", "elsewhere/agent.db"),
         ("database: sqlite:///{folder}/alerts.db\n", "alerts.db"),
+        ("database: sqlite:///data/alerts.db\n", "data/alerts.db"),
         ("bearer_token_file: gone\ncollectors: {{unknown: {{}}}}\nstate_folder: .\n", "agent.db"),
     ],
-    ids=["state_folder", "database", "of others' files nothing is needed"],
+    ids=["state_folder", "database", "relative database", "of others' files nothing is needed"],
 )
 def test_the_database_is_the_configurations(
     text: str, place: str, tmp_path: Path, empty: Path, capsys: pytest.CaptureFixture[str]

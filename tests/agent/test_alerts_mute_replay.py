@@ -1,8 +1,11 @@
 """``flyball alerts mute``, ``mutes``, ``unmute`` and ``replay`` over a database of an agent's making."""
 
 import json
+import sqlite3
+from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Pool, event
 from tests.agent.alerts_fakes import HOT, NOW, alerts, refused, shown
 from tests.agent.fakes import FakeClock
 
@@ -62,6 +65,24 @@ def test_a_mute_as_json_has_its_number_and_an_alert_names_it(capsys: pytest.Capt
     assert "muted by" not in shown(capsys, "show", "2")
     assert shown(capsys, "list").endswith("\nmuted: 1; flyball alerts mutes says until when\n")
     assert "muted" not in shown(capsys, "list", "--rule", "GpuLost")
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No database takes a page more."""
+
+    def limit(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(Pool, "checkout", limit)
+    yield
+    event.remove(Pool, "checkout", limit)
+
+
+@pytest.mark.usefixtures("database", "full_disk")
+def test_where_the_disk_is_full_the_mend_is_to_try_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert alerts("mute", "gpu=3", "--comment", "x" * 200_000) == 6
+    assert capsys.readouterr().err.endswith("the disk is full; free some space, then try again\n")
 
 
 def test_a_mute_without_an_end_is_listed(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
