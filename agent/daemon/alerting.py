@@ -35,6 +35,7 @@ _GATHER_SECONDS = 0.05
 _LONGEST_SECONDS = 5.0
 """From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
 _MUTES_SECONDS = 5.0
+_GO_ON = "the agent goes on by itself"
 _MOST_RESOLVED = 10_000
 
 
@@ -99,7 +100,9 @@ class Alerting:
         Raises:
             DatabaseError: it cannot be used.
         """
-        self._database = await self._storage.submit(lambda: open_database(self._url, migrate_apart=True))
+        self._database = await self._storage.submit(
+            lambda: open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        )
         database = self._database
         self.alerts = AlertLog(database, clock=self._clock)
         self.outbox = Outbox(database, clock=self._clock)
@@ -210,7 +213,8 @@ class Alerting:
 
     def _take(self, found: Round) -> None:
         self.last_round = found
-        self._recorder.submit(found.transitions, evaluated_time=found.time)
+        is_pending = any(alert.status is AlertStatus.PENDING for alert in found.active)
+        self._recorder.submit(found.transitions, evaluated_time=found.time, is_pending=is_pending)
         for transition in found.transitions:
             if transition.alert.status is AlertStatus.RESOLVED:
                 self._resolved.append(transition.alert)

@@ -45,7 +45,7 @@ class Behind(Protocol):
 
     @property
     def allow_admin(self) -> bool:
-        """Whether POST /-/reload works."""
+        """Whether POST /-/reload works, and requests can be taken."""
         ...
 
     def unready(self) -> tuple[str, ...]:

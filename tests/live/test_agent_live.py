@@ -47,7 +47,9 @@ def test_a_good_reload_is_taken_over_and_a_bad_one_is_not(tmp_path: Path) -> Non
         both_up(agent)
         agent.write("collectors: {moody: {enabled: false}}\n")
         agent.process.send_signal(signal.SIGHUP)
-        agent.line("configuration taken over")
+        said = r".*collectors=\S* policies=[1-9]\d* policy_files=default receivers=0"
+        agent.line("configuration taken over" + said)
+        agent.until("agent started" + said, 1)
         assert [one["name"] for one in httpx2.get(f"{url}/api/v1/collectors").json()] == ["steady"]
         agent.write("collectors: {mody: {}}\n")
         agent.process.send_signal(signal.SIGHUP)

@@ -1,6 +1,5 @@
 """The exported rule file: what stands in it, and that promtool takes it."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,10 +30,7 @@ HOT = Rule(
 )
 
 
-def check(path: Path) -> "subprocess.CompletedProcess[str]":
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool: install Debian's package prometheus")
+def check(promtool: str, path: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [promtool, "check", "rules", path], capture_output=True, text=True, timeout=60, check=False
     )
@@ -70,18 +66,20 @@ def test_what_is_not_said_is_left_out() -> None:
     assert entry.keys() == {"alert", "expr", "labels"}
 
 
-def test_promtool_takes_odd_texts(tmp_path: Path) -> None:
+@pytest.mark.live
+def test_promtool_takes_odd_texts(tmp_path: Path, promtool: str) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(prometheus_rules([HOT]), encoding="utf-8")
-    done = check(path)
+    done = check(promtool, path)
     assert done.returncode == 0, done.stderr
 
 
-def test_promtool_takes_the_policies_that_come_with_flyball(tmp_path: Path) -> None:
+@pytest.mark.live
+def test_promtool_takes_the_policies_that_come_with_flyball(tmp_path: Path, promtool: str) -> None:
     rules = read_rules([DEFAULT], known_knobs=BY_NAME)
     path = tmp_path / "rules.yml"
     path.write_text(prometheus_rules(rules), encoding="utf-8")
-    done = check(path)
+    done = check(promtool, path)
     assert done.returncode == 0, done.stderr
     records = {name for rule in rules for name in recordings(rule)}
     assert f"SUCCESS: {len(rules) + len(records)} rules found" in done.stdout
@@ -100,7 +98,8 @@ def test_what_a_phase_needs_is_recorded_once_and_before_all_alerts() -> None:
     ]
 
 
-def test_promtool_would_see_a_fault(tmp_path: Path) -> None:
+@pytest.mark.live
+def test_promtool_would_see_a_fault(tmp_path: Path, promtool: str) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(prometheus_rules([HOT]).replace("> 90", "> 90 90"), encoding="utf-8")
-    assert check(path).returncode != 0
+    assert check(promtool, path).returncode != 0

@@ -136,7 +136,10 @@ class Bench:
         self.alerts = AlertLog(self.database, clock=self.clock, agent="node-1")
         self.outbox = Outbox(self.database, clock=self.clock, agent="node-1")
         self.mutes = MuteLog(self.database, clock=self.clock)
-        self.deliverer = Deliverer(
+        self.deliverer = self._deliverer()
+
+    def _deliverer(self) -> Deliverer:
+        return Deliverer(
             self.alerts,
             self.outbox,
             self.mutes,
@@ -147,6 +150,11 @@ class Bench:
             backoff=LONGEST,
             pause=self.clock.pause,
         )
+
+    async def restart(self) -> None:
+        """Go on as a new process does, which has only the database."""
+        await self.deliverer.stop()
+        self.deliverer = self._deliverer()
 
     async def run(self, job: Callable[[], T], /) -> T:
         await asyncio.sleep(0)
