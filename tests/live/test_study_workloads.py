@@ -52,12 +52,12 @@ def test_a_trainer_is_tuned_by_the_options_that_carry_its_batch(tmp_path: Path) 
     command += ["--deepspeed", str(WORKLOAD / "ds_config_trainer.json"), "--output_dir", "out"]
     command += ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "4"]
     command += ["--max_steps", "5000", "--save_strategy", "no", "--report_to", "none", "--disable_tqdm", "1"]
-    trials = study(tmp_path, "knobs:\n  micro_batch: [2, 1]\n", command)
+    trials = study(tmp_path, "knobs:\n  micro_batch: [2, 8]\n", command)
     assert {trial["outcome"] for trial in trials.values()} == {"completed"}
     assert trials[0]["launcher"] == "cold"
     assert trials[1]["launcher"] == "warm", trials[1]["notes"]
     batches = [trials[number]["header"] for number in (0, 1)]
-    assert [(each["micro_batch"], each["accumulation"]) for each in batches] == [(2, 4), (1, 8)]
+    assert [(each["micro_batch"], each["accumulation"]) for each in batches] == [(2, 4), (8, 1)]
 
 
 def test_a_pipeline_is_tuned_by_its_chunks(tmp_path: Path) -> None:
