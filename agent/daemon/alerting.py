@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _GATHER_SECONDS = 0.05
 """From the first new reading to the round: collectors of one second are read at the same moment."""
 _LONGEST_SECONDS = 5.0
 """From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
+OWN_SECONDS = 5.0
+"""From one reading of the agent's own metrics by the rules to the next."""
 _MUTES_SECONDS = 5.0
 _GO_ON = "the agent goes on by itself"
 _MOST_RESOLVED = 10_000
@@ -86,6 +89,7 @@ class Alerting:
         self._mutes: Sequence[Mute] = ()
         self._resolved: deque[Alert] = deque(maxlen=_MOST_RESOLVED)
         self._keeping: list[asyncio.Task[None]] = []
+        self._own_due = -math.inf
         self._next: asyncio.TimerHandle | None = None
         """When the next round begins; None while one is under way, before the start and after the end."""
         self._is_gathering = self._is_stirred = self._is_stopped = False
@@ -199,8 +203,15 @@ class Alerting:
         if self.last_round is None and not self._tried():
             self._schedule()
             return
-        job = partial(self._evaluation.round, self._store.readings(), self._own())
+        job = partial(self._evaluation.round, self._store.readings(), self._own_if_due())
         self._rules.submit(job).add_done_callback(self._end)
+
+    def _own_if_due(self) -> Sequence[Sample] | None:
+        now = self._clock.monotonic()
+        if now < self._own_due:
+            return None
+        self._own_due = now + OWN_SECONDS
+        return self._own()
 
     def _end(self, answer: "asyncio.Future[Round]") -> None:
         if self._is_stopped or answer.cancelled():
