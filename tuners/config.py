@@ -50,16 +50,21 @@ class ConfigDocument:
 
     values: dict[str, Any]
     path: Path | None = None
-    lines: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Key path to line and column, both from 1."""
+
+    def position(self, key: str) -> tuple[int, int] | None:
+        """Return line and column of a key, or of the nearest parent of one that is absent."""
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return self.places.get(key)
 
     def place(self, key: str) -> str:
         """``ds.json:12: zero_optimization.stage``; a key that is absent is shown at its nearest parent."""
         if self.path is None:
             return key
-        nearest = key
-        while nearest and nearest not in self.lines:
-            nearest = nearest.rpartition(".")[0]
-        line = f":{self.lines[nearest]}" if nearest else ""
+        position = self.position(key)
+        line = f":{position[0]}" if position else ""
         return f"{self.path}{line}: {key}" if key else f"{self.path}{line}"
 
 
@@ -78,18 +83,27 @@ def load_document(path: Path, data: bytes | None = None) -> ConfigDocument:
     Args:
         data: what ``read_config`` returned for it, where the file has been read: a pipe gives it only once.
     """
-    text = _text(path, read_config(path) if data is None else data)
     try:
-        values, lines = parse(text)
+        document = parse_document(path, read_config(path) if data is None else data)
     except JsonError as fault:
         raise ConfigError(fault.what, where=f"{path}:{fault.line}:{fault.column}", mend=fault.mend) from fault
+    check_keys(document)
+    return document
+
+
+def parse_document(path: Path, data: bytes) -> ConfigDocument:
+    """Return the config of a file's bytes, whatever its keys.
+
+    Raises:
+        ConfigError: empty, no text, or not an object.
+        JsonError: not plain JSON.
+    """
+    values, places = parse(_text(path, data))
     if not isinstance(values, dict):
         raise ConfigError(
             "the config is not a JSON object", where=str(path), mend='write {"key": value, ...}'
         )
-    document = ConfigDocument(values=values, path=path, lines=lines)
-    check_keys(document)
-    return document
+    return ConfigDocument(values=values, path=path, places=places)
 
 
 def read_config(path: Path) -> bytes:
@@ -186,7 +200,8 @@ def read(values: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """Return the value at a dotted key path, or ``default`` where it or a parent is absent."""
     here: Any = values
     for part in key.split("."):
-        if not isinstance(here, Mapping) or part not in here:
+        # dict first: asking for the abstract class is most of the cost of a rule.
+        if not isinstance(here, (dict, Mapping)) or part not in here:
             return default
         here = here[part]
     return here

@@ -24,6 +24,7 @@ from flyball.tuners.context import (
 from flyball.tuners.finding import Finding
 from flyball.tuners.knobs_batch import ACCUMULATION, MICRO
 from flyball.tuners.legality import require_legal
+from flyball.tuners.legality_environment import LOOKED_AT
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.script_reading import always_calls
 
@@ -116,6 +117,7 @@ def expected_context(command: Command, machine: Fingerprint) -> Context:
         device_memory_bytes=device_memory(device, machine),
         model_parallel=may_split_model(script),
         fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
+        environment={name: os.environ[name] for name in LOOKED_AT if name in os.environ},
     )
 
 

@@ -238,7 +238,8 @@ def test_a_value_that_is_illegal_here_is_left_out_with_its_reason(tmp_path: Path
     space = of("knobs:\n  micro_batch: [1, 2, 5]\n", tmp_path)
     assert values(space)["micro_batch"] == (1, 2)
     assert "micro_batch=5" in space.left_out
-    offloaded = {**CONFIG, "zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}
+    half = {"device": "cpu", "ratio": 0.5}
+    offloaded = {**CONFIG, "zero_optimization": {"stage": 3, "offload_optimizer": half}}
     assert (
         "zero_stage"
         in of("knobs:\n  zero_stage: default\n  micro_batch: [2]\n", tmp_path, GPU, offloaded).left_out
