@@ -13,6 +13,7 @@ from flyball.errors import ConfigError
 from flyball.tuners.json_document import JsonError, parse
 
 MAX_BYTES = 16 * 2**20
+MAX_KEYS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,13 +96,17 @@ def parse_document(path: Path, data: bytes) -> ConfigDocument:
     """Return the config of a file's bytes, whatever its keys.
 
     Raises:
-        ConfigError: empty, no text, or not an object.
+        ConfigError: empty, no text, not an object, or with more keys than any config has.
         JsonError: not plain JSON.
     """
     values, places = parse(_text(path, data))
     if not isinstance(values, dict):
         raise ConfigError(
             "the config is not a JSON object", where=str(path), mend='write {"key": value, ...}'
+        )
+    if len(places) > MAX_KEYS:
+        raise ConfigError(
+            f"has {len(places)} keys, more than {MAX_KEYS}", where=str(path), mend="give a DeepSpeed config"
         )
     return ConfigDocument(values=values, path=path, places=places)
 

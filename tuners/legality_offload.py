@@ -99,10 +99,10 @@ def _intervals(config: Mapping[str, Any], strategy: Any) -> Iterator[Finding]:
     if strategy != "auto" and select == "auto":
         key = f"{ZENFLOW}.select_strategy"
         what = f"{strategy} needs a select_interval"
-        yield found("zenflow-values", key, what, 'write select_interval, or strategy "auto"')
+        yield found("zenflow-interval", key, what, 'write select_interval, or strategy "auto"')
     elif strategy == "step" and isinstance(select, int) and isinstance(update, int) and select < update:
         key = f"{ZENFLOW}.select_interval"
-        yield found("zenflow-values", key, f"{select} is below update_interval {update}", "raise it")
+        yield found("zenflow-interval", key, f"{select} is below update_interval {update}", "raise it")
 
 
 RULES: tuple[Rule, ...] = (stages, nvme, around, zenflow)

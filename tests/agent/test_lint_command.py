@@ -148,6 +148,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty"),
     "binary": (bytes(range(256)), "is not UTF-8 text"),
     "a_list": (b"[1, 2]", "the config is not a JSON object"),
+    "many_keys": (b"{" + b",".join(b'"k%d": 1' % i for i in range(20_000)) + b"}", "has 20000 keys"),
     "too_large": (b'{"a": "' + b"x" * (17 << 20) + b'"}', "is larger than 16 MiB"),
 }
 

@@ -66,6 +66,7 @@ LINES: dict[str, int | None] = {
     "zenflow-stage": 5,
     "zenflow-offload": 5,
     "zenflow-values": 10,
+    "zenflow-interval": 11,
     "deepcompile-stage": 4,
     "unmanaged-accumulation": 3,
     "unmanaged-overlap": 6,
