@@ -173,6 +173,12 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def is_before(context: Context, version: tuple[int, ...]) -> bool:
+    """Whether the DeepSpeed is known to be older than a version."""
+    installed = release(context.deepspeed_version)
+    return installed is not None and installed < version
+
+
 def release(text: str | None) -> tuple[int, ...] | None:
     """Return ``(0, 19, 8)`` for ``0.19.8+cu130``; None for None."""
     if text is None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flyball.tuners.config import known, read
-from flyball.tuners.context import Context
+from flyball.tuners.context import Context, is_before
 from flyball.tuners.finding import Finding, Rule, found, shown
 from flyball.tuners.shape import MAX_STAGE, is_on, stage_of
 
@@ -22,7 +22,9 @@ def averaging(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
 
 
 def reduction_operation(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
-    """gradient_allreduce_op sum: not at stage 3, not with ZenFlow or DeepCompile."""
+    """gradient_allreduce_op, since 0.19.6: sum is not for stage 3, ZenFlow or DeepCompile."""
+    if is_before(context, (0, 19, 6)):
+        return
     key = "gradient_allreduce_op"
     value = read(config, key, "mean")
     if str(value).lower() not in ("mean", "sum"):

@@ -6,7 +6,7 @@ from typing import Any
 from flyball.tuners.config import known, read
 from flyball.tuners.context import Context
 from flyball.tuners.finding import Finding, Rule, found, shown
-from flyball.tuners.shape import MAX_STAGE, is_on, offloads, stage_of
+from flyball.tuners.shape import MAX_STAGE, is_on, offloads, overlap_of, stage_of
 
 PARAM = "zero_optimization.offload_param"
 OPTIMIZER = "zero_optimization.offload_optimizer"
@@ -77,9 +77,12 @@ def zenflow(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
         yield found(
             "zenflow-stage", ZENFLOW, "needs ZeRO stage 1, 2 or 3", "set zero_optimization.stage to 2"
         )
-    elif known(config, f"{OPTIMIZER}.device", "none") != "cpu":
+    elif stage_of(config) < MAX_STAGE and not offloads(config, "optimizer"):
         mend = 'add "offload_optimizer": {"device": "cpu"}'
         yield found("zenflow-offload", ZENFLOW, "needs the optimizer offloaded to the CPU", mend)
+    if is_on(config, f"{ZENFLOW}.offload") and not overlap_of(config):
+        mend = "set zero_optimization.overlap_comm to true"
+        yield found("zenflow-overlap", f"{ZENFLOW}.offload", "needs overlap_comm", mend)
     strategy = known(config, f"{ZENFLOW}.select_strategy", "auto")
     if strategy not in ("auto", "step", "epoch"):
         key = f"{ZENFLOW}.select_strategy"
@@ -96,7 +99,11 @@ def _intervals(config: Mapping[str, Any], strategy: Any) -> Iterator[Finding]:
     if isinstance(update, int) and update < 1:
         key = f"{ZENFLOW}.update_interval"
         yield found("zenflow-values", key, f"{update} is below 1", "write 1 or more")
-    if strategy != "auto" and select == "auto":
+    if strategy == "auto" and isinstance(select, int):
+        key = f"{ZENFLOW}.select_interval"
+        what = "is for a strategy of step or epoch, and auto is in force"
+        yield found("zenflow-interval", key, what, 'write select_strategy, or "auto" here')
+    elif strategy != "auto" and select == "auto":
         key = f"{ZENFLOW}.select_strategy"
         what = f"{strategy} needs a select_interval"
         yield found("zenflow-interval", key, what, 'write select_interval, or strategy "auto"')

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flyball.tuners.config import known, read
-from flyball.tuners.context import Context, release
+from flyball.tuners.context import Context, is_before
 from flyball.tuners.finding import Finding, Rule, found, shown
 from flyball.tuners.shape import is_on, offloads, precision, precision_is_open, stage_of
 
@@ -43,7 +43,11 @@ def loss_scale(config: Mapping[str, Any], context: Context) -> Iterator[Finding]
         yield found("loss-scale", "fp16.loss_scale", f"{scale:g} is below 0", "write 0 for dynamic scaling")
     if not is_on(config, "fp16.enabled"):
         return
-    for name in ("loss_scale_window", "min_loss_scale"):
+    # A window of 0 has always divided by zero; a floor of 0 is refused since 0.19.
+    checked = (
+        ("loss_scale_window",) if is_before(context, (0, 19)) else ("loss_scale_window", "min_loss_scale")
+    )
+    for name in checked:
         value = _number(known(config, f"fp16.{name}", 1))
         if scale == 0 and value is not None and value <= 0:
             yield found(
@@ -110,7 +114,9 @@ def accumulation_type(config: Mapping[str, Any], context: Context) -> Iterator[F
 
 
 def parameter_type(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
-    """The engine asserts that param_dtype is the format that fp16 or bf16 say."""
+    """The engine asserts that param_dtype, which it has since 0.19, is the format that fp16 or bf16 say."""
+    if is_before(context, (0, 19)):
+        return
     key = "data_types.param_dtype"
     wanted = known(config, key, None)
     if wanted is not None and _torch_type(wanted) != precision(config) and not precision_is_open(config):
@@ -131,7 +137,7 @@ def autocast(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
 
 def apex(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """Apex AMP, in the versions that have it (before 0.19.8): without ZeRO, fp16 and bf16."""
-    if not is_on(config, "amp.enabled") or (release(context.deepspeed_version) or ()) >= (0, 19, 8):
+    if not is_on(config, "amp.enabled") or not is_before(context, (0, 19, 8)):
         return
     if stage_of(config):
         yield found("amp-zero", "amp.enabled", "Apex AMP does not work with ZeRO", "use fp16 or bf16 instead")

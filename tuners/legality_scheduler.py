@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flyball.tuners.config import known, nearest, read
-from flyball.tuners.context import Context, release
+from flyball.tuners.context import Context, is_before
 from flyball.tuners.deepspeed_facts import Scheduler, facts_of
 from flyball.tuners.finding import Finding, Rule, found, shown
 
@@ -50,9 +50,8 @@ def _parameters(config: Mapping[str, Any], name: str, made: Scheduler) -> Iterat
 def _warmup(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     key = f"{PARAMS}.warmup_num_steps"
     steps, total = known(config, key, None), known(config, f"{PARAMS}.total_num_steps", None)
-    version = release(context.deepspeed_version)
     if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps <= 0):
-        if version is None or version >= WARMUP_CHECKED_SINCE:
+        if not is_before(context, WARMUP_CHECKED_SINCE):
             what = f"{shown(steps)} is not a whole number above 0"
             yield found("scheduler-warmup", key, what, "write a number of steps")
     elif isinstance(steps, int) and isinstance(total, int | float) and total < steps:

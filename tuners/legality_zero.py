@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flyball.tuners.config import known, read
-from flyball.tuners.context import Context, pipelined
+from flyball.tuners.context import Context, is_before, pipelined
 from flyball.tuners.finding import Finding, Rule, found
 from flyball.tuners.shape import MAX_STAGE, is_on, offloads, optimizer_type, overlap_of, precision, stage_of
 
@@ -134,7 +134,7 @@ def deepcompile(config: Mapping[str, Any], context: Context) -> Iterator[Finding
 def unmanaged_accumulation(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """managed_gradient_accumulation false excludes pipelines, DeepCompile, and overlap outside stage 2."""
     key = "managed_gradient_accumulation"
-    if known(config, key, True):
+    if known(config, key, True) or is_before(context, (0, 19)):
         return
     if pipelined(config, context) or is_on(config, "compile.deepcompile"):
         what = "false does not work with pipelines or DeepCompile"

@@ -67,6 +67,7 @@ LINES: dict[str, int | None] = {
     "zenflow-offload": 5,
     "zenflow-values": 10,
     "zenflow-interval": 11,
+    "zenflow-overlap": 12,
     "deepcompile-stage": 4,
     "unmanaged-accumulation": 3,
     "unmanaged-overlap": 6,
