@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flyball.tuners.config import known, read
-from flyball.tuners.context import Context
+from flyball.tuners.context import Context, is_before
 from flyball.tuners.finding import Finding, Rule, found, shown
 from flyball.tuners.shape import MAX_STAGE, is_on, offloads, overlap_of, stage_of
 
 PARAM = "zero_optimization.offload_param"
 OPTIMIZER = "zero_optimization.offload_optimizer"
+COMPILED = ("offload_parameters", "offload_opt_states", "offload_activation")
+"""What DeepCompile can offload."""
 ZENFLOW = "zero_optimization.zenflow"
 
 
@@ -112,4 +114,21 @@ def _intervals(config: Mapping[str, Any], strategy: Any) -> Iterator[Finding]:
         yield found("zenflow-interval", key, f"{select} is below update_interval {update}", "raise it")
 
 
-RULES: tuple[Rule, ...] = (stages, nvme, around, zenflow)
+def deepcompile(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
+    """DeepCompile at stage 3 offloads one thing a run, none that ZeRO offloads (compile/init_z3.py)."""
+    if (
+        not is_on(config, "compile.deepcompile")
+        or stage_of(config) < MAX_STAGE
+        or is_before(context, (0, 19, 7))
+    ):
+        return
+    chosen = [name for name in COMPILED if is_on(config, f"compile.{name}")]
+    if len(chosen) > 1:
+        what = f"does not work with compile.{chosen[0]}"
+        yield found("deepcompile-offload", f"compile.{chosen[1]}", what, "choose one of the two")
+    if "offload_opt_states" in chosen and offloads(config, "optimizer"):
+        what = "does not work with zero_optimization.offload_optimizer"
+        yield found("deepcompile-offload", "compile.offload_opt_states", what, "remove one of the two")
+
+
+RULES: tuple[Rule, ...] = (stages, nvme, around, zenflow, deepcompile)

@@ -82,6 +82,7 @@ _ERRORS: Mapping[str, str] = {
     "zenflow-interval": "ZenFlow's select_interval does not fit its strategy or update_interval",
     "zenflow-overlap": "ZenFlow's own offload needs overlap_comm",
     "deepcompile-stage": "DeepCompile needs ZeRO stage 1, 2 or 3",
+    "deepcompile-offload": "DeepCompile offloads one thing a run, and nothing that ZeRO offloads",
     "unmanaged-accumulation": "managed_gradient_accumulation false excludes pipelines and DeepCompile",
     "unmanaged-overlap": "managed_gradient_accumulation false allows overlap_comm at stage 2 only",
     "muon-scatter": "Muon does not work with reduce_scatter at stage 3",

@@ -69,6 +69,7 @@ LINES: dict[str, int | None] = {
     "zenflow-interval": 11,
     "zenflow-overlap": 12,
     "deepcompile-stage": 4,
+    "deepcompile-offload": 9,
     "unmanaged-accumulation": 3,
     "unmanaged-overlap": 6,
     "muon-scatter": 7,
