@@ -5,12 +5,16 @@ from functools import cache
 from typing import Any
 
 from flyball.tuners.config import known_keys, nearest, read
-from flyball.tuners.context import Context, release
+from flyball.tuners.context import Context, is_before, release
 from flyball.tuners.deepspeed_facts import facts_of, versions_with
 from flyball.tuners.finding import Finding, Rule, found
 
 ALIASES = {"bfloat16": "bf16"}
 """A section's older name."""
+RENAMED: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "aio.thread_count": ((0, 16, 9), "intra_op_parallelism"),
+}
+"""Old key to the first version known to pass over it, and the new name."""
 
 
 def removed_keys(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
@@ -83,10 +87,14 @@ def passed_over(config: Mapping[str, Any], context: Context) -> Iterator[Finding
         if not isinstance(content, Mapping):
             continue
         for key in content:
-            if key not in allowed and not key.startswith("_"):
+            path = f"{section}.{key}"
+            if path in RENAMED and not is_before(context, RENAMED[path][0]):
+                what, new = "was renamed, and does nothing now", RENAMED[path][1]
+                yield found("key-renamed", path, what, f"write {section}.{new}")
+            elif key not in allowed and not key.startswith("_"):
                 close = nearest(key, allowed)
                 mend = f"did you mean {close!r}?" if close else "remove it"
-                yield found("key-passed-over", f"{section}.{key}", "DeepSpeed passes over this key", mend)
+                yield found("key-passed-over", path, "DeepSpeed passes over this key", mend)
 
 
 @cache

@@ -125,10 +125,21 @@ def gradient_norm(config: Mapping[str, Any], context: Context) -> Iterator[Findi
 
 
 def deepcompile(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
-    """DeepCompile works from stage 1 on."""
-    if is_on(config, "compile.deepcompile") and not 1 <= stage_of(config) <= MAX_STAGE:
-        what = "needs ZeRO stage 1, 2 or 3"
-        yield found("deepcompile-stage", "compile.deepcompile", what, "set zero_optimization.stage")
+    """DeepCompile's passes for ZeRO work from stage 1 on, AutoSP's below 2; else torch.compile takes over."""
+    key = "compile.deepcompile"
+    if not is_on(config, key):
+        return
+    named = known(config, "compile.passes", None)
+    passes = set(map(str, named)) if isinstance(named, list) else set()
+    now = stage_of(config)
+    if "autosp" in passes and now > 1:
+        what = f"falls back to torch.compile: AutoSP does not work at stage {now}"
+        yield found("deepcompile-fallback", key, what, "set zero_optimization.stage to 0 or 1")
+    elif not {"autosp", "autotp"} & passes and not 1 <= now <= MAX_STAGE:
+        what = f"falls back to torch.compile at stage {now}"
+        yield found("deepcompile-fallback", key, what, "set zero_optimization.stage to 1, 2 or 3")
+    if "autotp" in passes and {"autosp", "z1", "z3"} & passes:
+        yield found("deepcompile-passes", "compile.passes", "autotp works on its own only", "write one pass")
 
 
 def unmanaged_accumulation(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:

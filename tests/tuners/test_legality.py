@@ -99,7 +99,6 @@ REFUSED = [
     ({**FINE, "communication_data_type": "fp8"}, TWO_GPUS, "communication_data_type", "not a data type"),
     ({**zero(stage=2), "prescale_gradients": True}, TWO_GPUS, "prescale_gradients", "reduce_scatter"),
     ({**zero(stage=3), "gradient_allreduce_op": "sum"}, TWO_GPUS, "gradient_allreduce_op", "stage 3"),
-    ({**FINE, "compile": {"deepcompile": True}}, TWO_GPUS, "compile.deepcompile", "needs ZeRO"),
     (
         {**FINE, "bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}},
         TWO_GPUS,
@@ -127,6 +126,7 @@ WARNED = [
     (zero(stage=3, zero_quantized_gradients=True), TWO_GPUS, "zero_optimization.zero_quantized_gradients"),
     (zero(stage=1, stage3_prefetch_bucket_size=1), TWO_CPUS, "zero_optimization.stage3_prefetch_bucket_size"),
     ({**FINE, "optimizer": {"type": "AdamW", "parms": {}}}, TWO_CPUS, "optimizer.parms"),
+    ({**FINE, "compile": {"deepcompile": True}}, TWO_GPUS, "compile.deepcompile"),
     ({**FINE, "wall_clock_breakdown": True}, TWO_GPUS, "wall_clock_breakdown"),
 ]
 
