@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -17,7 +17,7 @@ from flyball.agent.wiring import Wiring
 from flyball.errors import BadInput, ConfigError, OptionError
 
 if TYPE_CHECKING:
-    from flyball.tuners.lint import FileReport, Placed, Question
+    from flyball.tuners.lint import FileReport, HeldVersion, Placed, Question
 
 _FOUND_STATUS = 1
 STDIN = "-"
@@ -57,38 +57,56 @@ def lint(
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
 ) -> int:
     """Say all that is wrong with DeepSpeed configs; exit 1 where one has an error."""
-    from flyball.tuners.finding import Severity
     from flyball.tuners.lint import Question, held_version, lint_environment
-    from flyball.tuners.lint_document import count, lint_document
 
     wiring: Wiring = context.obj
-    if deepspeed_version is not None and not re.match(r"\d+\.\d+", deepspeed_version):
-        raise OptionError(
-            f"{deepspeed_version!r} is not a version",
-            where="--deepspeed-version",
-            mend="write for example 0.19.8",
-        )
-    held = held_version(deepspeed_version)
+    held = held_version(_version(deepspeed_version))
     question = Question(deepspeed_version=held.version, ranks=ranks, device=device.value if device else None)
     reports = [_report(path, question) for path in dict.fromkeys(files)]
     if (around := lint_environment(os.environ)).placed:
         reports.append(around)
     if as_json:
-        document = lint_document(reports, question, held)
-        wiring.out.write(redact_urls(json.dumps(document, indent=2)) + "\n")
+        _print_json(wiring.out, reports, question, held)
     else:
-        if held.remark:
-            wiring.err.write(f"note: {clean(held.remark)}\n")
-        for line in _lines(reports):
-            wiring.out.write(redact_urls(clean(line)) + "\n")
-        wiring.out.write(_summary(reports) + "\n")
+        _print_text(wiring, reports, held)
     for report in reports:
         if report.unreadable is not None:
             wiring.err.write(f"error: {redact_urls(clean(str(report.unreadable)))}\n")
+    return _status(reports, strict=strict)
+
+
+def _version(text: str | None) -> str | None:
+    if text is not None and not re.match(r"\d+\.\d+", text):
+        what, where = f"{text!r} is not a version", "--deepspeed-version"
+        raise OptionError(what, where=where, mend="write for example 0.19.8")
+    return text
+
+
+def _status(reports: Sequence["FileReport"], *, strict: bool) -> int:
+    from flyball.tuners.finding import Severity
+    from flyball.tuners.lint_document import count
+
     if any(report.unreadable for report in reports):
         return BadInput.exit_status
     grave = [Severity.ERROR, *([Severity.WARNING] if strict else [])]
     return _FOUND_STATUS if any(count(reports, severity) for severity in grave) else 0
+
+
+def _print_json(
+    out: TextIO, reports: Sequence["FileReport"], question: "Question", held: "HeldVersion"
+) -> None:
+    from flyball.tuners.lint_document import lint_document
+
+    document = lint_document(reports, question, held)
+    out.write(redact_urls(json.dumps(document, indent=2)) + "\n")
+
+
+def _print_text(wiring: Wiring, reports: Sequence["FileReport"], held: "HeldVersion") -> None:
+    if held.remark:
+        wiring.err.write(f"note: {clean(held.remark)}\n")
+    for line in _lines(reports):
+        wiring.out.write(redact_urls(clean(line)) + "\n")
+    wiring.out.write(_summary(reports) + "\n")
 
 
 def _report(path: Path, question: "Question") -> "FileReport":
