@@ -128,12 +128,11 @@ def context_of(config: Mapping[str, Any], question: Question) -> Context:
 
 
 def ranks_meant(config: Mapping[str, Any]) -> int | None:
-    """Return how many ranks a config was written for, where its batch sizes tell."""
+    """Return how many ranks a config was written for, where all three batch sizes are there and tell."""
     whole, micro, steps = (known(config, key, None) for key in BATCH_KEYS)
-    sizes = (whole, micro, 1 if steps is None else steps)
-    if not all(type(each) is int and each > 0 for each in sizes) or whole % (micro * sizes[2]):
+    if not all(type(each) is int and each > 0 for each in (whole, micro, steps)) or whole % (micro * steps):
         return None
-    return int(whole // (micro * sizes[2]))
+    return int(whole // (micro * steps))
 
 
 def _byte_order_mark(data: bytes) -> tuple[Placed, ...]:

@@ -231,6 +231,12 @@ def test_an_example_of_the_documentation_is_no_error(path: Path) -> None:
     assert [each for each in report.placed if each.finding.severity is Severity.ERROR] == []
 
 
+def test_the_documentation_names_the_versions_that_have_a_table() -> None:
+    text = " ".join(PAGE.split())
+    *most, last = table_versions()
+    assert f"{', '.join(most)} and {last}." in text
+
+
 def test_every_rule_is_documented_with_its_severity_and_summary() -> None:
     rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.+) \|$", PAGE, flags=re.MULTILINE))
     assert set(rows) == set(CATALOG)
