@@ -79,7 +79,7 @@ class RunWatch:
     def _keep_beginning(self) -> None:
         from flyball.collectors.fingerprint import fingerprint
         from flyball.database import open_database
-        from flyball.history import RunLog
+        from flyball.history.run_log import RunLog
 
         with open_database(self.database_url) as database:
             self._run_id = RunLog(database).start_run(
@@ -95,7 +95,7 @@ class RunWatch:
         if self._run_id is None:  # said already
             return
         from flyball.database import open_database
-        from flyball.history import RunLog
+        from flyball.history.run_log import RunLog
 
         with open_database(self.database_url) as database:
             RunLog(database).finish_run(

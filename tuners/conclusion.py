@@ -25,6 +25,7 @@ from flyball.tuners.suggestions import LeadingAlert, suggested_knobs
 from flyball.tuners.summary import render_summary
 from flyball.tuners.verification import Decision
 from flyball.tuners.verification_tally import BASELINE
+from flyball.tuners.witness import idle_note
 
 PROBE = "probe"
 MOST_NOTES = 8
@@ -117,7 +118,7 @@ def recommend(study: Conclusion) -> Recommendation:
 
 def reasons_by_path(study: Conclusion) -> dict[str, str]:
     """Return why each knob can pay, by what it writes."""
-    reasons = {entry.knob.path or entry.knob.name: entry.knob.reason for entry in study.space.entries}
+    reasons = {path: entry.knob.reason for entry in study.space.entries for path in entry.knob.paths}
     return reasons | {
         option: reasons[key] for key, option in study.job.command.maps.items() if key in reasons
     }
@@ -127,8 +128,9 @@ def alerts_by_path(study: Conclusion, own: Configuration, chosen: Configuration)
     """Return the alerts that suggested a knob which was changed, by what that knob writes."""
     suggested = suggested_knobs(study.alerts)
     found = {
-        entry.knob.path or entry.knob.name: suggested[entry.knob.name]
+        path: suggested[entry.knob.name]
         for entry in study.space.entries
+        for path in entry.knob.paths
         if entry.knob.name in suggested
         and chosen.assignment.get(entry.knob.name) != own.assignment.get(entry.knob.name)
     }
@@ -136,10 +138,12 @@ def alerts_by_path(study: Conclusion, own: Configuration, chosen: Configuration)
 
 
 def as_typed(study: Conclusion, own: Configuration, chosen: Configuration) -> Configuration:
-    """Return the user's own configuration with what the command says of the options that were chosen."""
+    """Return the user's own configuration with what command and environment say of what was chosen."""
     typed = {option: study.job.command.option(option) for option in chosen.arguments}
     known = {option: value for option, value in typed.items() if value is not None}
-    return replace(own, arguments={**known, **own.arguments})
+    variables = study.job.context.environment
+    held = {name: variables[name] for name in chosen.environment if name in variables}
+    return replace(own, arguments={**known, **own.arguments}, environment={**held, **own.environment})
 
 
 def seconds_by_phase(study: Conclusion) -> dict[str, float]:
@@ -151,8 +155,14 @@ def seconds_by_phase(study: Conclusion) -> dict[str, float]:
 
 
 def notes(reports: Sequence[TrialReport]) -> tuple[str, ...]:
-    """Return what the user should know of the launches, each text once: why runs were cold."""
-    said = dict.fromkeys(note for report in reports for note in unexpected(report))
+    """Return what the user should know of the runs, each text once: why they were cold, what did nothing."""
+    idle = (
+        note
+        for report in reports
+        if report.measurement is not None
+        for note in idle_note(report.configuration, report.measurement)
+    )
+    said = dict.fromkeys((*idle, *(note for report in reports for note in unexpected(report))))
     return tuple(said)[:MOST_NOTES]
 
 

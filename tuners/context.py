@@ -54,7 +54,7 @@ class Context:
     largest_parameter: int | None = None
     """Elements of the largest parameter tensor."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the ranks get, of those that rules look at."""
+    """The user's own variables, those that knobs and rules look at."""
     device_memory_bytes: int | None = None
     """Of one accelerator, or on CPU of the host's memory that one rank can count on."""
 

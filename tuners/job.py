@@ -22,6 +22,7 @@ from flyball.tuners.context import (
     may_split_model,
 )
 from flyball.tuners.finding import Finding
+from flyball.tuners.knobs_allocator import VARIABLES_OF_USER
 from flyball.tuners.knobs_batch import ACCUMULATION, MICRO
 from flyball.tuners.legality import require_legal
 from flyball.tuners.legality_environment import LOOKED_AT
@@ -116,8 +117,10 @@ def expected_context(command: Command, machine: Fingerprint) -> Context:
         cores=usable_cores(),
         device_memory_bytes=device_memory(device, machine),
         model_parallel=may_split_model(script),
+        environment={
+            name: os.environ[name] for name in {*VARIABLES_OF_USER, *LOOKED_AT} if name in os.environ
+        },
         fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
-        environment={name: os.environ[name] for name in LOOKED_AT if name in os.environ},
     )
 
 

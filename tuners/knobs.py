@@ -107,6 +107,8 @@ class Knob:
     """Names of the knobs that ``active`` looks at; each comes before this one in the registry."""
     path: str = ""
     """The key path, option, variable or probe setting that it writes."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the path, which it writes where the user has them."""
     changes_numerics: bool = False
     """Whether the loss guard must watch it (more than the rounding of another order of sums)."""
     ordered: bool = True
@@ -117,6 +119,11 @@ class Knob:
     """The value of a first guess, or None where there is no reason to prefer one."""
     witness: str = ""
     """What shows in a run that it acted."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every name under which a change of it can stand in a configuration."""
+        return (self.path or self.name, *self.aliases)
 
 
 def whole_numbers(low: int, high: int | None = None) -> Callable[[Value], str | None]:

@@ -31,6 +31,8 @@ from flyball.tuners.telemetry import telemetry
 
 ENGINE = "engine"
 """Name of the witness that the journal's header is."""
+ALLOCATOR = "allocator"
+"""Name of the witness that the ranks' memory is."""
 
 
 class Fault(StrEnum):
@@ -205,6 +207,7 @@ def measure(
         startup_seconds=startup_seconds,
         witnesses={
             ENGINE: engine_facts(reading.headers[min(reading.headers)]),
+            ALLOCATOR: allocator_facts(reading),
             **witnesses(reading.series[min(reading.series)].witnesses),
         },
         fed_batch=reading.fed_batch(),
@@ -275,6 +278,17 @@ def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, floa
 def engine_facts(header: Record) -> dict[str, Any]:
     """Return what the engine said of itself: the witness of the knobs that it or torch carries out."""
     return {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
+
+
+def allocator_facts(reading: Reading) -> dict[str, Any]:
+    """Return how many ranks told of a caching allocator, and on how many its segments were expandable."""
+    told = [
+        bool(record["memory"].get("expandable"))
+        for one in reading.series.values()
+        for record in [next((each for each in reversed(one.records) if each.get("memory")), None)]
+        if record is not None and "reserved" in record["memory"]
+    ]
+    return {"ranks": len(told), "expandable": sum(told)} if told else {}
 
 
 def witnesses(records: Sequence[Record]) -> dict[str, Mapping[str, Any]]:

@@ -23,6 +23,7 @@ from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
 from flyball.tuners.trial_alerts import TrialRules
+from flyball.tuners.witness import idle_note
 
 TRIALS = "trials"
 COMPILING_SECONDS = 300.0
@@ -211,6 +212,7 @@ class TrialRunner:
                 measured = self._fed_alike(wanted, measured)
             if isinstance(measured, Invalid):
                 outcome = Outcome(kind=measured.outcome, reason=measured.reason)
+        idle = idle_note(wanted.configuration, measured) if isinstance(measured, Measurement) else ()
         return TrialReport(
             number=wanted.number,
             phase=wanted.phase,
@@ -220,7 +222,7 @@ class TrialRunner:
             launcher=result.launcher,
             startup_seconds=result.startup_seconds,
             total_seconds=result.total_seconds,
-            notes=result.notes,
+            notes=(*result.notes, *idle),
             waited_seconds=result.waited_seconds,
             alerts=self._alerts(wanted, result, measured if isinstance(measured, Measurement) else None),
         )

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flyball.tuners.allocator_variables import NEWER_VARIABLE, VARIABLE
 from flyball.tuners.base import Configuration, Measurement
-from flyball.tuners.measurement import ENGINE
+from flyball.tuners.knobs_allocator import NAME as EXPANDABLE
+from flyball.tuners.measurement import ALLOCATOR, ENGINE
 
 Judge = Callable[[Mapping[str, Any]], bool]
 
@@ -58,9 +60,17 @@ def idle_knobs(
         if not runs or not all(JUDGES[name](run.witnesses.get(name, {})) for run in runs)
     ]
     idle += [name for name in ("threads", "zero_stage") if _contradicted(name, configuration, runs)]
+    if _left_segments(configuration, runs, baseline):
+        idle.append(EXPANDABLE)
     if _kept_the_bytes(configuration, runs, baseline, own or {}):
         idle.append(WIRE)
     return tuple(idle)
+
+
+def idle_note(configuration: Configuration, run: Measurement) -> tuple[str, ...]:
+    """Say which knobs were set and not seen acting in a run: such a configuration is no candidate."""
+    idle = idle_knobs(configuration, [run])
+    return (f"no effect of {', '.join(sorted(idle))} was seen",) if idle else ()
 
 
 def _contradicted(name: str, configuration: Configuration, runs: Sequence[Measurement]) -> bool:
@@ -68,6 +78,24 @@ def _contradicted(name: str, configuration: Configuration, runs: Sequence[Measur
     wanted = configuration.assignment.get(name)
     seen = [run.witnesses.get(ENGINE, {}).get(name) for run in runs]
     return wanted is not None and any(value is not None and value != wanted for value in seen)
+
+
+def _left_segments(
+    configuration: Configuration, runs: Sequence[Measurement], baseline: Sequence[Measurement]
+) -> bool:
+    """Whether the allocator was told of its segments and not seen to follow, or had them so before."""
+    wanted = configuration.assignment.get(EXPANDABLE)
+    if wanted is None or not {VARIABLE, NEWER_VARIABLE} & configuration.environment.keys():
+        return False
+    followed = bool(runs) and all(_has_segments(run, bool(wanted)) for run in runs)
+    return not followed or (bool(baseline) and all(_has_segments(run, bool(wanted)) for run in baseline))
+
+
+def _has_segments(run: Measurement, expandable: bool) -> bool:
+    """Whether every rank's allocator said so; one that said nothing has not."""
+    told = run.witnesses.get(ALLOCATOR, {})
+    ranks = told.get("ranks", 0)
+    return bool(ranks) and told.get("expandable") == (ranks if expandable else 0)
 
 
 def _kept_the_bytes(

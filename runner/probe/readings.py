@@ -97,7 +97,8 @@ class CudaReadings:
         # Not in the first steps, which are short of everything else too.
         self._snapshot_due = time.monotonic() + SNAPSHOT_INTERVAL_SECONDS
         # Under expandable segments torch does not maintain inactive_split_bytes.
-        self._expandable = ',"expandable":true' if expandable_segments(os.environ) else ""
+        self._expandable = self._asked = expandable_segments(os.environ)
+        self._proven = not self._asked
 
     def loss(self, tensor: Any) -> None:
         """Start the copy of one micro batch's loss, in stream order, ahead of its backward."""
@@ -176,13 +177,19 @@ class CudaReadings:
         found = self._statistics(self._device)
         allocated, reserved = found["allocated_bytes"]["all"], found["reserved_bytes"]["all"]
         active = found["active_bytes"]["all"]
+        if not self._proven and reserved["current"]:
+            # Asked for and granted are two things: the script, the platform or a backend may differ.
+            self._proven = True
+            self._note_segments(self._segments())
+        free = self._free_blocks()
+        expandable = ',"expandable":true' if self._expandable else ""
         return (
             f'{{"allocated":{allocated["current"]},"reserved":{reserved["current"]},'
             f'"active":{active["current"]},"peak_active":{active["peak"]},'
             f'"inactive_split":{found["inactive_split_bytes"]["all"]["current"]},'
             f'"peak_allocated":{allocated["peak"]},"peak_reserved":{reserved["peak"]},'
-            f'"retries":{found["num_alloc_retries"]},"ooms":{found["num_ooms"]}{self._free_blocks()}'
-            f"{self._expandable}}}"
+            f'"retries":{found["num_alloc_retries"]},"ooms":{found["num_ooms"]}{free}'
+            f"{expandable}}}"
         )
 
     def _free_blocks(self) -> str:
@@ -190,16 +197,34 @@ class CudaReadings:
         begun = time.monotonic()
         if begun < self._snapshot_due:
             return ""
+        segments = self._segments()
+        if segments is None:
+            self._snapshot_due = float("inf")
+            return ""
+        self._note_segments(segments)
         free = [
             block["size"]
-            for segment in self._torch.cuda.memory_snapshot()
-            if segment["device"] == self._device
+            for segment in segments
             for block in segment["blocks"]
             if block["state"] == "inactive"
         ]
         cost = time.monotonic() - begun
         self._snapshot_due = begun + max(SNAPSHOT_INTERVAL_SECONDS, cost * SNAPSHOT_COST_RATIO)
         return f',"free":{sum(free)},"largest_free":{max(free, default=0)}'
+
+    def _segments(self) -> list[Any] | None:
+        """The allocator's segments on this device; None of an allocator that has none to show."""
+        try:
+            found = self._torch.cuda.memory_snapshot()
+        except RuntimeError:  # backend:cudaMallocAsync
+            return None
+        return [segment for segment in found if segment["device"] == self._device]
+
+    def _note_segments(self, segments: list[Any] | None) -> None:
+        if segments is None:
+            self._expandable = False
+        elif segments:
+            self._expandable = any(segment.get("is_expandable", self._asked) for segment in segments)
 
 
 def readings_for(torch: Any, device: Any) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 import flyball.tuners.lint as module
 from flyball.agent.cli import run
+from flyball.tuners.legality_environment import LOOKED_AT
 
 SCHEMA = json.loads((Path(module.__file__).parent / "schema" / "lint.schema.json").read_text("utf-8"))
 BAD = '{\n  "train_batch_size": 8,\n  "zero_optimization": {\n    "stage": 5\n  }\n}\n'
@@ -23,7 +24,7 @@ VERSION = "--deepspeed-version=0.19.8"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "TORCH_NCCL_ENABLE_TIMING"):
+    for name in LOOKED_AT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     for name, text in (("bad", BAD), ("warned", WARNED), ("good", GOOD)):

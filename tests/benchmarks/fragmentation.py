@@ -16,6 +16,8 @@ from pathlib import Path
 
 ASKED = 0.30
 SCRIPT = """
+import time
+
 import deepspeed
 import torch
 
@@ -32,6 +34,7 @@ def steps(count):
     for _ in range(count):
         engine.backward(engine(torch.randn(4, 64, device=engine.device)).square().mean())
         engine.step()
+        time.sleep(0.01)  # so that many records tell of the steps
 
 
 def block(mebibytes):

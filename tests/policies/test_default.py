@@ -88,7 +88,8 @@ def test_what_is_critical_cannot_wait() -> None:
 
 def test_the_alerts_of_the_tuner_name_its_knobs() -> None:
     assert RULES["SmUtilizationLow"].suggests[:2] == ("micro_batch", "compile")
-    assert "contiguous_gradients" in RULES["FragmentationHigh"].suggests
+    assert RULES["FragmentationHigh"].suggests[0] == "expandable_segments"
+    assert {"reduce_bucket_size", "contiguous_gradients"} <= set(RULES["FragmentationHigh"].suggests)
     assert {"powersgd", "overlap_comm"} <= set(RULES["P2pLatencyRegressed"].suggests)
 
 

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,17 @@ def test_ranks_that_a_script_forked_itself_run_cold() -> None:
 def test_ranks_that_a_launcher_started_are_forked() -> None:
     assert sorted(learned({"RANK": "0"}, {"RANK": "1"}).workers) == [0, 1]
     assert sorted(learned({}).workers) == [0]
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
+def test_other_allocator_settings_are_imported_by_a_server_of_their_own(name: str) -> None:
+    """torch reads them once: a process that has them is of no use for a trial that differs in them."""
+    known = learned({name: "max_split_size_mb:64"})
+    own = replace(known.request, directory=Path("/other"))
+    merged = "max_split_size_mb:64,expandable_segments:True"
+    moved = replace(own, environment={name: merged})
+    assert known.import_key(moved) != known.import_key(own) == known.import_key(known.request)
+    assert known.import_environment(moved)[name] == merged
+    assert known.import_environment(own)[name] == "max_split_size_mb:64"
+    (rank,) = known.plan(moved, port=1, marker="m", cwd=Path("/"))
+    assert rank["environment"][name] == merged

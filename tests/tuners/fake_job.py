@@ -86,7 +86,7 @@ class FakeHandle:
             "world_size": RANKS,
             "engine": self.launcher.engine,
             "engine_class": "DeepSpeedEngine",
-            "device": "cpu",
+            "device": self.launcher.device,
             "host": "localhost",
             "config": dict(config),
             "micro_batch": micro,
@@ -102,6 +102,7 @@ class FakeHandle:
     def _steps(self, journals: dict[int, RankJournal], rate: float, stop: StopRule) -> float:
         config = self.request.ds_config
         total, micro = config["train_batch_size"], config["train_micro_batch_size_per_gpu"]
+        memory = self.launcher.memory(self.request.environment)
         spent = 0.0
         for step in range(1, 400):
             seconds = total / rate * self.launcher.random.gauss(1.0, 0.02)
@@ -120,6 +121,7 @@ class FakeHandle:
                     "forwards": total // RANKS // micro,
                     "skipped": 0,
                     "loss": 5.0 / (step * total) ** 0.1 if self.launcher.tells_losses else None,
+                    **({"memory": dict(memory)} if memory else {}),
                 }
                 with journal.path.open("a") as file:
                     file.write(json.dumps(record) + "\n")
@@ -147,6 +149,9 @@ class FakeLauncher:
     engine: int = 0
     """The engine that trains; those before it make no step."""
     tells_losses: bool = True
+    device: str = "cpu"
+    memory: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda environment: {}
+    """What every step tells of the allocator in an environment."""
     closed: bool = False
 
     def __post_init__(self) -> None:

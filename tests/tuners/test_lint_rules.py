@@ -163,6 +163,10 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
 }
 ALLOCATORS = [
+    {
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "TORCH_NCCL_USE_TENSOR_REGISTER_ALLOCATOR_HOOK": "1",
+    },
     {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True,max_split_size_mb:64"},
     {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "PYTORCH_ALLOC_CONF": "max_split_size_mb:64"},
     {"PYTORCH_ALLOC_CONF": "backend:cudaMallocAsync,expandable_segments:True"},

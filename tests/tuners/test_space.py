@@ -190,6 +190,7 @@ def test_the_context_decides_which_knobs_can_matter(tmp_path: Path) -> None:
         "compile",
         "fused_optimizer",
         "throughput_timer_synchronized",
+        "expandable_segments",
     }
     assert values(pipeline)["pipeline_chunks"] == (1, 2, 4, 8)
 

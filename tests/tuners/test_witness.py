@@ -50,3 +50,43 @@ def test_what_the_engine_says_of_itself_is_believed(name: str, value: int) -> No
     assert idle_knobs(configuration(assignment={name: value}), [seen]) == ()
     assert idle_knobs(configuration(assignment={name: 0}), [seen]) == (name,)
     assert idle_knobs(configuration(assignment={name: 0}), [measurement()]) == ()
+
+
+ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+SEGMENTS = {"reserved": 2, "allocated": 1}
+
+
+def remembering(*ranks: dict[str, Any]) -> Measurement:
+    """A run whose ranks told this of their memory."""
+    seen = measure(job(*(steps([0.1] * 20, memory=memory) for memory in ranks)))
+    assert isinstance(seen, Measurement)
+    return seen
+
+
+FIXED, GROWING = remembering(SEGMENTS), remembering({**SEGMENTS, "expandable": True})
+PARTLY = remembering({**SEGMENTS, "expandable": True}, SEGMENTS)
+ON_CPU = remembering({"rss": 1})
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted", "run", "baseline", "acts"),
+    [
+        ("seen", True, GROWING, [FIXED], True),
+        ("seen, the baseline not looked at", True, GROWING, [], True),
+        ("not seen", True, FIXED, [FIXED], False),
+        ("seen on one rank of two", True, PARTLY, [FIXED], False),
+        ("no allocator told of itself", True, ON_CPU, [], False),
+        ("so without it too", True, GROWING, [GROWING], False),
+        ("taken back", False, FIXED, [GROWING], True),
+        ("not taken back", False, GROWING, [GROWING], False),
+    ],
+)
+def test_expandable_segments_act_where_every_rank_says_so(
+    case: str, wanted: bool, run: Measurement, baseline: list[Measurement], acts: bool
+) -> None:
+    own = configuration(assignment={"expandable_segments": wanted}, environment=ALLOCATOR)
+    assert idle_knobs(own, [run], baseline) == (() if acts else ("expandable_segments",))
+
+
+def test_segments_that_nobody_moved_are_not_judged() -> None:
+    assert idle_knobs(configuration(assignment={"expandable_segments": False}), [GROWING]) == ()

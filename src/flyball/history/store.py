@@ -14,7 +14,8 @@ from flyball.history import leases
 from flyball.history.columns import storable
 from flyball.history.digest import command_digest as digest_of
 from flyball.history.finding import find_row, matching_trials, resumable_row
-from flyball.history.inserting import fingerprint_id, insert_new
+from flyball.history.inserting import insert_new
+from flyball.history.machines import fingerprint_id
 from flyball.history.measured import measurement_columns
 from flyball.history.models import (
     ConfigurationRow,
