@@ -81,8 +81,11 @@ class Batch:
         """
         candidates, left, right, thresholds = self._arrange()
         if len(candidates) <= _FEW:
+            asked = [n for n, each in enumerate(candidates) if is_asked(each)]
+            if not asked:
+                return []
             may_hold = self._may_hold(at)
-            places = [n for n, each in enumerate(candidates) if is_asked(each) and may_hold(each)]
+            places = [n for n in asked if may_hold(candidates[n])]
             if not places:
                 return []
             if len(places) < len(candidates):

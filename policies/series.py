@@ -123,6 +123,8 @@ class SeriesStore:
     ) -> None:
         self._is_needed, self._retention = is_needed, retention
         self._admitted, self._forgotten = admitted, forgotten
+        self._unneeded: set[Metric] = set()
+        """Of which no series is needed, as far as it was asked."""
         self._sources: dict[str, _Source] = {}
         self._owners: dict[tuple[Metric, tuple[str, ...]], tuple[_Source, Series]] = {}
 
@@ -158,7 +160,8 @@ class SeriesStore:
             known = known_series.get(sample.metric)
             series = known.get(sample.labels) if known else None
             if series is None:
-                if known is None and not self._is_needed(sample.metric):
+                if known is None and (sample.metric in self._unneeded or not self._is_needed(sample.metric)):
+                    self._unneeded.add(sample.metric)
                     continue
                 series = self._admit(source, sample.metric, sample.labels, left_out)
                 if series is None:
@@ -206,6 +209,7 @@ class SeriesStore:
 
     def rebuild(self) -> None:
         """Ask anew what is needed of every series and keep that much; what is no longer needed goes."""
+        self._unneeded.clear()
         for source in self._sources.values():
             before = sorted(source.grids.values(), key=lambda grid: grid.end)
             source.grids, source.pending, source.left_out = {}, {}, set()
