@@ -33,6 +33,8 @@ class RunWatch:
     """What went wrong with us, a line each."""
     _started_time: float = 0.0
     _started: float = 0.0
+    _ended: tuple[float, float] | None = None
+    """On the wall clock and on the monotonic one."""
     _run_id: int | None = None
     _gpus: GpuRecorder | None = None
     _beginning: threading.Thread | None = None
@@ -47,11 +49,20 @@ class RunWatch:
         )
         self._guarded("the run is not in the history", self._beginning.start)
 
-    def end(self, ending: Ending) -> dict[str, Any]:
-        """The command has ended: return all that is known of it."""
-        seconds = self.clock.monotonic() - self._started
+    def stop(self) -> None:
+        """The command has ended; ``end`` may come later."""
+        self._ended = self._ended or (self.clock.time(), self.clock.monotonic())
         if self._gpus is not None:
             self._gpus.stop()
+
+    def seconds(self) -> float:
+        """How long the command ran, or has run so far."""
+        return (self._ended[1] if self._ended else self.clock.monotonic()) - self._started
+
+    def end(self, ending: Ending, **more: Any) -> dict[str, Any]:
+        """The command has ended: return all that is known of it, ``more`` included."""
+        self.stop()
+        seconds = self.seconds()
         if self._beginning is not None and self._beginning.ident is not None:
             self._beginning.join(_START_SECONDS)
         known: dict[str, Any] = {
@@ -61,6 +72,7 @@ class RunWatch:
             "exit_status": ending.exit_status,
             "signal": ending.signal,
             "seconds": seconds,
+            **more,
         }
         self._guarded("the run is not summed up", lambda: known.update(self._summary()))
         self._guarded("the end of the run is not in the history", lambda: self._keep_end(ending, known))
@@ -100,7 +112,7 @@ class RunWatch:
         with open_database(self.database_url) as database:
             RunLog(database).finish_run(
                 self._run_id,
-                finished_time=self.clock.time(),
+                finished_time=self._ended[0] if self._ended else self.clock.time(),
                 exit_status=ending.exit_status,
                 signal=ending.signal,
                 summary=known,
