@@ -1,6 +1,5 @@
 """One start of the command of ``flyball run``: its folder, its watch, its end."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.agent.run_study_watch import FirstStepWatch, LeaseWatch
-from flyball.agent.run_watch import RunWatch
+from flyball.agent.run_watch import RunWatch, write_promise
 from flyball.clock import SystemClock
 from flyball.errors import CommandError
 from flyball.runner.foreground import Ending, Terminal, run_in_place
@@ -17,8 +16,6 @@ from flyball.runner.kernel_kills import kernel_kills
 from flyball.runner.watched_folder import make_watched_folder
 from flyball.settings import state_folder
 from flyball.tuners.between_runs_turn import Ended, Turn
-
-PROMISE = "promise.json"
 
 
 @dataclass(kw_only=True)
@@ -50,7 +47,11 @@ class Attempt:
         """
         tokens = self.turn.tokens or self.command
         self.watch = RunWatch(
-            folder=None, command=tokens, database_url=self.database_url, clock=SystemClock()
+            folder=None,
+            command=tokens,
+            database_url=self.database_url,
+            clock=SystemClock(),
+            is_of_study=bool(self.turn.study),
         )
         self._make_folder(tokens)
         folder = self.watch.folder
@@ -87,8 +88,7 @@ class Attempt:
                 probe=self.turn.probe,
             )
             if self.turn.promise is not None:
-                path = self.watch.folder.path / PROMISE
-                path.write_text(json.dumps(self.turn.promise) + "\n", encoding="utf-8")
+                write_promise(self.watch.folder.path, self.turn.promise)
         except OSError as error:
             self.watch.faults.append(f"the run is not watched: {error.filename}: {error.strerror}")
 

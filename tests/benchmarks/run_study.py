@@ -41,6 +41,8 @@ def main() -> int:
     parser.add_argument("--no-plain", action="store_true", help="leave the plain study out")
     arguments = parser.parse_args()
     with_binaries()
+    # Threads that wait for each other measure the neighbours where cores are shared.
+    os.environ["OMP_NUM_THREADS"] = "1"
     folder = Path(tempfile.mkdtemp(prefix="flyball-run-study-"))
     command = prepare(folder, arguments.steps)
     began = time.monotonic()
