@@ -22,6 +22,7 @@ from flyball.tuners.ledger import RESULTS, Ledger, job_digest, keep_originals, r
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import json_bytes, write_whole
 from flyball.tuners.resume import options_json
+from flyball.tuners.study_setup import space_of
 
 OBSERVED = "observed.json"
 """The header of the user's own first measured run: what the job turned out to be."""
@@ -65,6 +66,8 @@ def begin_or_continue(
     changed = key.changed(past[0].options[BETWEEN_RUNS]) if past else ()
     if past and not changed:
         return ledger_of(history, past[0], asked.options, asked.owner, machine), []
+    if job.document is not None:
+        space_of(asked.options, job)  # a malformed one is refused before anything runs
     generation = len(past) + 1
     ledger = _begun(history, asked, job, machine, key, generation)
     if not past:
