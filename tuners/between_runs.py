@@ -252,7 +252,7 @@ class BetweenRuns:
         if declared is None or not declared.candidates:
             return None
         (digest,) = declared.candidates.values()
-        if not next_is_candidate(self.runs, digest, seed=self.ledger.seed):
+        if not next_is_candidate(self.runs, digest, self.own.digest, seed=self.ledger.seed):
             return self._own(Phase.VERIFICATION, "race: own")
         known = self._configuration(digest)
         return NextRun(phase=Phase.VERIFICATION, label="race: candidate", configuration=known)

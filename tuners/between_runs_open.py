@@ -11,7 +11,7 @@ from typing import Any
 from flyball.clock import Clock
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
-from flyball.errors import CommandError, DatabaseError
+from flyball.errors import CommandError, DatabaseError, OptionError
 from flyball.history import History, Owner
 from flyball.history.finding import BETWEEN_RUNS, GENERATION
 from flyball.history.records import FINISHED, WAITING, ExperimentRecord
@@ -48,7 +48,7 @@ def understood(options: StudyOptions, machine: Fingerprint) -> Job:
 
 
 def begin_or_continue(
-    history: History, asked: Asked, job: Job, machine: Fingerprint, *, clock: Clock
+    history: History, asked: Asked, job: Job, machine: Fingerprint
 ) -> tuple[Ledger, list[str]]:
     """Return the ledger of the study that a run belongs to, and what is to be said of it.
 
@@ -69,7 +69,14 @@ def begin_or_continue(
     if job.document is not None:
         space_of(asked.options, job)  # a malformed one is refused before anything runs
     generation = len(past) + 1
-    ledger = _begun(history, asked, job, machine, key, generation)
+    try:
+        ledger = _begun(history, asked, job, machine, key, generation)
+    except OptionError:
+        found = history.generations(name)
+        if len(found) <= len(past):
+            raise
+        # Another run began it in this very moment.
+        return ledger_of(history, found[0], asked.options, asked.owner, machine), []
     if not past:
         return ledger, [f"study {name} begins: this run is your own configuration's"]
     return ledger, [f"study {name}: {_and(changed)} changed, so it begins anew as {ledger.name}"]

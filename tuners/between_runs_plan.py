@@ -107,11 +107,10 @@ def best_of(logs: Mapping[str, Sequence[float]]) -> str | None:
     return max(faster, key=lambda digest: faster[digest]) if faster else None
 
 
-def next_is_candidate(runs: Sequence[PastRun], candidate: str, *, seed: int) -> bool:
+def next_is_candidate(runs: Sequence[PastRun], candidate: str, own: str, *, seed: int) -> bool:
     """Return whose turn it is in a race: both run equally often, in an order drawn pair by pair."""
     race = [run for run in runs if run.phase is Phase.VERIFICATION and run.counts and not run.failed]
-    new = sum(run.digest == candidate for run in race)
-    own = len(race) - new
-    if own != new:
-        return new < own
+    new, mine = (sum(run.digest == digest for run in race) for digest in (candidate, own))
+    if mine != new:
+        return new < mine
     return random.Random(f"{seed}:{new}").random() < 0.5

@@ -53,7 +53,7 @@ def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
     with opened(asked.options.database_url, clock=clock) as history:
         try:
             job = understood(asked.options, machine)
-            ledger, lines = begin_or_continue(history, asked, job, machine, clock=clock)
+            ledger, lines = begin_or_continue(history, asked, job, machine)
         except DatabaseError:
             raise
         except BadInput as error:

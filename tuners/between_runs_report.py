@@ -22,7 +22,6 @@ from flyball.tuners.knobs_registry import BY_NAME
 from flyball.tuners.measurement import Fault, Invalid, measure
 from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.measurement_series import busiest_header
-from flyball.tuners.run_summary import LARGEST_JOURNALS_BYTES
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.witness import idle_note
 
@@ -30,6 +29,8 @@ ASKING = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 )
 """Signals by which a user or a scheduler ends a job that is in order."""
+READ_BYTES = 256 << 20
+"""Of all journals of a run together: some hundred thousand steps."""
 NO_FAULT_OF_IT = frozenset({Fault.NO_JOURNAL, Fault.MISSING_RANK, Fault.TOO_FEW_STEPS, Fault.NO_SAMPLES})
 """What a run cannot be measured for without its configuration being to blame."""
 
@@ -53,10 +54,10 @@ class EndedRun:
 
     @classmethod
     def read(cls, ended: Ended) -> "EndedRun":
-        """Read its journals; of journals too large to be read at once, none."""
+        """Read its journals; of long ones the beginning, which is enough to measure it by."""
         folder = Path(ended.folder)
-        size_bytes = sum(path.stat().st_size for path in folder.glob("rank-*.jsonl"))
-        return cls(ended=ended, journals=read_folder(folder) if size_bytes <= LARGEST_JOURNALS_BYTES else {})
+        ranks = sum(1 for _ in folder.glob("rank-*.jsonl"))
+        return cls(ended=ended, journals=read_folder(folder, most_bytes=READ_BYTES // max(1, ranks)))
 
     @property
     def moved(self) -> bool:
