@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.live.test_workload import LIMIT_SECONDS, TINY, WORKLOAD
 
+from flyball.agent.run_study_watch import FirstStepWatch
 from flyball.database import open_database
 from flyball.history import History
 from flyball.history.records import TrialRecord
@@ -105,6 +106,14 @@ def test_a_signal_is_the_commands_and_the_run_is_not_counted(folder: Path) -> No
         process.send_signal(signal.SIGTERM)
     assert process.returncode == -signal.SIGTERM
     assert [trial.outcome for trial in trials(folder)] == ["interrupted"]
+
+
+def test_a_run_that_makes_no_first_step_in_time_is_ended(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        watch = FirstStepWatch(folder=tmp_path, pid=process.pid, seconds=0.1)
+        watch.start()
+        assert process.wait(timeout=LIMIT_SECONDS) == -signal.SIGTERM
+    assert watch.hung == "no first step within 0 s"
 
 
 def test_without_its_database_the_command_runs_as_it_is_and_one_line_says_so(folder: Path) -> None:

@@ -5,14 +5,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.tuners.production_bench import SPACE, Fate, Production, alike
 
+from flyball import tuners
 from flyball.errors import FlyballError, OptionError
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.promise import promised
 from flyball.tuners.resume import experiments_to_resume
 
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((Path(tuners.__file__).parent / "schema" / "recommendation.schema.json").read_text())
+)
 OUT_OF_MEMORY = {"type": "OutOfMemoryError", "message": "CUDA out of memory", "where": None}
 REFUSED = {"type": "ValidationError", "message": "no such key", "where": None, "in_deepspeed_config": True}
 BROKEN = {"type": "RuntimeError", "message": "shapes differ", "where": None}
@@ -59,6 +64,7 @@ def test_the_evidence_decides_and_the_results_are_those_of_a_plain_study(job: Pr
     assert recorded is not None
     assert any("8" in line for line in recorded.lines[1:])
     document = job.recommendation()
+    SCHEMA.validate(document)
     assert document["verdict"] == "recommended"
     assert document["recommended"]["ds_config"]["train_micro_batch_size_per_gpu"] == 8
     assert document["speedup"]["low"] < 8**0.3 < document["speedup"]["high"]
@@ -84,6 +90,7 @@ def test_further_runs_use_what_is_recommended_and_are_promised_its_rate(job: Pro
 def test_where_nothing_is_faster_the_users_own_stays(tmp_path: Path) -> None:
     job = Production(tmp_path, speed=alike)
     job.runs(20)
+    SCHEMA.validate(job.recommendation())
     assert job.recommendation()["verdict"] == "keep"
     turn = job.begin()
     assert (turn.is_own, turn.trial_id) == (True, None)

@@ -71,7 +71,9 @@ def generation_rows(session: Session, name: str) -> list[ExperimentRow]:
     """Return the experiments of a study over production runs, the newest generation first."""
     own, later = storable(name), storable(name) + GENERATION
     named = (ExperimentRow.name == own) | ExperimentRow.name.startswith(later, autoescape=True)
-    return list(session.scalars(select(ExperimentRow).where(named).order_by(ExperimentRow.id.desc())))
+    rows = session.scalars(select(ExperimentRow).where(named).order_by(ExperimentRow.id.desc()))
+    # SQLite's LIKE does not tell upper from lower case.
+    return [row for row in rows if row.name == own or row.name.startswith(later)]
 
 
 def recommending_rows(session: Session, fingerprint_digest: str, *, limit: int) -> list[ExperimentRow]:
