@@ -73,15 +73,15 @@ def _turn(study: BetweenRuns, asked: Asked, lines: list[str]) -> Turn:
         why = "its last word is to keep your own configuration" if wanted is None else "nothing is tried now"
         return replace(_own_turn(study), lines=(*lines, f"study {name}: {why}"))
     number = study.ledger.next_number()
+    # Before the record: on a full disk nothing is begun.
+    turn = _own_turn(study) if _is_own(study, wanted) else _other_turn(study, wanted, number)
     trial_id = study.ledger.start(
         Run(number=number, phase=wanted.phase, configuration=wanted.configuration),
         label=wanted.label,
         optuna_number=wanted.optuna_number,
     )
     said = (*lines, f"study {name}, run {number}: {_told(study, wanted)}")
-    if _is_own(study, wanted):
-        return replace(_own_turn(study), trial_id=trial_id, lines=said)
-    return replace(_other_turn(study, wanted, number), trial_id=trial_id, lines=said)
+    return replace(turn, trial_id=trial_id, lines=said)
 
 
 def _is_own(study: BetweenRuns, wanted: NextRun) -> bool:
