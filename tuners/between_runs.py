@@ -1,9 +1,12 @@
 """A study spread over production runs: what each one runs, and what they come to together."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+from optuna.storages import RDBStorage
 
 from flyball.clock import Clock
 from flyball.history.records import RUNNING
@@ -173,17 +176,10 @@ class BetweenRuns:
         tried = [run for run in self.runs if run.phase in (Phase.SEARCH, Phase.PLAY_OFF) and run.counts]
         if len(tried) >= (self.ledger.options.trials or SEARCH_RUNS):
             return None
-        search = self._sampler()
-        out = set_aside(self.runs, self.own.digest)
-        while (proposal := search.ask()) is not None:
-            configuration = self.space.render(proposal.assignment)
-            if configuration.digest not in out:
-                label = f"search {len(tried) + 1}"
-                number = proposal.trial.number
-                return NextRun(
-                    phase=Phase.SEARCH, label=label, configuration=configuration, optuna_number=number
-                )
-            search.tell_infeasible(proposal.trial, OutcomeKind.INTERRUPTED.value)
+        with contextlib.closing(_Storage(self.ledger.optuna_storage())) as storage:
+            found = self._proposed(self._sampler(storage.inner), f"search {len(tried) + 1}")
+        if found is not None:
+            return found
         again = play_off_next(self._logs(), self.runs)
         if again is None:
             return None
@@ -191,10 +187,23 @@ class BetweenRuns:
             phase=Phase.PLAY_OFF, label="play-off", configuration=self.eligible()[again].configuration
         )
 
-    def _sampler(self) -> Search:
+    def _proposed(self, search: Search, label: str) -> NextRun | None:
+        out = set_aside(self.runs, self.own.digest)
+        while (proposal := search.ask()) is not None:
+            configuration = self.space.render(proposal.assignment)
+            if configuration.digest not in out:
+                return NextRun(
+                    phase=Phase.SEARCH,
+                    label=label,
+                    configuration=configuration,
+                    optuna_number=proposal.trial.number,
+                )
+            search.tell_infeasible(proposal.trial, OutcomeKind.INTERRUPTED.value)
+        return None
+
+    def _sampler(self, storage: RDBStorage) -> Search:
         alerts = leading_alerts(None, self.ledger.reports(Phase.BASELINE))
         suggested = tuple(suggested_knobs(alerts))
-        storage = self.ledger.optuna_storage()
         search = Search(self.ledger.study_name, storage, self.ledger.seed, self.space, suggested=suggested)
         self.ledger.settle(search)
         live = [
@@ -376,6 +385,17 @@ class BetweenRuns:
         if wants_own(self.runs, self.own.digest) == AFTER_FAILURE:
             return self._own(Phase.CONFIRMATION, AFTER_FAILURE)
         return NextRun(phase=Phase.CONFIRMATION, label=USE, configuration=recommended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """Optuna's storage, which leaves its connections open by itself."""
+
+    inner: RDBStorage
+
+    def close(self) -> None:
+        self.inner.remove_session()
+        self.inner.engine.dispose()
 
 
 def first_measured(ledger: Ledger) -> TrialReport | None:

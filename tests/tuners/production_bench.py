@@ -69,9 +69,12 @@ class Production:
     """Options behind the script."""
     clock: FakeClock = field(default_factory=FakeClock)
     number: int = 0
+    database_url: str = ""
+    """A file in the folder, where nothing is said."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(5)
+        self.database_url = self.database_url or f"sqlite:///{self.folder / 'history.db'}"
         (self.folder / "train.py").write_text("import deepspeed\n")
         (self.folder / "ds.json").write_text(json.dumps(CONFIG))
         (self.folder / "space.yaml").write_text(self.space)
@@ -81,17 +84,25 @@ class Production:
         return StudyOptions(
             command=("python", "train.py", "--deepspeed_config", "ds.json", *self.more),
             cwd=self.folder,
-            database_url=f"sqlite:///{self.folder / 'history.db'}",
+            database_url=self.database_url,
             space=self.folder / "space.yaml",
             trials=self.search_runs,
             seed=3,
             name="nightly",
         )
 
-    def begin(self, *, alive: bool = True, explore: bool = True, own_only: bool = False) -> Turn:
+    def begin(
+        self,
+        *,
+        alive: bool = True,
+        explore: bool = True,
+        own_only: bool = False,
+        owner: Owner | None = None,
+        after_seconds: float = 60.0,
+    ) -> Turn:
         """What the next run does; it is recorded as begun."""
-        self.clock.sleep(3600.0)
-        owner = Owner.current()
+        self.clock.sleep(after_seconds)
+        owner = owner or Owner.current()
         if not alive:
             owner = replace(owner, started=f"{owner.started.rpartition('/')[0]}/1")
         asked = Asked(options=self.options, owner=owner, explore=explore, own_only=own_only)
