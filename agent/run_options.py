@@ -1,5 +1,7 @@
 """The options of ``flyball run`` that make its run part of a study, and the checks that they need."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from flyball.tuners.between_runs_turn import Asked
 
 MOST_SEARCH_RUNS = 10_000
+PROCESS_COUNTS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+"""Variables in which a launcher tells each of its processes how many they are."""
 
 Study = Annotated[
     str | None,
@@ -147,6 +151,7 @@ def asked_of(given: StudyGiven, command: tuple[str, ...], database_url: str) -> 
     from flyball.tuners.options import StudyOptions
 
     check_name(given.study, what="a study", where="--study")
+    _check_alone(os.environ)
     cwd = current_folder()
     options = StudyOptions(
         command=command,
@@ -164,3 +169,15 @@ def asked_of(given: StudyGiven, command: tuple[str, ...], database_url: str) -> 
         output=absolute_folder(given.output, cwd, where="--output"),
     )
     return Asked(options=options, owner=Owner.current(), explore=not given.no_explore)
+
+
+def _check_alone(environment: Mapping[str, str]) -> None:
+    """Raise OptionError below a launcher: each of its processes would take a configuration of its own."""
+    for name in PROCESS_COUNTS:
+        count = environment.get(name, "")
+        if count.isdigit() and int(count) > 1:
+            raise OptionError(
+                f"this is one of the {count} processes of a launcher ({name})",
+                where="--study",
+                mend="put flyball run in front of the launcher, on one host",
+            )

@@ -8,6 +8,7 @@ import pytest
 from flyball.agent.cli import run
 from flyball.agent.run_options import StudyGiven, asked_of
 from flyball.agent.run_study import first_step_seconds
+from flyball.errors import OptionError
 from flyball.history import Owner
 from flyball.tuners.between_runs_turn import Turn, asked_of_document, turn_of_document
 
@@ -87,3 +88,17 @@ def test_a_configuration_that_is_tried_has_its_time_for_the_first_step(
     turn: dict[str, Any], given: float | None, seconds: float | None
 ) -> None:
     assert first_step_seconds(Turn(study="nightly", **turn), given) == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "refused"), [("WORLD_SIZE", "2", True), ("WORLD_SIZE", "1", False)]
+)
+def test_below_a_launcher_each_process_would_take_a_configuration_of_its_own(
+    name: str, count: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, count)
+    if refused:
+        with pytest.raises(OptionError, match="one of the 2 processes of a launcher"):
+            asked_of(StudyGiven(study="nightly"), COMMAND, "sqlite://")
+    else:
+        assert asked_of(StudyGiven(study="nightly"), COMMAND, "sqlite://") is not None
