@@ -22,14 +22,18 @@ class FirstStepWatch:
     hung: str | None = None
     """Why it was ended by us."""
     _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to watch."""
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """The run has ended."""
+        """The command has ended; where we ended it, wait until all of it has."""
         self._over.set()
+        if self._thread is not None and self.hung is not None:
+            self._thread.join(2 * _GRACE_SECONDS)
 
     def _watch(self) -> None:
         left = self.seconds

@@ -30,11 +30,14 @@ from flyball.tuners.candidates import acted
 from flyball.tuners.conclusion import Concluded, Conclusion, conclude
 from flyball.tuners.final_runs import FinalRuns, Verdict, json_alone
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.job import Job
+from flyball.tuners.job import Job, script_text
+from flyball.tuners.knobs import Knob
+from flyball.tuners.knobs_batch import MICRO
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.recommendation import memory_share, objection
 from flyball.tuners.sampler import Search
+from flyball.tuners.script_reading import names_batch
 from flyball.tuners.space import Entry, Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.study_setup import space_of
@@ -47,6 +50,11 @@ from flyball.tuners.witness import idle_knobs
 SEARCH_RUNS = 12
 """Production runs that try something, where the user says nothing else."""
 CHANGES_NUMERICS = "changes numerics, which a production run must not"
+OF_BATCH = ("micro_batch", "pipeline_chunks")
+BATCH_UNSEEN = (
+    "the script was not seen to take its batch from the config, and would train with another global batch; "
+    "name its option with --map train_micro_batch_size_per_gpu=--your-batch-size-option"
+)
 CHANGES_CHECKPOINT = "changes what a checkpoint holds, so that the next run might not load it"
 
 
@@ -92,12 +100,23 @@ class BetweenRuns:
         left_out = dict(found.left_out)
         entries: list[Entry] = []
         for entry in found.entries:
-            if entry.knob.changes_numerics or entry.knob.changes_checkpoint:
-                why = CHANGES_NUMERICS if entry.knob.changes_numerics else CHANGES_CHECKPOINT
-                left_out[entry.knob.name] = why
-            else:
+            why = self._forbidden(entry.knob)
+            if why is None:
                 entries.append(entry)
+            else:
+                left_out[entry.knob.name] = why
         return replace(found, entries=tuple(entries), left_out=left_out)
+
+    def _forbidden(self, knob: Knob) -> str | None:
+        if knob.changes_numerics:
+            return CHANGES_NUMERICS
+        if knob.changes_checkpoint:
+            return CHANGES_CHECKPOINT
+        return BATCH_UNSEEN if knob.name in OF_BATCH and not self._takes_batch() else None
+
+    def _takes_batch(self) -> bool:
+        """Whether the script's batch follows the config: in production nobody tries that out."""
+        return MICRO in self.job.command.maps or names_batch(script_text(self.job.command))
 
     @cached_property
     def runs(self) -> list[PastRun]:

@@ -89,6 +89,10 @@ def _begun(
     name = (options.name or "") + (f"{GENERATION}{generation}" if generation > 1 else "")
     output = (options.output or options.cwd / RESULTS / (options.name or "")).absolute()
     output = output.with_name(output.name + (f"{GENERATION}{generation}" if generation > 1 else ""))
+    if output.exists() and any(output.iterdir()):
+        raise OptionError(
+            "holds results already", where=str(output), mend="choose another with --output, or remove it"
+        )
     require_writable(output)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
     job_key = job_digest(options, job)

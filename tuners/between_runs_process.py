@@ -19,7 +19,13 @@ from flyball.history import History
 from flyball.history.finding import BETWEEN_RUNS
 from flyball.history.records import ExperimentRecord
 from flyball.tuners.base import Configuration, Phase, TrialReport
-from flyball.tuners.between_runs import BetweenRuns, NextRun, own_feeding
+from flyball.tuners.between_runs import (
+    BATCH_UNSEEN,
+    CHANGES_CHECKPOINT,
+    BetweenRuns,
+    NextRun,
+    own_feeding,
+)
 from flyball.tuners.between_runs_key import JobKey
 from flyball.tuners.between_runs_open import (
     begin_or_continue,
@@ -42,6 +48,8 @@ from flyball.tuners.search_loop import changed_knobs
 from flyball.tuners.trial_runner import Run
 
 CONFIGS = "configs"
+SAID = (BATCH_UNSEEN, CHANGES_CHECKPOINT)
+"""Reasons to leave a knob out that a user should hear of."""
 
 
 def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
@@ -80,12 +88,20 @@ def _turn(study: BetweenRuns, asked: Asked, lines: list[str]) -> Turn:
         label=wanted.label,
         optuna_number=wanted.optuna_number,
     )
-    said = (*lines, f"study {name}, run {number}: {_told(study, wanted)}")
+    said = (*lines, *_left_out(study, wanted), f"study {name}, run {number}: {_told(study, wanted)}")
     return replace(turn, trial_id=trial_id, lines=said)
 
 
 def _is_own(study: BetweenRuns, wanted: NextRun) -> bool:
     return wanted.configuration.digest == study.own.digest
+
+
+def _left_out(study: BetweenRuns, wanted: NextRun) -> list[str]:
+    """What the user can mend, said once: when the first configuration is tried."""
+    if wanted.phase is not Phase.SEARCH or study.ledger.reports(Phase.SEARCH):
+        return []
+    left_out = study.space.left_out.items()
+    return [f"study {study.ledger.name}: {knob} is not tried: {why}" for knob, why in left_out if why in SAID]
 
 
 def _told(study: BetweenRuns, wanted: NextRun) -> str:

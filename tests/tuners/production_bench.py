@@ -25,6 +25,7 @@ from flyball.tuners.between_runs_turn import (
 )
 from flyball.tuners.options import StudyOptions
 
+SCRIPT = "import deepspeed\nrows = engine.train_micro_batch_size_per_gpu()\n"
 SPACE = "knobs:\n  micro_batch: [1, 2, 4, 8]\n"
 MACHINE = Fingerprint(cpu_model="fake", cores=2, memory_bytes=2**33, python="3.11", kernel="6")
 Speed = Callable[[int], float]
@@ -75,7 +76,7 @@ class Production:
     def __post_init__(self) -> None:
         self.random = random.Random(5)
         self.database_url = self.database_url or f"sqlite:///{self.folder / 'history.db'}"
-        (self.folder / "train.py").write_text("import deepspeed\n")
+        (self.folder / "train.py").write_text(SCRIPT)
         (self.folder / "ds.json").write_text(json.dumps(CONFIG))
         (self.folder / "space.yaml").write_text(self.space)
 

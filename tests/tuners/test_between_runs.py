@@ -128,6 +128,24 @@ def test_only_knobs_that_keep_numerics_and_checkpoints_are_turned(tmp_path: Path
     assert turned == {"micro_batch"}
 
 
+def test_a_batch_that_may_not_follow_the_config_is_left_alone_and_said(tmp_path: Path) -> None:
+    job = Production(tmp_path, space=WIDE)
+    (tmp_path / "train.py").write_text("import deepspeed  # train_micro_batch_size_per_gpu\n")
+    job.runs(1)
+    turn = job.begin()
+    assert job.micro(turn) == 1
+    assert any("micro_batch is not tried" in line and "--map" in line for line in turn.lines)
+    assert {knob for trial in job.trials() for knob in trial.configuration.assignment} == {"threads"}
+
+
+def test_a_folder_with_results_of_something_else_is_refused(job: Production) -> None:
+    (job.folder / "flyball_results" / "nightly").mkdir(parents=True)
+    (job.folder / "flyball_results" / "nightly" / "observed.json").write_text("{}")
+    turn = job.begin()
+    assert turn.refused is not None
+    assert "holds results already" in turn.refused
+
+
 def test_nothing_of_a_users_command_is_redirected(tmp_path: Path) -> None:
     job = Production(tmp_path, more=("--output_dir", "out"))
     job.runs(1)
