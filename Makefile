@@ -9,6 +9,7 @@ PIP_ARGS ?=
 ARGS ?=
 BUDGET ?= 4m
 # Test files that run at the same time: live tests start jobs of two ranks each.
+# In the order of their names: by default the files with the fewest tests come last, and those are the longest.
 JOBS ?= 2
 BENCH ?=
 WORKLOAD := runner/workload
@@ -41,7 +42,7 @@ autotune: $(VENV)/.workload ## tune the reference workload on two ranks
 		--deepspeed --deepspeed_config $(WORKLOAD)/ds_config.json
 
 test: $(VENV)/.dev ## everything that runs without a GPU
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types, import rules
 	ruff format --check .

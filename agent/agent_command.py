@@ -35,6 +35,7 @@ def agent(
     # Imported only now: other commands need no HTTP server.
     from flyball.agent.daemon.config_file import read_config
     from flyball.agent.daemon.config_print import written
+    from flyball.agent.daemon.config_summary import summary
 
     wiring: Wiring = context.obj
 
@@ -45,9 +46,7 @@ def agent(
     if print_config:
         wiring.out.write(written(effective))
     elif check_config:
-        on = ", ".join(sorted(effective.wanted)) or "none"
-        receivers = f"; receivers: {', '.join(effective.receivers)}" if effective.receivers else ""
-        wiring.out.write(f"ok: {effective.config.listen}; collectors: {on}{receivers}\n")
+        wiring.out.write(f"ok: {summary(effective)}\n")
     else:
         _run(effective, read, config, wiring)
 

@@ -45,7 +45,7 @@ def open_agent_database(
     path = parse_address(url).path
     if path is not None:
         _require(path)
-    with open_database(url, for_reading=for_reading) as database:
+    with open_database(url, for_reading=for_reading, go_on="try again") as database:
         yield database
 
 

@@ -46,8 +46,9 @@ def list_alerts(
     from flyball.agent.alerts_silence import note_silence
     from flyball.agent.alerts_tables import alerts_table
     from flyball.agent.plain_tables import write
-    from flyball.history import AlertLog, MuteLog
+    from flyball.history.alert_log import AlertLog
     from flyball.history.alert_records import AlertStatus
+    from flyball.history.mute_log import MuteLog
 
     wiring: Wiring = context.obj
     now = wiring.clock.time()
@@ -104,7 +105,8 @@ def show(
     from flyball.agent.alerts_search import find_alert
     from flyball.agent.alerts_tables import alert_page
     from flyball.agent.plain_tables import write
-    from flyball.history import AlertLog, MuteLog
+    from flyball.history.alert_log import AlertLog
+    from flyball.history.mute_log import MuteLog
 
     wiring: Wiring = context.obj
     with open_agent_database(config, db, for_reading=True) as database:

@@ -15,7 +15,7 @@ from flyball.agent.wiring import Wiring
 from flyball.errors import OptionError
 
 if TYPE_CHECKING:
-    from flyball.history import AlertLog
+    from flyball.history.alert_log import AlertLog
     from flyball.history.alert_records import Mute
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -41,7 +41,8 @@ def mute(
     """Tell nobody of some alerts for a time; they are recorded all the same. Prints the mute's number."""
     from flyball.agent.alerts_documents import mute_document
     from flyball.agent.alerts_texts import matchers_text, moment
-    from flyball.history import AlertLog, MuteLog
+    from flyball.history.alert_log import AlertLog
+    from flyball.history.mute_log import MuteLog
 
     wiring: Wiring = context.obj
     wanted = parse_matchers(matchers or (), every=every)
@@ -76,7 +77,7 @@ def mutes(
     from flyball.agent.alerts_documents import mute_document
     from flyball.agent.alerts_tables import mutes_table
     from flyball.agent.plain_tables import write
-    from flyball.history import MuteLog
+    from flyball.history.mute_log import MuteLog
 
     wiring: Wiring = context.obj
     with open_agent_database(config, db, for_reading=True) as database:
@@ -97,7 +98,7 @@ def unmute(
     db: AgentDatabase = None,
 ) -> None:
     """End a mute; what it held back and still fires is sent then."""
-    from flyball.history import MuteLog
+    from flyball.history.mute_log import MuteLog
 
     wiring: Wiring = context.obj
     wanted = parse_whole(number, where="NUMBER", least=1, most=MOST_NUMBER)

@@ -27,7 +27,9 @@ def replay(
     """Send an alert's notifications again, with the same webhook-id, whatever became of them."""
     from flyball.agent.alerts_search import find_alert
     from flyball.agent.alerts_silence import note_silence
-    from flyball.history import AlertLog, MuteLog, Outbox
+    from flyball.history.alert_log import AlertLog
+    from flyball.history.mute_log import MuteLog
+    from flyball.history.outbox import Outbox
 
     wiring: Wiring = context.obj
     with open_agent_database(config, db) as database:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from flyball.agent.alerts_options import ALERT, MOST_NUMBER
 from flyball.errors import OptionError
-from flyball.history import AlertLog
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import AlertHistory, AlertStatus, LoggedAlert
 
 

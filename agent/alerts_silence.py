@@ -6,8 +6,8 @@ from flyball.agent.durations import format_duration
 from flyball.agent.text import clean
 from flyball.agent.wiring import Wiring
 from flyball.database import Database
-from flyball.history import AlertLog
 from flyball.history.agent_name import ALONE, agent_name
+from flyball.history.alert_log import AlertLog
 
 _SILENT_SECONDS = 60.0
 """An agent writes down every 10 s that it evaluates."""

@@ -1,5 +1,6 @@
 """``autotune``: options in, validated; a study run; its summary or its recommendation out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -23,7 +24,7 @@ from flyball.agent.study_options import (
     policy_files,
     space_path,
 )
-from flyball.agent.study_start import StudyStart, check_agent_files, led_text, start_from_alert
+from flyball.agent.study_start import StudyStart, check_no_agent, led_text, start_from_alert
 from flyball.agent.wiring import Wiring
 from flyball.errors import StorageFailed
 from flyball.settings import history_url
@@ -44,6 +45,7 @@ def autotune(
     from_alert: given.FromAlert = None,
     agent_token_file: given.AgentTokenFile = None,
     agent_ca_file: given.AgentCaFile = None,
+    force: given.Force = False,
     trials: given.Trials = None,
     budget: given.Budget = None,
     seed: given.Seed = None,
@@ -94,9 +96,11 @@ def autotune(
             config=own_config,
             token_file=agent_token_file,
             ca_file=agent_ca_file,
+            force=force,
+            clock=wiring.clock,
         )
     else:
-        check_agent_files(token_file=agent_token_file, ca_file=agent_ca_file)
+        check_no_agent(token_file=agent_token_file, ca_file=agent_ca_file, force=force)
         command = require_command(wiring.command, context.args) if needs_command else ()
         start = StudyStart(command=command, cwd=cwd, config=own_config)
     options = StudyOptions(
@@ -122,7 +126,7 @@ def autotune(
         policies=policy_files(policies, cwd),
         lead=start.lead,
     )
-    result = _run(wiring, options, progress=wiring.err if as_json else wiring.out)
+    result = _run(wiring, options, take=start.take, progress=wiring.err if as_json else wiring.out)
     _print_result(wiring.out, result, as_json=as_json)
     if detailed_exitcode and result.verdict is not None:
         raise typer.Exit(_DETAILED_STATUS[result.verdict])
@@ -133,12 +137,17 @@ def _folders(paths: list[Path], cwd: Path) -> tuple[Path, ...]:
     return tuple(path for path in found if path is not None)
 
 
-def _run(wiring: Wiring, options: StudyOptions, *, progress: TextIO) -> StudyResult:
+def _run(
+    wiring: Wiring, options: StudyOptions, *, take: Callable[[], str | None], progress: TextIO
+) -> StudyResult:
     with open_display(progress) as display, Interruption(display.note) as interruption:
         for option in misplaced_options(options.command):
             display.note(f"{option} stands behind --, so it goes to your script, not to autotune")
         if options.lead is not None and options.resume is None:
             display.note(led_text(options.lead))
+        # A dry run begins with nothing.
+        if not options.dry_run and (told := take()):
+            display.note(told)
         result = wiring.run_study(options, observer=display, interruption=interruption)
         wiring.interrupted = interruption.finish_requested
     return result

@@ -67,6 +67,15 @@ AgentCaFile = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        metavar="",
+        help="Start from the tuning request of --from-alert also where somebody has begun with it.",
+        rich_help_panel=_WHAT,
+    ),
+]
 Policies = Annotated[
     list[str] | None,
     typer.Option(

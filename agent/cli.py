@@ -1,8 +1,8 @@
 """The command line: ``flyball`` and ``autotune``.
 
-Exit status: 0 a verdict (or what was asked for), 1 a fault of flyball's (or what ``doctor`` found), 2 bad
-input, 5 the user's own command does not train, 6 disk or database gave out, 130 interrupted; with
-``--detailed-exitcode`` 3 for the verdict keep and 4 for unverified.
+Exit status: 0 a verdict (or what was asked for), 1 a fault of flyball's (or what ``doctor`` or ``lint``
+found), 2 bad input, 5 the user's own command does not train, 6 disk or database gave out, 130 interrupted;
+with ``--detailed-exitcode`` 3 for the verdict keep and 4 for unverified.
 """
 
 import io
@@ -20,6 +20,7 @@ from flyball.agent.arguments import EXAMPLE, split_arguments
 from flyball.agent.autotune_command import autotune
 from flyball.agent.doctor_command import doctor
 from flyball.agent.history_commands import history_app
+from flyball.agent.lint_command import lint
 from flyball.agent.p2p_command import EXAMPLE as P2P_EXAMPLE
 from flyball.agent.p2p_command import p2p
 from flyball.agent.policies_command import policies_app
@@ -64,6 +65,7 @@ app.command("top", epilog="Example: flyball top --once")(top)
 app.command("p2p", **{**_AUTOTUNE_USAGE, **_P2P_USAGE})(p2p)
 app.command("run", **{**_AUTOTUNE_USAGE, "epilog": f"Example: {RUN_EXAMPLE}"})(run_command)
 app.command("doctor", epilog="Example: flyball doctor --config ds.json")(doctor)
+app.command("lint", epilog="Example: flyball lint ds_config.json")(lint)
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(history_app, name="history")
 app.add_typer(policies_app, name="policies")

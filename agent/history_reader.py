@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from flyball.agent.history_records import PastExperiment, PastLinks, PastRun, PastTrial
 from flyball.agent.redact import redact_command
 from flyball.database import open_database, parse_address
-from flyball.history import History, RunLog
 from flyball.history.records import RUNNING, ExperimentSummary, P2pRecord, RunRecord, TrialRecord
+from flyball.history.run_log import RunLog
+from flyball.history.store import History
 from flyball.settings import history_url
 
 

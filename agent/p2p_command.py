@@ -89,7 +89,7 @@ def p2p(
 def _keep(found: "Links", database_url: str, wiring: Wiring) -> None:
     """Store the result and give it to the agent; where that fails it has been printed all the same."""
     from flyball.database import open_database
-    from flyball.history import RunLog
+    from flyball.history.run_log import RunLog
     from flyball.runner.p2p.journal import write_journal
 
     try:

@@ -75,8 +75,8 @@ class LeaseWatch:
 
     def _renew(self) -> None:
         from flyball.database import open_database
-        from flyball.history import History, Owner
-        from flyball.history.store import RENEW_SECONDS
+        from flyball.history.owner import Owner
+        from flyball.history.store import RENEW_SECONDS, History
 
         while not self._over.wait(RENEW_SECONDS):
             # A database that is away now may be back in a minute.

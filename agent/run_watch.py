@@ -107,7 +107,7 @@ class RunWatch:
     def _keep_beginning(self) -> None:
         from flyball.collectors.fingerprint import fingerprint
         from flyball.database import open_database
-        from flyball.history import RunLog
+        from flyball.history.run_log import RunLog
 
         machine = fingerprint()
         with open_database(self.database_url) as database:
@@ -123,7 +123,7 @@ class RunWatch:
 
     def _promise(self, database: "Database", machine: "Fingerprint") -> None:
         """Tell the probe what a recommendation promised that this command uses, before it makes an engine."""
-        from flyball.history import History
+        from flyball.history.store import History
 
         history = History(database)
         if self.folder is None or self.is_of_study or not history.recommending(machine.digest, limit=1):
@@ -145,7 +145,7 @@ class RunWatch:
         if self._run_id is None:  # said already
             return
         from flyball.database import open_database
-        from flyball.history import RunLog
+        from flyball.history.run_log import RunLog
 
         with open_database(self.database_url) as database:
             RunLog(database).finish_run(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flyball.agent.redact import redact_urls
 from flyball.agent.top.agent_client import read_token, tls_context
 from flyball.agent.tuning_request import FROM_ALERT, TuningRequestAnswer, newest_open, read_request
 from flyball.errors import OptionError
@@ -46,20 +47,30 @@ def fetch_request(url: str, *, token_file: Path | None = None, ca_file: Path | N
     Raises:
         OptionError: the URL, a file or the answer cannot be used; one line says which.
     """
+    address = agent_address(url)
+    root, number = _parts(address.path)
+    path = f"{root}{PATH}" + (f"/{number}" if number else "")
+    asked = address.copy_with(path=path, username=None, password=None)
+    with agent_client(address, token_file=token_file, ca_file=ca_file) as client:
+        body = _body(client, asked)
+    return _found(body, asked, is_list=number is None)
+
+
+def agent_client(address: "httpx2.URL", *, token_file: Path | None, ca_file: Path | None) -> "httpx2.Client":
+    """Return what asks an agent with the user's credentials: those of a file go before those of the URL.
+
+    Raises:
+        OptionError: a file cannot be used.
+    """
     import httpx2
 
-    address = _address(url)
-    root, number = _parts(address.path)
-    asked = address.copy_with(path=f"{root}{PATH}" + (f"/{number}" if number else ""))
+    auth = (address.username, address.password) if address.userinfo and token_file is None else None
     headers = {"Accept": "application/json"}
     if token_file is not None:
         headers["Authorization"] = f"Bearer {read_token(token_file, where=TOKEN_FILE)}"
-        asked = asked.copy_with(username=None, password=None)
     verify = tls_context(ca_file, where=CA_FILE) if address.scheme == "https" else False
     # No proxy: an agent is near, and its token is for nobody else.
-    with httpx2.Client(headers=headers, verify=verify, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
-        body = _body(client, asked)
-    return _found(body, asked.copy_with(username=None, password=None), is_list=number is None)
+    return httpx2.Client(headers=headers, auth=auth, verify=verify, timeout=TIMEOUT_SECONDS, trust_env=False)
 
 
 def _parts(path: str) -> tuple[str, str | None]:
@@ -69,22 +80,23 @@ def _parts(path: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
-def _address(url: str) -> "httpx2.URL":
+def agent_address(url: str) -> "httpx2.URL":
+    """Return the URL as it was given, without query and fragment. Raises OptionError where it is none."""
     import httpx2
 
     try:
         address = httpx2.URL(url)
     except (httpx2.InvalidURL, TypeError, ValueError) as error:
-        raise OptionError(f"{url} is no URL", where=FROM_ALERT, mend=_ADDRESS) from error
+        raise OptionError(f"{redact_urls(url)} is no URL", where=FROM_ALERT, mend=_ADDRESS) from error
     if address.scheme not in ("http", "https") or not address.host:
-        raise OptionError(f"{url} is no address of an agent", where=FROM_ALERT, mend=_ADDRESS)
+        raise OptionError(f"{redact_urls(url)} is no address of an agent", where=FROM_ALERT, mend=_ADDRESS)
     return address.copy_with(query=None, fragment=None)
 
 
 def _body(client: "httpx2.Client", asked: "httpx2.URL") -> bytes:
     import httpx2
 
-    place = str(asked.copy_with(username=None, password=None))
+    place = str(asked)
     try:
         with client.stream("GET", asked) as answer:
             if answer.status_code != 200:
@@ -119,6 +131,6 @@ def _found(body: bytes, asked: "httpx2.URL", *, is_list: bool) -> FoundRequest:
         what = f"{asked} answers, and not as an agent does: {error}"
         raise OptionError(what, where=FROM_ALERT, mend="see that it is an agent of this version") from error
     if request is None:
-        mend = "give the URL of one, if it is to be tuned again"
+        mend = "give the URL of one and --force, if it is to be tuned again"
         raise OptionError(f"{asked} holds no tuning request that is open", where=FROM_ALERT, mend=mend)
     return FoundRequest(request=request, url=f"{asked}/{request.id}" if is_list else str(asked))

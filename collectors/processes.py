@@ -93,9 +93,12 @@ def all_pids(proc: Path = PROC) -> list[int]:
         return []
 
 
-def environment(pid: int, *, proc: Path = PROC) -> dict[str, str]:
-    """What a process was started with; empty when it may not be read."""
-    pairs = (entry.partition(b"=") for entry in read_bytes(proc / str(pid) / "environ").split(b"\0"))
+def environment(pid: int, *, proc: Path = PROC, with_name: str = "") -> dict[str, str]:
+    """What a process was started with; empty when it may not be read, or where a wanted name is not in it."""
+    whole = read_bytes(proc / str(pid) / "environ")
+    if with_name.encode() not in whole:
+        return {}
+    pairs = (entry.partition(b"=") for entry in whole.split(b"\0"))
     return {os.fsdecode(name): os.fsdecode(value) for name, separator, value in pairs if separator}
 
 

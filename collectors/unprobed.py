@@ -50,7 +50,8 @@ class UnprobedProcesses:
         self._clock, self._gpu_processes, self._proc = clock, gpu_processes, proc
         self._gpus = gpus or _gpu_indices
         self._looked_at = float("-inf")
-        self._found: list[Unprobed] = []
+        self._found: list[tuple[Unprobed, int]] = []
+        """With the parent's process id; what has the probe is left out."""
         self._indices: Mapping[str, str] = {}
 
     def gpu_indices(self) -> Mapping[str, str]:
@@ -63,47 +64,53 @@ class UnprobedProcesses:
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             self._indices = self._gpus()
-            self._found = list(self._look())
+            self._found = [(each, self._parent(each.pid)) for each in self._look()]
         known = {state.pid for state in ranks}
-        return [each for each in self._found if not self._is_known(each.pid, known)]
+        return [
+            each
+            for each, parent in self._found
+            if each.pid not in known and parent not in known and self._is_there(each.pid)
+        ]
 
     def _look(self) -> Iterator[Unprobed]:
         on_gpu = {process.pid: process for process in self._gpu_processes()}
         for pid, process in sorted(on_gpu.items()):
-            rank = self._environment(pid).get("RANK", "")
-            yield Unprobed(pid=pid, rank=rank, gpu=process.gpu, uuid=process.uuid)
+            started_with = environment(pid, proc=self._proc)
+            if not _has_probe(started_with):
+                rank = started_with.get("RANK", "")
+                yield Unprobed(pid=pid, rank=rank, gpu=process.gpu, uuid=process.uuid)
         for pid in sorted(all_pids(self._proc)):
             if pid not in on_gpu:
-                known = self._environment(pid)
-                if all(name in known for name in _PER_RANK) and self._computes(pid):
+                known = self._of_rank(pid)
+                if all(name in known for name in _PER_RANK) and self._computes(pid) and not _has_probe(known):
                     yield Unprobed(pid=pid, rank=known["RANK"])
 
-    def _environment(self, pid: int) -> Mapping[str, str]:
-        return environment(pid, proc=self._proc)
+    def _of_rank(self, pid: int) -> Mapping[str, str]:
+        """The environment of a process that a launcher gave a rank; of any other nothing."""
+        return environment(pid, proc=self._proc, with_name=_PER_RANK[0])
 
     def _computes(self, pid: int) -> bool:
         """Whether torch is loaded, and this is no helper (a DataLoader's worker) of another such process."""
         if not maps_library(pid, b"libtorch", proc=self._proc):
             return False
-        return self._environment(self._parent(pid)).get("RANK") is None
+        return self._of_rank(self._parent(pid)).get("RANK") is None
 
     def _parent(self, pid: int) -> int:
         found = read_stat(pid, proc=self._proc)
         return found.parent if found is not None else 0
 
-    def _is_known(self, pid: int, known: set[int]) -> bool:
-        if not (self._proc / str(pid)).exists():
-            return True  # it ended since the last look
-        return pid in known or self._parent(pid) in known or self._has_probe(pid)
+    def _is_there(self, pid: int) -> bool:
+        """False where it ended since the last look."""
+        return (self._proc / str(pid)).exists()
 
-    def _has_probe(self, pid: int) -> bool:
-        """Whether it was started under the probe, which opens a journal at the first engine."""
-        paths = self._environment(pid).get("PYTHONPATH", "").split(os.pathsep)
-        return any(
-            Path(path, "sitecustomize.py").is_file() and Path(path).with_name("settings.json").is_file()
-            for path in paths
-            if os.path.isabs(path)  # noqa: PTH117 - a string from another process
-        )
+
+def _has_probe(known: Mapping[str, str]) -> bool:
+    """Whether a process was started under the probe, which opens a journal at the first engine."""
+    return any(
+        Path(path, "sitecustomize.py").is_file() and Path(path).with_name("settings.json").is_file()
+        for path in known.get("PYTHONPATH", "").split(os.pathsep)
+        if os.path.isabs(path)  # noqa: PTH117 - a string from another process
+    )
 
 
 def _gpu_indices() -> Mapping[str, str]:

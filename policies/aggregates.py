@@ -31,6 +31,15 @@ class Values:
     errors: Floats | None = None
     """By how much a value may be off, where it is only an estimate."""
 
+    def filled(self, places: Rows, others: "Values") -> "Values":
+        """These, with others of the same kind in some places."""
+        values, valid = self.values.copy(), self.valid.copy()
+        values[places], valid[places] = others.values, others.valid
+        errors = None if self.errors is None else self.errors.copy()
+        if errors is not None and others.errors is not None:
+            errors[places] = others.errors
+        return Values(values, valid, errors)
+
 
 def latest(grid: SampleGrid, rows: Rows, time_ms: int, lookback_ms: int) -> Values:
     """The samples that hold at a time: of the newest reading, unless it is older than the lookback."""
@@ -39,6 +48,14 @@ def latest(grid: SampleGrid, rows: Rows, time_ms: int, lookback_ms: int) -> Valu
         return Values(np.zeros(len(rows)), np.zeros(len(rows), np.bool_))
     values = grid.cells[line].take(rows)
     return Values(values, present(values))
+
+
+def newest(window: Window, rows: Rows) -> Values:
+    """``last_over_time``: the newest samples of a window."""
+    if not window.lines:
+        return Values(np.zeros(len(rows)), np.zeros(len(rows), np.bool_))
+    ends = window.ends(rows)
+    return Values(ends.last_values.copy(), ends.count > 0)
 
 
 def extreme(window: Window, rows: Rows, *, largest: bool) -> Values:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from flyball.policies import sieve
-from flyball.policies.aggregates import Values, latest
+from flyball.policies.aggregates import Values, latest, newest
 from flyball.policies.recipe import Recipe
 from flyball.policies.rule import Aggregate, Arithmetic, Comparison
 from flyball.policies.sample_grid import Floats, Mask, Rows, SampleGrid
 from flyball.policies.series import Series
 from flyball.policies.states import Subject
-from flyball.policies.windows import Moment
+from flyball.policies.windows import Moment, Window
 
 _FEW = 8
 """Up to which each candidate is looked at by itself first."""
@@ -56,6 +56,8 @@ class Batch:
     arithmetic: Arithmetic | None = None
     right: Recipe | None = None
     right_grid: SampleGrid | None = None
+    memory_ms: int = 0
+    """For so long a sample is current."""
     candidates: dict[Candidate, None] = field(default_factory=dict)
     _arranged: tuple[list[Candidate], Rows, Rows, Floats] | None = None
     _decided: tuple[Moment, frozenset[Candidate]] | None = None
@@ -135,6 +137,8 @@ class Batch:
         return self._decided[1]
 
     def _current(self, rows: Rows, at: Moment) -> Mask:
+        if self.memory_ms:
+            return newest(Window(self.left_grid, at.time_ms - self.memory_ms, at.time_ms), rows).valid
         return latest(self.left_grid, rows, at.time_ms, at.lookback_ms).valid
 
     def _arrange(self) -> tuple[list[Candidate], Rows, Rows, Floats]:

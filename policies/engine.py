@@ -26,6 +26,8 @@ from flyball.policies.template import fill
 from flyball.policies.windows import Moment, milliseconds
 
 _FORGET_EVERY_MS = 10_000
+_RECORDS = "\0records"
+"""The source of what the engine records itself; no collector has such a name."""
 
 
 def _filled(text: str, labels: Mapping[str, str], value: float) -> str:
@@ -80,6 +82,7 @@ class Engine:
             return ()
         self._evaluated_ms = at.time_ms
         with np.errstate(all="ignore"):
+            self._store.record(_RECORDS, at.time_ms, self._conditions.records(at))
             found = self._conditions.found(at)
             transitions = [Transition(alert=alert, time=time) for alert in self._due]
             self._due.clear()

@@ -1,8 +1,9 @@
 """Rules as a rule file of Prometheus'
 (https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/).
 
-Prometheus then raises the same alerts from the same samples. ``suggests`` is for the tuner alone and is left
-out.
+Prometheus then raises the same alerts from the same samples. What rules with ``while`` look at is recorded
+first, by rules in front of them in the same group, which are evaluated in this order. ``suggests`` is for
+the tuner alone and is left out.
 """
 
 import io
@@ -11,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flyball.policies.promql import condition, duration
+from flyball.policies.promql import condition, duration, recordings
 from flyball.policies.rule import Rule
 from flyball.policies.template import prometheus_template
 
@@ -19,8 +20,14 @@ _HEAD = "# Written by 'flyball policies export --format prometheus'; change the 
 
 
 def prometheus_rules(rules: Iterable[Rule], *, group: str = "flyball") -> str:
-    """Return a rule file with one group, which is evaluated at Prometheus' own interval."""
-    document = {"groups": [{"name": group, "rules": [_entry(rule) for rule in rules]}]}
+    """Return a rule file with one group, which is evaluated at Prometheus' own interval, in order."""
+    chosen = tuple(rules)
+    records = {name: text for rule in chosen for name, text in recordings(rule).items()}
+    entries = [
+        *({"record": name, "expr": text} for name, text in records.items()),
+        *map(_entry, chosen),
+    ]
+    document = {"groups": [{"name": group, "rules": entries}]}
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]

@@ -56,6 +56,14 @@ def _one_of(known: type[StrEnum] | tuple[str, ...], noun: str) -> Any:
     return BeforeValidator(check)
 
 
+_PHASE = _one_of(PHASES, "phase")
+
+
+def _phase_or_mapping(value: Any) -> Any:
+    # A mapping is read by itself, so that each of its faults has its line.
+    return value if isinstance(value, Mapping) else _PHASE.func(value)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool | int | float):
         raise ValueError(f"{value} is no text; write it in quotes")
@@ -68,6 +76,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 Window = Annotated[float, BeforeValidator(_window)]
 Offset = Annotated[float, BeforeValidator(_offset)]
 Wait = Annotated[float, BeforeValidator(_wait)]
+PhaseName = Annotated[str, _PHASE]
 AggregateName = Annotated[Aggregate, _one_of(Aggregate, "aggregate")]
 
 
@@ -92,11 +101,20 @@ class BaselineKeys(BaseModel):
     aggregate: AggregateName | None = None
 
 
+class WhileKeys(BaseModel):
+    """A phase, and for how long it is remembered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phase: PhaseName = ""
+    within: Offset = 0.0
+
+
 class PolicyKeys(OperandKeys):
     """One policy."""
 
     alert: Text = ""
-    phase: Annotated[str, _one_of(PHASES, "phase")] = Field(default="", alias="while")
+    during: Annotated[Any, BeforeValidator(_phase_or_mapping)] = Field(default=None, alias="while")
     plus: Any = None
     minus: Any = None
     times: Any = None

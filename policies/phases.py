@@ -1,10 +1,14 @@
 """In which phase a rank is: what joins the other series of a rank, GPU or run to ``run_info``."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from flyball.collectors.base import Metric
-from flyball.policies.series import Series
+from flyball.policies.series import Series, standing
 from flyball.policies.windows import Moment
+
+UNDER_WAY: Final = ("stepping", "evaluating", "checkpointing")
+"""Phases that a run changes between; it is starting and finished once."""
 
 
 def join_labels(metric: Metric) -> tuple[str, ...]:
@@ -14,13 +18,24 @@ def join_labels(metric: Metric) -> tuple[str, ...]:
     return ("run", "rank") if "rank" in metric.labels and "run" in metric.labels else ("run",)
 
 
+Key = tuple[str, ...]
+"""Values of the labels by which something is joined."""
+
+
+def join_key(names: tuple[str, ...], labels: Mapping[str, str]) -> Key:
+    """By what a series with these labels is joined."""
+    return tuple([labels.get(name, "") for name in names])
+
+
 class Phases:
     """The series of ``run_info``."""
 
     def __init__(self) -> None:
         self._series: dict[Series, None] = {}
         self._at: Moment | None = None
-        self._keys: dict[tuple[str | None, tuple[str, ...]], frozenset[tuple[str, ...]]] = {}
+        self._standing: dict[str, list[Series]] = {}
+        """By phase, those that hold at that time."""
+        self._keys: dict[tuple[tuple[str, ...], tuple[str, ...]], frozenset[Key]] = {}
 
     def add(self, series: Series) -> None:
         """One that a source gives from now on."""
@@ -32,15 +47,23 @@ class Phases:
         self._series.pop(series, None)
         self._at = None
 
-    def holds(self, phase: str | None, names: tuple[str, ...], labels: Mapping[str, str], at: Moment) -> bool:
-        """Whether something with these labels is in the phase at this time; None for any phase."""
+    def holds(
+        self, phases: tuple[str, ...], names: tuple[str, ...], labels: Mapping[str, str], at: Moment
+    ) -> bool:
+        """Whether something with these labels is in one of the phases at this time; empty for any phase."""
+        return join_key(names, labels) in self.keys(phases, names, at)
+
+    def keys(self, phases: tuple[str, ...], names: tuple[str, ...], at: Moment) -> frozenset[Key]:
+        """By what all is joined that is in one of the phases at this time; empty for any phase."""
         if self._at is not at:
-            self._at, self._keys = at, {}
-        keys = self._keys.get((phase, names))
+            self._at, self._keys, self._standing = at, {}, {}
+            for series in standing(self._series, at):
+                self._standing.setdefault(series.labels.get("phase", ""), []).append(series)
+        keys = self._keys.get((phases, names))
         if keys is None:
-            keys = self._keys[phase, names] = frozenset(
-                tuple([series.labels.get(name, "") for name in names])
-                for series in self._series
-                if phase in (None, series.labels.get("phase")) and series.holds_at(at)
+            keys = self._keys[phases, names] = frozenset(
+                join_key(names, series.labels)
+                for phase in phases or self._standing
+                for series in self._standing.get(phase, ())
             )
-        return tuple([labels.get(name, "") for name in names]) in keys
+        return keys

@@ -7,6 +7,7 @@ from flyball.policies.recipe import Recipe
 from flyball.policies.rule import Rule
 from flyball.policies.selection import SelectionIndex
 from flyball.policies.series import Series
+from flyball.policies.windows import milliseconds
 
 _LabelKey = frozenset[tuple[str, str]]
 _BatchKey = tuple[object, ...]
@@ -82,10 +83,12 @@ class Plan:
     def _place(self, number: int, left: Series, right: Series | None) -> None:
         rule = self._rules[number]
         expression = rule.expression
-        recipe = Recipe.of(expression.left)
-        other = Recipe.of(expression.right) if expression.right else None
+        within = rule.within_seconds
+        recipe = Recipe.of(expression.left, within)
+        other = Recipe.of(expression.right, within) if expression.right else None
         other_grid = right.grid if right else None
-        key = (recipe, left.grid, rule.comparison, expression.arithmetic, other, other_grid)
+        memory_ms = milliseconds(within)
+        key = (recipe, left.grid, rule.comparison, expression.arithmetic, other, other_grid, memory_ms)
         if key not in self._batches:
             self._batches[key] = Batch(*key)
         candidate = Candidate(number, rule.threshold, left, right)

@@ -9,6 +9,7 @@ from typing import Any
 from flyball.policies.faults import did_you_mean
 from flyball.policies.keys import PolicyKeys, Read
 from flyball.policies.operands import equalities, read_expression
+from flyball.policies.read_while import read_while
 from flyball.policies.rule import Comparison, Expression, Rule
 from flyball.policies.template import template_faults
 from flyball.policies.threshold import check_possible, read_threshold, span_of
@@ -53,6 +54,7 @@ def _rule(
     read: Read[PolicyKeys], expression: Expression, comparison: Comparison, threshold: float, place: str
 ) -> Rule:
     keys = read.keys
+    phase, within_seconds = read_while(read)
     _check_join(read, expression)
     return Rule(
         alert=keys.alert,
@@ -60,7 +62,8 @@ def _rule(
         comparison=comparison,
         threshold=threshold,
         absent=read.has(_ABSENT),
-        phase=keys.phase,
+        phase=phase,
+        within_seconds=within_seconds,
         for_seconds=keys.for_seconds,
         keep_firing_for_seconds=keys.keep_firing_for,
         severity=keys.severity,
@@ -112,7 +115,7 @@ def _read_condition(read: Read[PolicyKeys], expression: Expression | None) -> tu
 
 def _check_join(read: Read[PolicyKeys], expression: Expression) -> None:
     metric = expression.left.metric
-    if read.keys.phase:
+    if read.keys.during is not None:
         if read.has(_ABSENT):
             read.add("while", "a series that is absent is in no phase", mend="take it out")
         elif _JOINED_BY.isdisjoint(metric.labels):

@@ -1,22 +1,24 @@
 """A rule's condition in PromQL (https://prometheus.io/docs/prometheus/latest/querying/basics/).
 
 What a rule means and PromQL does not say by itself is spelled out: a series counts only while it has a
-current sample, and ``while`` looks the phase up in ``run_info``.
+current sample. A rule with ``while`` looks at records, which hold the samples of its phase alone; the rules
+that record them come before it.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from flyball.collectors.base import Kind, Metric
 from flyball.collectors.catalog import RUN_INFO
-from flyball.policies.phases import join_labels
+from flyball.policies.in_phase import is_recorded, recorded_name
+from flyball.policies.phases import UNDER_WAY, join_labels
 from flyball.policies.rule import (
     QUANTILES,
     Aggregate,
     Arithmetic,
     Comparison,
-    Expression,
     Match,
     Matcher,
     Operand,
@@ -53,9 +55,55 @@ def condition(rule: Rule) -> str:
     """Return the expression whose series are the rule's alerts, with the value that they carry."""
     left = rule.expression.left
     if rule.absent:
-        return _while(_absent(left), rule.phase, join_labels(left.metric))
-    current = f" and {_selector(left, _current_name(left.metric))}" if _needs_current(left) else ""
-    return _while(_compared(rule) + current, rule.phase, join_labels(left.metric))
+        absent = _absent(left)
+        return f"{absent} and {_info(left.metric, (rule.phase,))}" if rule.phase else absent
+    return " and ".join((_compared(rule), *_conditions(rule, left)))
+
+
+def recordings(rule: Rule) -> Mapping[str, str]:
+    """Return what must be recorded for a rule: by the name of the record, its expression."""
+    if not is_recorded(rule):
+        return {}
+    operands = (rule.expression.left, rule.expression.right)
+    names = ((each.metric, name) for each in operands if each for name in _parts(each))
+    return {
+        recorded_name(rule.phase, name): f"{name} and {_info(metric, (rule.phase,))}"
+        for metric, name in names
+    }
+
+
+def _conditions(rule: Rule, left: Operand) -> Iterator[str]:
+    if not rule.phase:
+        if _needs_current(left):
+            yield _selector(left, _current_name(left.metric))
+        return
+    record = _selector(left, recorded_name(rule.phase, _current_name(left.metric)))
+    if not rule.within_seconds:
+        if _needs_current(left):
+            yield record
+        return
+    if left.offset_seconds or left.window_seconds > rule.within_seconds:
+        yield f"last_over_time({record}[{duration(rule.within_seconds)}])"
+    yield _selector(left, _current_name(left.metric))
+    yield _info(left.metric, UNDER_WAY)
+
+
+def _info(metric: Metric, phases: Sequence[str]) -> str:
+    match = f"={quoted(phases[0])}" if len(phases) == 1 else f"=~{quoted('|'.join(phases))}"
+    return f"on ({', '.join(join_labels(metric))}) {RUN_INFO.full_name}{{phase{match}}}"
+
+
+def _parts(operand: Operand) -> Iterator[str]:
+    """The series that an operand takes; of a histogram the count as well, by which it is current."""
+    name = operand.metric.full_name
+    if operand.metric.kind is not Kind.HISTOGRAM:
+        yield name
+        return
+    if operand.aggregate in QUANTILES:
+        yield f"{name}_bucket"
+    if operand.aggregate is Aggregate.AVG:
+        yield f"{name}_sum"
+    yield f"{name}_count"
 
 
 def duration(seconds: float) -> str:
@@ -93,23 +141,38 @@ def _escaped(character: str) -> str:
 
 
 def _compared(rule: Rule) -> str:
-    value = _value(rule.expression)
+    value = _value(rule)
     if rule.comparison is Comparison.NAN:
         return f"{value} != {value}"
     return f"{value} {_COMPARISONS[rule.comparison]} {number(rule.threshold)}"
 
 
-def _value(expression: Expression) -> str:
+def _value(rule: Rule) -> str:
+    expression = rule.expression
     if expression.arithmetic is None or expression.right is None:
-        return _operand(expression.left)
-    operands = (_operand(expression.left, inner=True), _operand(expression.right, inner=True))
+        return _operand(expression.left, rule)
+    operands = (_operand(expression.left, rule, inner=True), _operand(expression.right, rule, inner=True))
     return f" {_OPERATORS[expression.arithmetic]} ".join(operands)
 
 
-def _operand(operand: Operand, *, inner: bool = False) -> str:
+def _operand(operand: Operand, rule: Rule, *, inner: bool = False) -> str:
+    if not rule.phase:
+        return _aggregated(operand, operand.metric.full_name, inner=inner)
+    name, within = recorded_name(rule.phase, operand.metric.full_name), rule.within_seconds
+    if within <= operand.window_seconds:
+        return _aggregated(operand, name, inner=inner)
+    further = replace(operand, window_seconds=within)
+    if operand.aggregate is Aggregate.LAST:
+        return f"last_over_time({_range(further, name)})"
+    value = _aggregated(operand, name, inner=False)
+    if operand.metric.kind is Kind.HISTOGRAM and operand.aggregate in (Aggregate.AVG, *QUANTILES):
+        value += " > -Inf"  # leaves NaN out: nothing was observed
+    return f"({value} or {_aggregated(further, name, inner=False)})"
+
+
+def _aggregated(operand: Operand, name: str, *, inner: bool) -> str:
     if operand.metric.kind is Kind.HISTOGRAM:
-        return _histogram(operand, inner=inner)
-    name = operand.metric.full_name
+        return _histogram(operand, name, inner=inner)
     if operand.aggregate is Aggregate.LAST:
         return _selector(operand, name) + _offset(operand)
     if operand.aggregate in QUANTILES:
@@ -118,8 +181,7 @@ def _operand(operand: Operand, *, inner: bool = False) -> str:
     return f"{_OVER_TIME[operand.aggregate]}({_range(operand, name)})"
 
 
-def _histogram(operand: Operand, *, inner: bool) -> str:
-    name = operand.metric.full_name
+def _histogram(operand: Operand, name: str, *, inner: bool) -> str:
     count = _range(operand, f"{name}_count")
     if operand.aggregate in QUANTILES:
         quantile = number(QUANTILES[operand.aggregate])
@@ -144,12 +206,6 @@ def _needs_current(operand: Operand) -> bool:
 
 def _current_name(metric: Metric) -> str:
     return f"{metric.full_name}_count" if metric.kind is Kind.HISTOGRAM else metric.full_name
-
-
-def _while(expression: str, phase: str, key: Iterable[str]) -> str:
-    if not phase:
-        return expression
-    return f"{expression} and on ({', '.join(key)}) {RUN_INFO.full_name}{{phase={quoted(phase)}}}"
 
 
 def _range(operand: Operand, name: str) -> str:

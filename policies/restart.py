@@ -1,10 +1,10 @@
 """What becomes of alerts that stood when the agent ended.
 
 An alert is not ended because windows are empty after the start. Where its series is read again it stands
-until the series' source has been read for the rule's whole window (with its offset), whatever the part of it
-says that there is. A series that does not come back, or that lacks its partner or its ``run_info``, ends its
-alert a minute after the first reading, or after the rule's window where that is longer: runs take some time
-to be found again. From then on it is an alert as any other.
+until the series' source has been read for the rule's whole window (with its offset, and for as long as its
+phase is remembered), whatever the part of it says that there is. A series that does not come back, or that
+lacks its partner or its ``run_info``, ends its alert a minute after the first reading, or after the rule's
+window where that is longer: runs take some time to be found again. From then on it is an alert as any other.
 """
 
 from collections.abc import Mapping

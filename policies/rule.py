@@ -113,7 +113,12 @@ class Rule:
     absent: bool = False
     """True where there is no such series at all; ``comparison`` and ``threshold`` do not count then."""
     phase: str = ""
-    """Only while the rank, else GPU, else run of the series is in this phase, by ``run_info``; or empty."""
+    """Only while the rank, else GPU, else run of the series is in this phase, by ``run_info``; or empty.
+
+    Samples from outside the phase do not count (flyball.policies.in_phase).
+    """
+    within_seconds: float = 0.0
+    """For so long the rule remembers the phase while the run pauses; 0 where it ends with the phase."""
     for_seconds: float = 0.0
     keep_firing_for_seconds: float = 0.0
     severity: Severity = Severity.WARNING

@@ -29,7 +29,10 @@ def meaning(rule: Rule) -> Hashable:
 def window_ms(rule: Rule) -> int:
     """How far back a rule looks."""
     operands = (rule.expression.left, rule.expression.right)
-    return max(milliseconds(each.window_seconds + each.offset_seconds) for each in operands if each)
+    windows = (
+        max(each.window_seconds, rule.within_seconds) + each.offset_seconds for each in operands if each
+    )
+    return milliseconds(max(windows))
 
 
 class RuleAlerts:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from flyball.collectors.base import Distribution, Kind, Metric, Sample, Unavailable
-from flyball.policies.sample_grid import SampleGrid
+from flyball.policies.sample_grid import SampleGrid, present
 from flyball.policies.selection import labels_of
 from flyball.policies.windows import Moment
 
+RowsSample = tuple[Metric, tuple[str, ...], list[float]]
+"""A metric, the values of its labels, and what its rows in a grid hold: of a histogram cumulative counts."""
 _MINUTES = (0, 0.25, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080, 1440)
 RETENTIONS_MS = tuple(int(minutes * 60_000) for minutes in _MINUTES)
 
@@ -51,6 +53,25 @@ class Series:
         line = self.grid.line_at(at.time_ms)
         recent = line >= 0 and int(self.grid.times[line]) >= at.time_ms - at.lookback_ms
         return recent and self.grid.has(self.row, line)
+
+
+def standing(every: Iterable[Series], at: Moment) -> Iterator[Series]:
+    """Yield those that have a sample that holds at this time."""
+    lines: dict[SampleGrid, list[bool]] = {}
+    for series in every:
+        there = lines.get(series.grid)
+        if there is None:
+            there = lines[series.grid] = _standing_rows(series.grid, at)
+        if there and there[series.row]:
+            yield series
+
+
+def _standing_rows(grid: SampleGrid, at: Moment) -> list[bool]:
+    line = grid.line_at(at.time_ms)
+    if line < 0 or int(grid.times[line]) < at.time_ms - at.lookback_ms:
+        return []
+    there: list[bool] = present(grid.cells[line]).tolist()
+    return there
 
 
 @dataclass(slots=True, eq=False)
@@ -139,7 +160,7 @@ class SeriesStore:
             if series is None:
                 if known is None and not self._is_needed(sample.metric):
                     continue
-                series = self._admit(source, sample, left_out)
+                series = self._admit(source, sample.metric, sample.labels, left_out)
                 if series is None:
                     continue
             into = pending[series.grid]
@@ -150,6 +171,23 @@ class SeriesStore:
                 into.rows.extend(range(series.row, series.row + series.width))
                 into.values.extend(accumulate(value.counts))
                 into.values.append(value.sum)
+        source.left_out, source.last_ms = left_out, time_ms
+        for grid, brought in pending.items():
+            grid.append(time_ms, brought.rows, brought.values)
+
+    def record(self, name: str, time_ms: int, samples: Iterable[RowsSample]) -> None:
+        """One reading, like :meth:`observe`, of series whose rows are known."""
+        source = self._sources.setdefault(name, _Source())
+        if time_ms <= source.last_ms:
+            return
+        left_out: set[tuple[Metric, tuple[str, ...]]] = set()
+        known_series, pending = source.series, source.begin()
+        for metric, labels, values in samples:
+            series = known_series.get(metric, {}).get(labels) or self._admit(source, metric, labels, left_out)
+            if series is not None:
+                into = pending[series.grid]
+                into.rows.extend(range(series.row, series.row + len(values)))
+                into.values.extend(values)
         source.left_out, source.last_ms = left_out, time_ms
         for grid, brought in pending.items():
             grid.append(time_ms, brought.rows, brought.values)
@@ -186,9 +224,13 @@ class SeriesStore:
                 series.grid, series.row = grid, row
 
     def _admit(
-        self, source: _Source, sample: Sample, left_out: set[tuple[Metric, tuple[str, ...]]]
+        self,
+        source: _Source,
+        metric: Metric,
+        values: tuple[str, ...],
+        left_out: set[tuple[Metric, tuple[str, ...]]],
     ) -> Series | None:
-        metric, key = sample.metric, (sample.metric, sample.labels)
+        key = metric, values
         owner = self._owners.get(key)
         if owner and not owner[1].is_current:
             self._drop(*owner)
@@ -198,15 +240,15 @@ class SeriesStore:
         if key in source.left_out:
             left_out.add(key)
             return None
-        labels = labels_of(metric, sample.labels)
+        labels = labels_of(metric, values)
         kept = self._retention(metric, labels)
         if kept is None:
             left_out.add(key)
             return None
         grid = source.grid(kept)
         row = grid.allocate(len(metric.bounds) + 2 if metric.kind is Kind.HISTOGRAM else 1)
-        series = Series(metric=metric, values=sample.labels, labels=labels, grid=grid, row=row)
-        source.series.setdefault(metric, {})[sample.labels] = series
+        series = Series(metric=metric, values=values, labels=labels, grid=grid, row=row)
+        source.series.setdefault(metric, {})[values] = series
         self._owners[key] = source, series
         self._admitted(series)
         return series

@@ -48,12 +48,12 @@ def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
     end_ms = at.time_ms - recipe.offset_ms
     if recipe.aggregate is Aggregate.LAST:
         line = grid.line_at(end_ms)
-        is_old = line < 0 or grid.times.item(line) < end_ms - at.lookback_ms
+        is_old = line < 0 or grid.times.item(line) < end_ms - (recipe.reach_ms or at.lookback_ms)
         return _no_value if is_old else partial(_cell, grid.cells, line)
     window = Window(grid, end_ms - recipe.window_ms, end_ms)
     is_counted = recipe.aggregate in (Aggregate.RATE, Aggregate.INCREASE)
     if window.lines < (1 if recipe.bounds is None and not is_counted else 2):
-        return _no_value
+        return _nothing if recipe.reach_ms else _no_value
     per = window.seconds if recipe.aggregate is Aggregate.RATE else 1.0
     if recipe.bounds is not None:
         counts = len(recipe.bounds)
@@ -92,7 +92,7 @@ def none_rose(recipe: Recipe, grid: SampleGrid, rows: Rows, at: Moment) -> bool:
     end_ms = at.time_ms - recipe.offset_ms
     window = Window(grid, end_ms - recipe.window_ms, end_ms)
     if window.lines < 2:
-        return True
+        return not recipe.reach_ms
     begun = grid.base + window.first
     if int(grid.gap[rows].max()) >= begun or int(grid.reset[rows].max()) > begun:
         return False

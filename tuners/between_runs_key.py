@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.errors import SpaceError
-from flyball.history import command_digest
+from flyball.history.digest import command_digest
 from flyball.tuners.job import Job, script_text
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.space_file import bundled

@@ -12,9 +12,10 @@ from flyball.clock import Clock
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
 from flyball.errors import CommandError, DatabaseError, OptionError
-from flyball.history import History, Owner
 from flyball.history.finding import BETWEEN_RUNS, GENERATION
+from flyball.history.owner import Owner
 from flyball.history.records import FINISHED, WAITING, ExperimentRecord
+from flyball.history.store import History
 from flyball.tuners.between_runs_key import JobKey
 from flyball.tuners.between_runs_turn import Asked
 from flyball.tuners.job import Job, read_job

@@ -15,9 +15,9 @@ from typing import Any
 from flyball.clock import Clock, SystemClock
 from flyball.collectors.fingerprint import Fingerprint, fingerprint
 from flyball.errors import BadInput, DatabaseError, FlyballError
-from flyball.history import History
 from flyball.history.finding import BETWEEN_RUNS
 from flyball.history.records import ExperimentRecord
+from flyball.history.store import History
 from flyball.tuners.base import Configuration, Phase, TrialReport
 from flyball.tuners.between_runs import (
     BATCH_UNSEEN,

@@ -13,6 +13,7 @@ from flyball.errors import ConfigError
 from flyball.tuners.json_document import JsonError, parse
 
 MAX_BYTES = 16 * 2**20
+MAX_KEYS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,16 +51,21 @@ class ConfigDocument:
 
     values: dict[str, Any]
     path: Path | None = None
-    lines: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Key path to line and column, both from 1."""
+
+    def position(self, key: str) -> tuple[int, int] | None:
+        """Return line and column of a key, or of the nearest parent of one that is absent."""
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return self.places.get(key)
 
     def place(self, key: str) -> str:
         """``ds.json:12: zero_optimization.stage``; a key that is absent is shown at its nearest parent."""
         if self.path is None:
             return key
-        nearest = key
-        while nearest and nearest not in self.lines:
-            nearest = nearest.rpartition(".")[0]
-        line = f":{self.lines[nearest]}" if nearest else ""
+        position = self.position(key)
+        line = f":{position[0]}" if position else ""
         return f"{self.path}{line}: {key}" if key else f"{self.path}{line}"
 
 
@@ -78,18 +84,31 @@ def load_document(path: Path, data: bytes | None = None) -> ConfigDocument:
     Args:
         data: what ``read_config`` returned for it, where the file has been read: a pipe gives it only once.
     """
-    text = _text(path, read_config(path) if data is None else data)
     try:
-        values, lines = parse(text)
+        document = parse_document(path, read_config(path) if data is None else data)
     except JsonError as fault:
         raise ConfigError(fault.what, where=f"{path}:{fault.line}:{fault.column}", mend=fault.mend) from fault
+    check_keys(document)
+    return document
+
+
+def parse_document(path: Path, data: bytes) -> ConfigDocument:
+    """Return the config of a file's bytes, whatever its keys.
+
+    Raises:
+        ConfigError: empty, no text, not an object, or with more keys than any config has.
+        JsonError: not plain JSON.
+    """
+    values, places = parse(_text(path, data))
     if not isinstance(values, dict):
         raise ConfigError(
             "the config is not a JSON object", where=str(path), mend='write {"key": value, ...}'
         )
-    document = ConfigDocument(values=values, path=path, lines=lines)
-    check_keys(document)
-    return document
+    if len(places) > MAX_KEYS:
+        raise ConfigError(
+            f"has {len(places)} keys, more than {MAX_KEYS}", where=str(path), mend="give a DeepSpeed config"
+        )
+    return ConfigDocument(values=values, path=path, places=places)
 
 
 def read_config(path: Path) -> bytes:
@@ -186,7 +205,8 @@ def read(values: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """Return the value at a dotted key path, or ``default`` where it or a parent is absent."""
     here: Any = values
     for part in key.split("."):
-        if not isinstance(here, Mapping) or part not in here:
+        # dict first: asking for the abstract class is most of the cost of a rule.
+        if not isinstance(here, (dict, Mapping)) or part not in here:
             return default
         here = here[part]
     return here

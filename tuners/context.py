@@ -32,7 +32,9 @@ class Context:
     """Whether the script may split its model over ranks, so that the replicas are unknown before it ran."""
     data_parallel_size: int | None = None
     """Replicas that are fed different samples, where a run has shown it."""
-    hosts: int = 1
+    hosts: int | None = 1
+    ranks_known: bool = True
+    """Whether ``world_size`` was told; else it was taken from the batch sizes, or is 1."""
     deepspeed_version: str | None = None
     torch_version: str | None = None
     batch: Batch | None = None
@@ -52,7 +54,7 @@ class Context:
     largest_parameter: int | None = None
     """Elements of the largest parameter tensor."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """The user's own variables, those that knobs look at."""
+    """The user's own variables, those that knobs and rules look at."""
     device_memory_bytes: int | None = None
     """Of one accelerator, or on CPU of the host's memory that one rank can count on."""
 
@@ -169,6 +171,12 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def is_before(context: Context, version: tuple[int, ...]) -> bool:
+    """Whether the DeepSpeed is known to be older than a version."""
+    installed = release(context.deepspeed_version)
+    return installed is not None and installed < version
 
 
 def release(text: str | None) -> tuple[int, ...] | None:

@@ -25,6 +25,7 @@ from flyball.tuners.finding import Finding
 from flyball.tuners.knobs_allocator import VARIABLES_OF_USER
 from flyball.tuners.knobs_batch import ACCUMULATION, MICRO
 from flyball.tuners.legality import require_legal
+from flyball.tuners.legality_environment import LOOKED_AT
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.script_reading import always_calls
 
@@ -116,7 +117,9 @@ def expected_context(command: Command, machine: Fingerprint) -> Context:
         cores=usable_cores(),
         device_memory_bytes=device_memory(device, machine),
         model_parallel=may_split_model(script),
-        environment={name: os.environ[name] for name in VARIABLES_OF_USER if name in os.environ},
+        environment={
+            name: os.environ[name] for name in {*VARIABLES_OF_USER, *LOOKED_AT} if name in os.environ
+        },
         fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
     )
 

@@ -1,5 +1,6 @@
-"""Reads JSON and remembers the line of every key: json.loads forgets where a value stood."""
+"""Reads JSON and remembers where every key stands: json.loads forgets it."""
 
+import bisect
 import json
 import math
 import re
@@ -17,31 +18,42 @@ _FOREIGN_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 class JsonError(ValueError):
-    """What is wrong with the text, at which line and column (from 1), and what to write instead."""
+    """What is wrong with the text, at which line and column (from 1), and what to write instead.
 
-    def __init__(self, what: str, *, line: int, column: int, mend: str | None = None) -> None:
-        self.what, self.line, self.column, self.mend = what, line, column, mend
+    ``rule`` names it in ``rule_catalog``.
+    """
+
+    def __init__(
+        self, what: str, *, line: int, column: int, mend: str | None = None, rule: str = "json-syntax"
+    ) -> None:
+        self.what, self.line, self.column, self.mend, self.rule = what, line, column, mend, rule
         super().__init__(f"{line}:{column}: {what}")
 
 
 @dataclass(slots=True)
 class _Scanner:
     text: str
-    lines: dict[str, int] = field(default_factory=dict)
+    breaks: list[int] = field(init=False)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def fault(self, what: str, at: int, mend: str | None = None) -> JsonError:
-        line = self.text.count("\n", 0, at) + 1
-        column = at - self.text.rfind("\n", 0, at)
-        return JsonError(what, line=line, column=column, mend=mend)
+    def __post_init__(self) -> None:
+        self.breaks = [match.start() for match in re.finditer("\n", self.text)]
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Line and column, both from 1."""
+        line = bisect.bisect_left(self.breaks, at)
+        return line + 1, at - (self.breaks[line - 1] if line else -1)
+
+    def fault(self, what: str, at: int, mend: str | None = None, rule: str = "json-syntax") -> JsonError:
+        line, column = self.place(at)
+        return JsonError(what, line=line, column=column, mend=mend, rule=rule)
 
     def skip(self, at: int) -> int:
         match = _SPACE.match(self.text, at)
         at = match.end() if match else at
         if self.text.startswith(("//", "/*", "#"), at):
-            line = self.text.count("\n", 0, at) + 1
-            raise self.fault(
-                "a comment", at, f"remove the comment at line {line}: the config must be plain JSON"
-            )
+            mend = f"remove the comment at line {self.place(at)[0]}: the config must be plain JSON"
+            raise self.fault("a comment", at, mend, "json-comment")
         return at
 
     def value(self, at: int, path: str, depth: int) -> tuple[Any, int]:
@@ -77,21 +89,20 @@ class _Scanner:
             return _WORDS[token], at + len(token)
         raise self.fault(*self.unreadable(token, at))
 
-    def unreadable(self, token: str, at: int) -> tuple[str, int, str | None]:
+    def unreadable(self, token: str, at: int) -> tuple[str, int, str, str]:
+        if token.lstrip("-+") in {"NaN", "Infinity", "inf", "nan"}:
+            return f"{token} is not a number in JSON", at, "write a finite number", "json-not-finite"
+        return *self.misread(token, at), "json-syntax"
+
+    def misread(self, token: str, at: int) -> tuple[str, int, str]:
         if token in _FOREIGN_WORDS:
             return f"{token} is not JSON", at, f"write {_FOREIGN_WORDS[token]}"
-        if token.lstrip("-+") in {"NaN", "Infinity", "inf", "nan"}:
-            return f"{token} is not a number in JSON", at, "write a finite number"
         if token.startswith("'"):
             return "a string in single quotes", at, "write it in double quotes"
         if at >= len(self.text):
             return "the file ends too early", at, "close what was opened, or write the missing value"
-        found = token or self.text[at]
-        return (
-            f"expected a value, found {found!r}",
-            at,
-            "write a text in double quotes, a number, true or null",
-        )
+        mend = "write a text in double quotes, a number, true or null"
+        return f"expected a value, found {token or self.text[at]!r}", at, mend
 
     def mapping(self, at: int, path: str, depth: int) -> tuple[dict[str, Any], int]:
         found: dict[str, Any] = {}
@@ -110,10 +121,9 @@ class _Scanner:
         key, end = self.string(at)
         place = f"{path}.{key}" if path else key
         if key in found:
-            raise self.fault(
-                f"the key {key!r} stands twice", at, f"keep one: line {self.lines[place]} has it too"
-            )
-        self.lines[place] = self.text.count("\n", 0, at) + 1
+            mend = f"keep one: line {self.places[place][0]} has it too"
+            raise self.fault(f"the key {key!r} stands twice", at, mend, "json-duplicate-key")
+        self.places[place] = self.place(at)
         end = self.skip(end)
         if not self.text.startswith(":", end):
             raise self.fault(
@@ -142,12 +152,12 @@ class _Scanner:
             raise self.fault(f"expected ',' or '{closing}'", at, "write a comma between two entries")
         following = self.skip(at + 1)
         if self.text.startswith(closing, following):
-            raise self.fault("a comma after the last entry", at, "remove the comma")
+            raise self.fault("a comma after the last entry", at, "remove the comma", "json-trailing-comma")
         return False, following
 
 
-def parse(text: str) -> tuple[Any, dict[str, int]]:
-    """Return the value and the line (from 1) of every key path, as in ``zero_optimization.stage``.
+def parse(text: str) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """Return the value, and line and column (from 1) of every key path, as in ``zero_optimization.stage``.
 
     Raises:
         JsonError: the text is not plain JSON (RFC 8259), or a key stands twice in one object.
@@ -157,4 +167,4 @@ def parse(text: str) -> tuple[Any, dict[str, int]]:
     end = scanner.skip(end)
     if end != len(text):
         raise scanner.fault("text after the end of the config", end, "remove it")
-    return value, scanner.lines
+    return value, scanner.places

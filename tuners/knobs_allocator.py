@@ -1,34 +1,23 @@
-"""The CUDA caching allocator's settings, merged with those that the user's own variables hold.
+"""The CUDA caching allocator's settings, merged with those that the user's own variables hold."""
 
-torch reads them from ``PYTORCH_CUDA_ALLOC_CONF``, and from 2.9 on from ``PYTORCH_ALLOC_CONF`` too. Of the two
-it reads one. In 2.13 that is the older name, as
-https://github.com/pytorch/pytorch/blob/main/c10/cuda/CUDAAllocatorConfig.h has it; releases differ.
-"""
-
-import re
 from collections.abc import Mapping
 
+from flyball.tuners.allocator_variables import (
+    NEWER_VARIABLE,
+    OFF,
+    REGISTERING,
+    VARIABLE,
+    allocator_settings,
+)
 from flyball.tuners.base import Value
 from flyball.tuners.context import Context, release
 from flyball.tuners.knobs import Applied, Draft, Knob, Situation, one_of
 from flyball.tuners.knobs_engine import on_cuda
 
 NAME = "expandable_segments"
-VARIABLE = "PYTORCH_CUDA_ALLOC_CONF"
-NEWER_VARIABLE = "PYTORCH_ALLOC_CONF"
 NEWER_SINCE = (2, 9)
-REGISTERING = "TORCH_NCCL_USE_TENSOR_REGISTER_ALLOCATOR_HOOK"
 VARIABLES_OF_USER = (VARIABLE, NEWER_VARIABLE, REGISTERING)
 """What the knob wants to know of the user's environment."""
-_OFF = ("", "0", "n", "no", "f", "false")
-_BETWEEN = re.compile(r",(?![^\[]*\])")
-"""A comma that is not inside a list, as in ``roundup_power2_divisions:[256:1,512:2]``."""
-
-
-def allocator_settings(text: str) -> dict[str, str]:
-    """Return the settings in a variable's text, key to value as written, without spaces."""
-    parts = (part.partition(":") for part in _BETWEEN.split(text.replace(" ", "")) if part)
-    return {key: value for key, _, value in parts}
 
 
 def merged(text: str, value: Value) -> str:
@@ -70,7 +59,7 @@ def _pointless(situation: Situation) -> str | None:
     backend = own_settings(situation).get("backend", "native")
     if backend != "native":
         return f"backend:{backend} has no segments"
-    if situation.context.environment.get(REGISTERING, "").lower() not in _OFF:
+    if situation.context.environment.get(REGISTERING, "").lower() not in OFF:
         return f"torch switches {REGISTERING} off under it"
     return None
 

@@ -17,9 +17,11 @@ from optuna.storages import RDBStorage
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
 from flyball.errors import Interrupted, OptionError
-from flyball.history import History, Owner, command_digest
 from flyball.history.alert_rows import alert_of_document
+from flyball.history.digest import command_digest
+from flyball.history.owner import Owner
 from flyball.history.records import FINISHED, INTERRUPTED, RUNNING, TrialRecord
+from flyball.history.store import History
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Phase, TrialReport
 from flyball.tuners.conclusion import Concluded

@@ -5,7 +5,7 @@ from typing import Any
 
 from flyball.tuners.config import known, read
 from flyball.tuners.context import Context, replicas_known, replicas_of, resolve_batch
-from flyball.tuners.finding import Finding, Rule, error, warning
+from flyball.tuners.finding import Finding, Rule, found, shown
 
 BATCH_KEYS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
 
@@ -15,7 +15,9 @@ def positive_integers(config: Mapping[str, Any], context: Context) -> Iterator[F
     for key in BATCH_KEYS:
         value = known(config, key, None)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            yield error(key, f"{value!r} is not a whole number above zero", "write for example 8")
+            yield found(
+                "batch-number", key, f"{shown(value)} is not a whole number above zero", "write for example 8"
+            )
 
 
 def equation(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
@@ -24,19 +26,41 @@ def equation(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     numbers = [value for value in (total, micro, steps) if value is not None]
     if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in numbers):
         return
+    if total is None or elastic(config):
+        return
+    if not context.ranks_known:
+        yield from _divisible(numbers[0], micro, steps)
+        return
     replicas = replicas_of(config, context)
-    if total is None or elastic(config) or resolve_batch(config, context):
+    if resolve_batch(config, context):
         return
     if not replicas_known(config, context) and _some_split(numbers[0], micro, steps, context.world_size):
         return
+    yield _unequal(numbers[0], micro, steps, replicas)
+
+
+def _unequal(total: int, micro: int | None, steps: int | None, replicas: int) -> Finding:
     unit = (micro or 1) * (steps or 1) * replicas
     if micro and steps:
         what = f"{total} is not {unit} = micro batch {micro} x accumulation {steps} x {replicas} replicas"
-        yield error("train_batch_size", what, f"write {unit}, or remove one of the three keys")
-        return
+        return found("batch-equation", BATCH_KEYS[0], what, f"write {unit}, or remove one of the three keys")
     nearest = max(1, round(total / unit)) * unit
     what = f"{total} does not divide into {replicas} replicas of {unit // replicas}"
-    yield error("train_batch_size", what, f"write a multiple of {unit}, for example {nearest}")
+    return found("batch-equation", BATCH_KEYS[0], what, f"write a multiple of {unit}, for example {nearest}")
+
+
+def _divisible(total: int, micro: int | None, steps: int | None) -> Iterator[Finding]:
+    """Whatever the ranks, micro batch and accumulation divide the whole."""
+    unit = (micro or 1) * (steps or 1)
+    if total % unit:
+        parts = " x ".join(
+            f"{name} {value}" for name, value in (("micro batch", micro), ("accumulation", steps)) if value
+        )
+        nearest = max(1, round(total / unit)) * unit
+        what = f"{total} is no multiple of {unit} = {parts}, whatever the number of ranks"
+        yield found(
+            "batch-equation", BATCH_KEYS[0], what, f"write a multiple of {unit}, for example {nearest}"
+        )
 
 
 def _some_split(total: int, micro: int | None, steps: int | None, world_size: int) -> bool:
@@ -52,13 +76,11 @@ def _some_split(total: int, micro: int | None, steps: int | None, world_size: in
 
 def named(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """One of the two batch sizes has to be there; "auto" leaves it to transformers."""
-    if elastic(config) or read(config, "train_batch_size") or read(config, "train_micro_batch_size_per_gpu"):
+    given = (read(config, key) for key in BATCH_KEYS[:2])
+    if elastic(config) or any(value is not None for value in given):
         return
-    yield error(
-        "train_batch_size",
-        "the config names no batch size",
-        "write train_batch_size or train_micro_batch_size_per_gpu",
-    )
+    what, mend = "the config names no batch size", "write train_batch_size or train_micro_batch_size_per_gpu"
+    yield found("batch-missing", BATCH_KEYS[0], what, mend)
 
 
 def elasticity(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
@@ -67,24 +89,16 @@ def elasticity(config: Mapping[str, Any], context: Context) -> Iterator[Finding]
         return
     for key in BATCH_KEYS:
         if known(config, key, None) is not None:
-            yield error(
-                key,
-                "elasticity computes the batch and refuses this key",
-                "remove it, or the elasticity section",
-            )
+            what = "elasticity computes the batch and refuses this key"
+            yield found("elastic-batch", key, what, "remove it, or the elasticity section")
 
 
 def zenflow(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """ZenFlow sets the accumulation itself."""
-    if (
-        known(config, "zero_optimization.zenflow", None)
-        and known(config, "gradient_accumulation_steps", 1) != 1
-    ):
-        yield warning(
-            "gradient_accumulation_steps",
-            "zenflow overwrites the accumulation",
-            "set zenflow.update_interval instead",
-        )
+    key = "gradient_accumulation_steps"
+    if known(config, "zero_optimization.zenflow", None) and known(config, key, 1) != 1:
+        what = "zenflow overwrites the accumulation"
+        yield found("zenflow-accumulation", key, what, "set zenflow.update_interval instead")
 
 
 def elastic(config: Mapping[str, Any]) -> bool:

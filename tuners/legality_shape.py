@@ -5,7 +5,7 @@ from typing import Any
 
 from flyball.tuners.config import read
 from flyball.tuners.context import Context
-from flyball.tuners.finding import Finding, Rule, error
+from flyball.tuners.finding import Finding, Rule, found, shown
 
 SECTIONS = (
     "optimizer",
@@ -14,9 +14,8 @@ SECTIONS = (
     "scheduler.params",
     "fp16",
     "bf16",
+    "bfloat16",
     "zero_optimization",
-    "zero_optimization.offload_param",
-    "zero_optimization.offload_optimizer",
     "activation_checkpointing",
     "tensor_parallel",
     "pipeline",
@@ -25,18 +24,34 @@ SECTIONS = (
     "aio",
     "elasticity",
     "compile",
+    "tensorboard",
+    "wandb",
+    "csv_monitor",
+    "comet",
+    "timers",
+    "timers.throughput",
+    "checkpoint",
+    "data_types",
+    "data_efficiency",
+    "hybrid_engine",
+    "torch_autocast",
+    "autotuning",
 )
+MAY_BE_NULL = frozenset({"bf16", "aio", "optimizer.params", "scheduler.params"})
 NAMES = ("optimizer.type", "scheduler.type")
-SWITCHES = ("fp16.enabled", "bf16.enabled")
+SWITCHES = ("wall_clock_breakdown", "flops_profiler.enabled")
+"""DeepSpeed computes with these (runtime/config.py), so that nothing else will do."""
 
 
 def sections(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """DeepSpeed fails on a section that is no mapping; ``"zero_optimization": true`` is its old form."""
     for key in SECTIONS:
+        if not _stands(config, key):
+            continue
         value = read(config, key)
         old_form = key == "zero_optimization" and isinstance(value, bool)
-        if value is not None and not isinstance(value, Mapping) and not old_form:
-            yield error(key, f"{value!r} is not a section", 'write {"key": value, ...}')
+        if not isinstance(value, Mapping) and not old_form and not (value is None and key in MAY_BE_NULL):
+            yield found("section-shape", key, f"{shown(value)} is not a section", 'write {"key": value, ...}')
 
 
 def names(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
@@ -44,15 +59,22 @@ def names(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     for key in NAMES:
         value = read(config, key)
         if value is not None and not isinstance(value, str):
-            yield error(key, f"{value!r} is not a name", 'write a name, as in "AdamW"')
+            yield found("name-shape", key, f"{shown(value)} is not a name", 'write a name, as in "AdamW"')
 
 
 def switches(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
-    """A number or a text in place of true or false switches on what it does not seem to."""
+    """Switches that DeepSpeed computes with."""
     for key in SWITCHES:
-        value = read(config, key)
-        if value is not None and value != "auto" and not isinstance(value, bool):
-            yield error(key, f"{value!r} is neither true nor false", "write true or false")
+        if _stands(config, key) and not isinstance(value := read(config, key), bool | int):
+            yield found(
+                "switch-shape", key, f"{shown(value)} is neither true nor false", "write true or false"
+            )
+
+
+def _stands(config: Mapping[str, Any], key: str) -> bool:
+    section, _, name = key.rpartition(".")
+    parent = read(config, section) if section else config
+    return isinstance(parent, Mapping) and name in parent
 
 
 RULES: tuple[Rule, ...] = (sections, names, switches)

@@ -1,36 +1,119 @@
-"""Keys that the installed DeepSpeed no longer reads, and keys it passes over without a word."""
+"""Keys that DeepSpeed does not know, no longer reads, or passes over without a word."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from flyball.tuners.config import known_keys, nearest, read
-from flyball.tuners.context import Context, release
-from flyball.tuners.finding import Finding, Rule, error, warning
+from flyball.tuners.context import Context, is_before, release
+from flyball.tuners.deepspeed_facts import facts_of, versions_with
+from flyball.tuners.finding import Finding, Rule, found
+
+ALIASES = {"bfloat16": "bf16"}
+"""A section's older name."""
+RENAMED: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "aio.thread_count": ((0, 16, 9), "intra_op_parallelism"),
+}
+"""Old key to the first version known to pass over it, and the new name."""
 
 
 def removed_keys(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """DeepSpeed 0.19.7 and later raise on the settings of features they dropped."""
-    installed = release(context.deepspeed_version)
-    for version, keys in known_keys().removed_in.items():
-        if installed is None or installed < (release(version) or ()):
+    if context.deepspeed_version is None:
+        return
+    for key, version in _removed(context.deepspeed_version).items():
+        if _stands(config, key):
+            what = f"removed from DeepSpeed in {version}, and {context.deepspeed_version} refuses it"
+            yield found("key-removed", key, what, "remove the key")
+
+
+@cache
+def _removed(installed: str) -> Mapping[str, str]:
+    """Key path to the version that removed it, of those that the installed one refuses."""
+    now = release(installed) or ()
+    since = {
+        key: version
+        for version, keys in known_keys().removed_in.items()
+        if now >= (release(version) or ())
+        for key in keys
+    }
+    return {key: since.get(key, installed) for key in sorted(since.keys() | facts_of(installed).removed)}
+
+
+def unknown_fields(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
+    """A key that the section's model does not have; DeepSpeed drops every "auto" before it looks."""
+    if context.deepspeed_version is None:
+        return
+    facts = facts_of(context.deepspeed_version)
+    sections = [(name, name) for name in facts.sections] + list(ALIASES.items())
+    for section, model in sections:
+        content = read(config, section)
+        fields = facts.sections.get(model)
+        if not isinstance(content, Mapping) or fields is None or _is_unread(config, section):
             continue
-        for key in sorted(keys):
-            if read(config, key) is not None:
-                what = f"removed from DeepSpeed in {version}, and {context.deepspeed_version} refuses it"
-                yield error(key, what, "remove the key")
+        for key, value in content.items():
+            path = f"{section}.{key}"
+            if key not in fields and value != "auto" and path not in _removed(context.deepspeed_version):
+                yield _unknown(path, model, key, tuple(fields), context)
+
+
+def _unknown(path: str, model: str, key: str, fields: tuple[str, ...], context: Context) -> Finding:
+    version = context.deepspeed_version
+    elsewhere = versions_with(model, key)
+    if elsewhere:
+        first, last = elsewhere[0], elsewhere[-1]
+        what = f"DeepSpeed {version} does not have this key"
+        span = first if first == last else f"{first} to {last}"
+        return found("key-version", path, f"{what}: of those known here, {span} do", "remove the key")
+    close = nearest(key, fields)
+    mend = f"did you mean {close!r}?" if close else "remove it"
+    return found("key-unknown", path, f"DeepSpeed {version} refuses this key", mend)
+
+
+def ignored_keys(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
+    """At the top DeepSpeed reads what it knows and nothing else; a leading underscore marks a note."""
+    keys = known_keys().top_level
+    for key in config:
+        if key not in keys and not key.startswith("_"):
+            close = nearest(key, keys)
+            mend = f"did you mean {close!r}?" if close else "remove it, or start its name with '_'"
+            yield found("key-ignored", key, "DeepSpeed reads no such key", mend)
 
 
 def passed_over(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """A misspelt name in a section that DeepSpeed does not check takes the default silently."""
-    for section, allowed in known_keys().loose_sections.items():
+    for section, allowed in _unchecked(context.deepspeed_version).items():
         content = read(config, section)
         if not isinstance(content, Mapping):
             continue
         for key in content:
-            if key not in allowed:
+            path = f"{section}.{key}"
+            if path in RENAMED and not is_before(context, RENAMED[path][0]):
+                what, new = "was renamed, and does nothing now", RENAMED[path][1]
+                yield found("key-renamed", path, what, f"write {section}.{new}")
+            elif key not in allowed and not key.startswith("_"):
                 close = nearest(key, allowed)
                 mend = f"did you mean {close!r}?" if close else "remove it"
-                yield warning(f"{section}.{key}", "DeepSpeed passes over this key", mend)
+                yield found("key-passed-over", path, "DeepSpeed passes over this key", mend)
 
 
-RULES: tuple[Rule, ...] = (removed_keys, passed_over)
+@cache
+def _unchecked(version: str | None) -> Mapping[str, frozenset[str]]:
+    """Sections in which a key that is not known does nothing; fp16 and bf16 are checked since 0.17."""
+    checked, strict = facts_of(version).sections, known_keys().strict_sections
+    late = {section: strict[section] for section in ("fp16", "bf16") if section not in checked}
+    return {**known_keys().loose_sections, **late}
+
+
+def _is_unread(config: Mapping[str, Any], section: str) -> bool:
+    """bfloat16 is read only where bf16 is not there."""
+    return section == "bfloat16" and read(config, "bf16") is not None
+
+
+def _stands(config: Mapping[str, Any], key: str) -> bool:
+    section, _, name = key.rpartition(".")
+    parent = read(config, section) if section else config
+    return isinstance(parent, Mapping) and name in parent
+
+
+RULES: tuple[Rule, ...] = (removed_keys, unknown_fields, ignored_keys, passed_over)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from flyball.errors import BadInput
-from flyball.history import History
 from flyball.history.records import ExperimentRecord
+from flyball.history.store import History
 from flyball.runner.command import Command, parse_command
 from flyball.tuners.config import load_document, read_config
 from flyball.tuners.output import COMMAND

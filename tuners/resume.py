@@ -7,9 +7,9 @@ from typing import Any
 
 from flyball.database import open_database
 from flyball.errors import OptionError
-from flyball.history import History
 from flyball.history.finding import BETWEEN_RUNS, GENERATION
 from flyball.history.records import FINISHED, ExperimentRecord
+from flyball.history.store import History
 from flyball.tuners.lead import lead_of_document
 from flyball.tuners.options import LATEST, StudyOptions
 

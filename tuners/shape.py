@@ -9,6 +9,8 @@ MAX_STAGE = 3
 BUCKET_ELEMENTS = 500_000_000
 PREFETCH_ELEMENTS = 50_000_000
 PERSISTENCE_ELEMENTS = 100_000
+_ON = frozenset({"1", "on", "t", "true", "y", "yes"})
+"""What pydantic takes for true."""
 
 
 def stage_of(config: Mapping[str, Any]) -> int:
@@ -17,7 +19,15 @@ def stage_of(config: Mapping[str, Any]) -> int:
     if isinstance(section, bool):
         return int(section)
     value = known(config, "zero_optimization.stage", 0)
-    return value if isinstance(value, int) else 0
+    if isinstance(value, str):
+        return int(value) if value in ("0", "1", "2", "3") else 0
+    return int(value) if isinstance(value, int | float) and value == int(value) else 0
+
+
+def is_on(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a switch is on, as DeepSpeed reads it: also 1 and "true"."""
+    value = known(config, key, False)
+    return value.lower() in _ON if isinstance(value, str) else value is True or value == 1
 
 
 def overlap_of(config: Mapping[str, Any]) -> bool:
@@ -27,11 +37,9 @@ def overlap_of(config: Mapping[str, Any]) -> bool:
 
 def precision(config: Mapping[str, Any]) -> str:
     """Return the model's number format: ``fp16``, ``bf16`` or ``fp32``."""
-    if known(config, "fp16.enabled", False) is True:
+    if is_on(config, "fp16.enabled"):
         return "fp16"
-    if known(config, "bf16.enabled", False) is True or known(config, "bfloat16.enabled", False) is True:
-        return "bf16"
-    return "fp32"
+    return "bf16" if is_on(config, "bf16.enabled") or is_on(config, "bfloat16.enabled") else "fp32"
 
 
 def precision_is_open(config: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from flyball.clock import Clock, SystemClock
 from flyball.collectors.fingerprint import Fingerprint, fingerprint
 from flyball.collectors.gpu_recorder import GpuRecorder, nvml_collector
 from flyball.database import open_database, parse_address
-from flyball.history import History
+from flyball.history.store import History
 from flyball.policies.rule_file import read_rules
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher

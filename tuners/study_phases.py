@@ -90,7 +90,8 @@ class Study:
         self.spending.begin()
         self.observer.study_started(self.ledger.name, self.ledger.output, self.spending.budget_seconds)
         for finding in self.job.warnings:
-            self.observer.note(f"{finding.key}: {finding.what}; {finding.mend}")
+            place = self.job.document.place(finding.key) if self.job.document else finding.key
+            self.observer.note(f"{place}: {finding.what}; {finding.mend}")
         baseline = self.baseline()
         self.forecast(baseline)
         reports = self.search(baseline)

@@ -119,7 +119,10 @@ class TrialRules:
         readings = list(_readings(journals, gpus, run, part))
         steps = [each for each in readings if part.is_stepping(each[1].time)]
         stepping = sum(end - begin for begin, end in part.spans)
-        of_steps = [rule for rule in self._rules if rule.phase == STEPPING]
+        # They are played the measured steps alone, so that there is no phase to look at.
+        of_steps = [
+            replace(rule, phase="", within_seconds=0.0) for rule in self._rules if rule.phase == STEPPING
+        ]
         of_all = [rule for rule in self._rules if rule.phase != STEPPING]
         found = [
             *_judged(of_steps, steps, stepping, last=1),

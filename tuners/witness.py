@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flyball.tuners.allocator_variables import NEWER_VARIABLE, VARIABLE
 from flyball.tuners.base import Configuration, Measurement
 from flyball.tuners.knobs_allocator import NAME as EXPANDABLE
-from flyball.tuners.knobs_allocator import NEWER_VARIABLE, VARIABLE
 from flyball.tuners.measurement import ALLOCATOR, ENGINE
 
 Judge = Callable[[Mapping[str, Any]], bool]

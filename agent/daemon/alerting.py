@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from flyball.clock import Clock
 from flyball.collectors.base import Sample
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox, TuningRequests
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus, Mute
-from flyball.policies.notification.base import Delivered
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
+from flyball.history.tuning_requests import TuningRequests
+from flyball.policies.notification.base import RESOLVED_SECONDS, Delivered, Repeater
 from flyball.policies.notification.deliverer import Deliverer, Target
-from flyball.policies.notification.receivers.alertmanager import RESOLVED_SECONDS, AlertmanagerReceiver
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 from flyball.policies.notification.recorder import Recorder
 from flyball.policies.notification.tally import Tally
@@ -32,7 +35,10 @@ _GATHER_SECONDS = 0.05
 """From the first new reading to the round: collectors of one second are read at the same moment."""
 _LONGEST_SECONDS = 5.0
 """From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
+OWN_SECONDS = 5.0
+"""From one reading of the agent's own metrics by the rules to the next."""
 _MUTES_SECONDS = 5.0
+_GO_ON = "the agent goes on by itself"
 _MOST_RESOLVED = 10_000
 
 
@@ -83,6 +89,7 @@ class Alerting:
         self._mutes: Sequence[Mute] = ()
         self._resolved: deque[Alert] = deque(maxlen=_MOST_RESOLVED)
         self._keeping: list[asyncio.Task[None]] = []
+        self._own_due = -math.inf
         self._next: asyncio.TimerHandle | None = None
         """When the next round begins; None while one is under way, before the start and after the end."""
         self._is_gathering = self._is_stirred = self._is_stopped = False
@@ -97,7 +104,9 @@ class Alerting:
         Raises:
             DatabaseError: it cannot be used.
         """
-        self._database = await self._storage.submit(lambda: open_database(self._url, migrate_apart=True))
+        self._database = await self._storage.submit(
+            lambda: open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        )
         database = self._database
         self.alerts = AlertLog(database, clock=self._clock)
         self.outbox = Outbox(database, clock=self._clock)
@@ -146,7 +155,7 @@ class Alerting:
         self._keeping = [
             loop.create_task(receiver.keep(self._told_of(one.settings), heard=self._hear(name)))
             for name, one in known.items()
-            if isinstance(receiver := one.target.receiver, AlertmanagerReceiver)
+            if isinstance(receiver := one.target.receiver, Repeater)
         ]
         if self._keeping:  # other receivers' loops look at the mutes themselves
             self._keeping.append(loop.create_task(self._watch_mutes()))
@@ -194,8 +203,15 @@ class Alerting:
         if self.last_round is None and not self._tried():
             self._schedule()
             return
-        job = partial(self._evaluation.round, self._store.readings(), self._own())
+        job = partial(self._evaluation.round, self._store.readings(), self._own_if_due())
         self._rules.submit(job).add_done_callback(self._end)
+
+    def _own_if_due(self) -> Sequence[Sample] | None:
+        now = self._clock.monotonic()
+        if now < self._own_due:
+            return None
+        self._own_due = now + OWN_SECONDS
+        return self._own()
 
     def _end(self, answer: "asyncio.Future[Round]") -> None:
         if self._is_stopped or answer.cancelled():
@@ -208,7 +224,8 @@ class Alerting:
 
     def _take(self, found: Round) -> None:
         self.last_round = found
-        self._recorder.submit(found.transitions, evaluated_time=found.time)
+        is_pending = any(alert.status is AlertStatus.PENDING for alert in found.active)
+        self._recorder.submit(found.transitions, evaluated_time=found.time, is_pending=is_pending)
         for transition in found.transitions:
             if transition.alert.status is AlertStatus.RESOLVED:
                 self._resolved.append(transition.alert)

@@ -1,12 +1,15 @@
 """The paths that the agent serves."""
 
+from functools import cache
 from html import escape
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
-from fastapi import FastAPI, Header, HTTPException
-from fastapi import Path as PathPart
-from fastapi.requests import Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from pydantic import Field
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from flyball import __version__
 from flyball.agent.daemon.api_models import (
@@ -15,15 +18,26 @@ from flyball.agent.daemon.api_models import (
     BatchSizeAnswer,
     CollectorAnswer,
     GpuAnswer,
+    Refusal,
     ReloadAnswer,
     RunAnswer,
     StatusAnswer,
     TuningRequestAnswer,
 )
+from flyball.agent.daemon.openapi import openapi
+from flyball.agent.daemon.paths import Parameter, Paths, json_response
 from flyball.errors import StorageFailed
 
 T = TypeVar("T")
-RowNumber = Annotated[int, PathPart(ge=1, lt=2**63)]
+
+_TITLE = "flyball agent"
+_ACCEPT = Parameter(name="accept", where="header", kind=str)
+_ACCEPT_ENCODING = Parameter(name="accept-encoding", where="header", kind=str)
+_KEY = Parameter(name="key", where="path", kind=str)
+_NUMBER = Parameter(name="number", where="path", kind=Annotated[int, Field(ge=1, lt=2**63)])
+_NO_ADMIN = "switched off; set allow_admin: true"
+_NO_DATABASE = "the database of alerts does not answer"
+_NO_NUMBER = "no such number"
 
 
 class Behind(Protocol):
@@ -31,7 +45,7 @@ class Behind(Protocol):
 
     @property
     def allow_admin(self) -> bool:
-        """Whether POST /-/reload works."""
+        """Whether POST /-/reload works, and requests can be taken."""
         ...
 
     def unready(self) -> tuple[str, ...]:
@@ -83,97 +97,146 @@ class Behind(Protocol):
         ...
 
 
-def make_api(behind: Behind) -> FastAPI:
+def make_api(behind: Behind) -> Starlette:
     """Return the application. Its pages load nothing from elsewhere."""
-    api = FastAPI(
-        title="flyball agent", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json"
+    paths = Paths()
+    _add_probes(paths, behind)
+    _add_answers(paths, behind)
+    _add_alerts(paths, behind)
+    return Starlette(
+        routes=[*(one.route() for one in paths.served), *_pages(paths)],
+        exception_handlers={HTTPException: _refuse, StorageFailed: _storage_failed},
     )
-    _add_probes(api, behind)
-    _add_answers(api, behind)
-    _add_alerts(api, behind)
-    _add_pages(api)
-    return api
 
 
-def _add_probes(api: FastAPI, behind: Behind) -> None:
-    @api.get("/metrics", response_class=Response, summary="Prometheus text or OpenMetrics, as asked for.")
-    async def metrics(
-        accept: Annotated[str, Header()] = "", accept_encoding: Annotated[str, Header()] = ""
-    ) -> Response:
-        body, headers = await behind.metrics(accept, accept_encoding)
+async def _refuse(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, HTTPException)
+    answer = json_response(Refusal(detail=error.detail), error.status_code)
+    answer.headers.update(error.headers or {})  # 405 says what is allowed
+    return answer
+
+
+async def _storage_failed(request: Request, error: Exception) -> Response:
+    del request
+    return json_response(Refusal(detail=str(error)), 503)
+
+
+def _add_probes(paths: Paths, behind: Behind) -> None:
+    accepted = (_ACCEPT, _ACCEPT_ENCODING)
+
+    @paths.add("GET", "/metrics", "Prometheus text or OpenMetrics, as asked for.", parameters=accepted)
+    async def metrics(request: Request) -> Response:
+        body, headers = await behind.metrics(_ACCEPT.read(request), _ACCEPT_ENCODING.read(request))
         return Response(body, headers=headers)
 
-    @api.get("/-/healthy", response_class=PlainTextResponse, summary="200 while the agent runs.")
-    async def healthy() -> str:
-        return "healthy\n"
+    @paths.add("GET", "/-/healthy", "200 while the agent runs.")
+    async def healthy(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("healthy\n")
 
-    @api.get("/-/ready", response_class=PlainTextResponse, summary="503 with the reasons while not ready.")
-    async def ready() -> PlainTextResponse:
+    @paths.add("GET", "/-/ready", "503 with the reasons while not ready.", others={503: "not ready"})
+    async def ready(request: Request) -> PlainTextResponse:
         lines = behind.unready()
         text = "".join(f"{line}\n" for line in lines) or "ready\n"
         return PlainTextResponse(text, status_code=503 if lines else 200)
 
-    @api.post("/-/reload", summary="Read the configuration anew, where allow_admin is true.")
-    async def reload(response: Response) -> ReloadAnswer:
-        if not behind.allow_admin:
-            raise HTTPException(403, "switched off; set allow_admin: true")
-        answer = await behind.reload()
-        response.status_code = 200 if answer.successful else 400
-        return answer
+    @paths.add(
+        "POST",
+        "/-/reload",
+        "Read the configuration anew, where allow_admin is true.",
+        refusals={403: _NO_ADMIN},
+        others={400: "it cannot be used, and the old one stays"},
+        status=lambda answer: 200 if answer.successful else 400,
+    )
+    async def reload(request: Request) -> ReloadAnswer:
+        _need_admin(behind)
+        return await behind.reload()
 
 
-def _add_answers(api: FastAPI, behind: Behind) -> None:
-    @api.get("/api/v1/status", summary="The agent itself.")
-    async def status() -> StatusAnswer:
+def _add_answers(paths: Paths, behind: Behind) -> None:
+    @paths.add("GET", "/api/v1/status", "The agent itself.")
+    async def status(request: Request) -> StatusAnswer:
         return behind.status()
 
-    @api.get("/api/v1/collectors", summary="The collectors and how they do.")
-    async def collectors() -> tuple[CollectorAnswer, ...]:
+    @paths.add("GET", "/api/v1/collectors", "The collectors and how they do.")
+    async def collectors(request: Request) -> tuple[CollectorAnswer, ...]:
         return behind.collectors()
 
-    @api.get("/api/v1/gpus", summary="The GPUs, what is known of each, and the ranks there.")
-    async def gpus() -> tuple[GpuAnswer, ...]:
+    @paths.add("GET", "/api/v1/gpus", "The GPUs, what is known of each, and the ranks there.")
+    async def gpus(request: Request) -> tuple[GpuAnswer, ...]:
         return behind.gpus()
 
-    @api.get("/api/v1/runs", summary="The ranks of the runs that are alive, from their journals.")
-    async def runs() -> tuple[RunAnswer, ...]:
+    silent = "the journals do not answer"
+
+    @paths.add(
+        "GET",
+        "/api/v1/runs",
+        "The ranks of the runs that are alive, from their journals.",
+        refusals={503: silent},
+    )
+    async def runs(request: Request) -> tuple[RunAnswer, ...]:
         found = await behind.runs()
         if found is None:
-            raise HTTPException(503, "the journals do not answer")
+            raise HTTPException(503, silent)
         return found
 
 
-def _add_alerts(api: FastAPI, behind: Behind) -> None:
-    @api.exception_handler(StorageFailed)
-    async def storage_failed(request: Request, error: Exception) -> JSONResponse:
-        del request
-        return JSONResponse({"detail": str(error)}, status_code=503)
-
-    @api.get("/api/v1/alerts", summary="The alerts that are pending or firing.")
-    async def alerts() -> tuple[AlertAnswer, ...]:
+def _add_alerts(paths: Paths, behind: Behind) -> None:
+    @paths.add("GET", "/api/v1/alerts", "The alerts that are pending or firing.")
+    async def alerts(request: Request) -> tuple[AlertAnswer, ...]:
         return behind.alerts()
 
-    @api.get("/api/v1/alerts/{key}", summary="One alert, by fingerprint or number, with its deliveries.")
-    async def alert(key: str) -> AlertHistoryAnswer:
+    @paths.add(
+        "GET",
+        "/api/v1/alerts/{key}",
+        "One alert, by fingerprint or number, with its deliveries.",
+        parameters=[_KEY],
+        refusals={404: "no such alert", 503: _NO_DATABASE},
+    )
+    async def alert(request: Request) -> AlertHistoryAnswer:
+        key = _KEY.read(request)
         return _found(await behind.alert(key), f"no alert {key}")
 
-    @api.get("/api/v1/tuning_requests", summary="Runs that alerts say should be tuned, the newest first.")
-    async def tuning_requests() -> tuple[TuningRequestAnswer, ...]:
+    @paths.add(
+        "GET",
+        "/api/v1/tuning_requests",
+        "Runs that alerts say should be tuned, the newest first.",
+        refusals={503: _NO_DATABASE},
+    )
+    async def tuning_requests(request: Request) -> tuple[TuningRequestAnswer, ...]:
         return await behind.tuning_requests()
 
-    @api.get("/api/v1/tuning_requests/{number}", summary="One of them, for autotune --from-alert.")
-    async def tuning_request(number: RowNumber) -> TuningRequestAnswer:
+    @paths.add(
+        "GET",
+        "/api/v1/tuning_requests/{number}",
+        "One of them, for autotune --from-alert.",
+        parameters=[_NUMBER],
+        refusals={404: "no such tuning request", 422: _NO_NUMBER, 503: _NO_DATABASE},
+    )
+    async def tuning_request(request: Request) -> TuningRequestAnswer:
+        number = _NUMBER.read(request)
         return _found(await behind.tuning_request(number), f"no tuning request {number}")
 
-    @api.post("/api/v1/tuning_requests/{number}/take", summary="Begin with one, where allow_admin is true.")
-    async def take(number: RowNumber) -> TuningRequestAnswer:
-        if not behind.allow_admin:
-            raise HTTPException(403, "switched off; set allow_admin: true")
+    @paths.add(
+        "POST",
+        "/api/v1/tuning_requests/{number}/take",
+        "Begin with one, where allow_admin is true.",
+        parameters=[_NUMBER],
+        refusals={403: _NO_ADMIN, 404: "no open tuning request", 422: _NO_NUMBER, 503: _NO_DATABASE},
+    )
+    async def take(request: Request) -> TuningRequestAnswer:
+        number = _NUMBER.read(request)
+        _need_admin(behind)
         return _found(await behind.tuning_request(number, take=True), f"no open tuning request {number}")
 
-    @api.get("/api/v1/advice/batch_size", summary="The batch size that fits each serving run's queue.")
-    async def batch_size() -> tuple[BatchSizeAnswer, ...]:
+    @paths.add("GET", "/api/v1/advice/batch_size", "The batch size that fits each serving run's queue.")
+    async def batch_size(request: Request) -> tuple[BatchSizeAnswer, ...]:
         return behind.batch_sizes()
+
+
+def _need_admin(behind: Behind) -> None:
+    if not behind.allow_admin:
+        raise HTTPException(403, _NO_ADMIN)
 
 
 def _found(answer: T | None, otherwise: str) -> T:
@@ -182,21 +245,27 @@ def _found(answer: T | None, otherwise: str) -> T:
     return answer
 
 
-def _add_pages(api: FastAPI) -> None:
-    @api.get("/docs", response_class=HTMLResponse, include_in_schema=False)
-    @api.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page() -> str:
+def _pages(paths: Paths) -> list[Route]:
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi(paths, title=_TITLE, version=__version__)
+
+    async def described(request: Request) -> Response:
+        return json_response(document())
+
+    async def page(request: Request) -> HTMLResponse:
         rows = "".join(
-            f"<tr><td>{method.upper()}<td>{_link(method, path)}<td>{escape(one['summary'])}"
-            for path, methods in api.openapi()["paths"].items()
-            for method, one in methods.items()
+            f"<tr><td>{one.method}<td>{_link(one.method, one.path)}<td>{escape(one.summary)}"
+            for one in paths.served
         )
-        return (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>flyball agent</title>'
-            f"<h1>flyball agent {escape(__version__)}</h1><table>{rows}</table>"
+        return HTMLResponse(
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_TITLE}</title>'
+            f"<h1>{_TITLE} {escape(__version__)}</h1><table>{rows}</table>"
             '<p>Described in full by <a href="/openapi.json">/openapi.json</a> (OpenAPI).</p></html>'
         )
 
+    return [Route("/openapi.json", described), Route("/docs", page), Route("/", page)]
+
 
 def _link(method: str, path: str) -> str:
-    return f'<a href="{escape(path)}">{escape(path)}</a>' if method == "get" else escape(path)
+    return f'<a href="{escape(path)}">{escape(path)}</a>' if method == "GET" else escape(path)

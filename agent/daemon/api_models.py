@@ -6,7 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Built when the first of a kind is answered: an agent that is only scraped needs none of them.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Refusal(_Answer):
+    """Why a request is not answered."""
+
+    detail: str
 
 
 class Missing(_Answer):

@@ -54,7 +54,8 @@ class AgentConfig(BaseModel):
     )
     allow_admin: bool = Field(
         default=False,
-        description="Whether POST /-/reload works; it then needs the bearer token or basic auth.",
+        description="Whether POST /-/reload works and tuning requests can be taken; both then need the "
+        "bearer token or basic auth.",
     )
     run_folders: tuple[Path, ...] = Field(
         default_factory=lambda: (state_folder() / "runs",),
@@ -115,7 +116,8 @@ class AgentConfig(BaseModel):
     database: str | None = Field(
         default=None,
         repr=False,
-        description="URL of the database of alerts; null for agent.db in state_folder.",
+        description="URL of the database of alerts; null for agent.db in state_folder. A relative path in it "
+        "starts at the file's folder.",
     )
     tuning_request_seconds: float = Field(
         default=600.0,

@@ -130,6 +130,11 @@ def _anchored(config: AgentConfig, folder: Path) -> AgentConfig:
         name if name == "default" else str(folder / Path(name).expanduser()) for name in config.policies
     )
     changes |= {"run_folders": folders, "state_folder": state, "policies": policies}
+    if config.database is not None:
+        # Imported only now: without a key of its own the database is a file of the state folder.
+        from flyball.database import anchored
+
+        changes["database"] = anchored(config.database, folder)
     return config.model_copy(update=changes)
 
 

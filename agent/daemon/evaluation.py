@@ -64,12 +64,12 @@ class Evaluation:
         self._engine.restore(alerts, now=now, down_seconds=down)
         return self._engine.active()
 
-    def round(self, readings: Mapping[str, Reading], own: Sequence[Sample]) -> Round:
+    def round(self, readings: Mapping[str, Reading], own: Sequence[Sample] | None) -> Round:
         """Take in what is new and evaluate all rules.
 
         Args:
             readings: the last one of each collector; one that is the same object is not new.
-            own: the agent's own metrics, new each time.
+            own: the agent's own metrics, or None where they are not read anew.
         """
         began, now = self._clock.monotonic(), self._time.now()
         for name in self._seen.keys() - readings.keys():
@@ -79,7 +79,8 @@ class Evaluation:
             if self._seen.get(name) is not reading:
                 self._seen[name] = reading
                 self._engine.observe(name, now, reading.samples)
-        self._engine.observe(OWN, now, own)
+        if own is not None:
+            self._engine.observe(OWN, now, own)
         transitions = self._engine.evaluate(now)
         return self._result(now, began, transitions)
 

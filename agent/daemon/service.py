@@ -29,6 +29,7 @@ from flyball.agent.daemon.authentication import Authentication
 from flyball.agent.daemon.collection import Collection
 from flyball.agent.daemon.config import NEEDS_RESTART
 from flyball.agent.daemon.config_file import Effective
+from flyball.agent.daemon.config_summary import summary_values
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.own_metrics import own_samples
@@ -121,7 +122,7 @@ class Daemon:
 
     @property
     def allow_admin(self) -> bool:
-        """Whether POST /-/reload works."""
+        """Whether POST /-/reload works, and requests can be taken."""
         return self._effective.config.allow_admin
 
     def start(self) -> None:
@@ -175,6 +176,7 @@ class Daemon:
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]
+        self._log.info("agent started", **summary_values(self._effective))
         say(url(listener, tls=tls is not None))
         systemd.notify("READY=1", f"MAINPID={os.getpid()}")
         try:
@@ -281,7 +283,8 @@ class Daemon:
         self.guard.headers = new.web.http_server_config.headers
         logs.configure(kept.log_format, kept.log_level)
         self.collection.apply(new.wanted, kept.limits)
-        self._log.info("configuration taken over", needs_restart=",".join(stale))
+        values = summary_values(self._effective)
+        self._log.info("configuration taken over", needs_restart=",".join(stale), **values)
         return tuple(stale)
 
     def unready(self) -> tuple[str, ...]:

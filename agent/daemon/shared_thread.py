@@ -1,11 +1,13 @@
 """One thread for several workers whose jobs are short; a job that is not short keeps the thread for itself.
 
-Waking a thread costs more than most collections: readers of the journals share one. When a job has run for
-longer than a quarter of a second, its thread becomes its worker's own, and what waited goes on in a new one,
-so that nothing is held up by what hangs.
+Waking a thread costs more than most collections: readers of the journals share one, and what came of jobs
+that waited together is told together. When a job has run for longer than a quarter of a second, its thread
+becomes its worker's own, and what waited goes on in a new one, so that nothing is held up by what hangs. A
+worker comes back after a minute's worth of short jobs: NVML is slow to start and quick from then on.
 """
 
 import asyncio
+import queue
 import threading
 import time
 from collections import deque
@@ -13,11 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flyball.agent.daemon.worker import settle_soon
+from flyball.agent.daemon.worker import Answer, answer_to, call_soon
 
 T = TypeVar("T")
 
 SLOW_SECONDS = 0.25
+SHORT_JOBS = 60
+"""So many in a row bring a worker back to the shared thread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,9 +35,12 @@ class _Lane:
     """A daemon thread and what waits for it."""
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._lock, self._ready = loop, threading.Lock(), threading.Semaphore(0)
+        self._loop, self._lock = loop, threading.Lock()
+        self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Something for each job handed in; a semaphore is slower."""
         self._waiting: deque[_Entry] = deque()
-        self._ended = False
+        self._answers: deque[Answer] = deque()
+        self._ended = self._tells_each = False
         self._current: _Entry | None = None
         self._since = 0.0
         # A kernel thread's name has at most 15 characters.
@@ -43,12 +50,18 @@ class _Lane:
         """Hand a job in."""
         with self._lock:
             self._waiting.append(entry)
-        self._ready.release()
+        self._ready.put(None)
+
+    def tell_each(self) -> None:
+        """From now on tell of each job at once: nobody looks whether the next one hangs."""
+        self._tells_each = True
+        self.tell()
 
     def end(self) -> None:
         """End after the jobs that were handed in."""
+        self.tell_each()
         self._ended = True
-        self._ready.release()
+        self._ready.put(None)
 
     def slow(self) -> "SharingWorker | None":
         """Whose job has been running for too long."""
@@ -63,9 +76,14 @@ class _Lane:
             self._waiting = deque(entry for entry in self._waiting if entry.owner is owner)
         return moved
 
+    def tell(self) -> None:
+        """Tell what came of jobs so far; in the loop's thread."""
+        while self._answers:
+            self._answers.popleft().settle()
+
     def _run(self) -> None:
         while True:
-            self._ready.acquire()
+            self._ready.get()
             with self._lock:
                 if not self._waiting:
                     if self._ended:
@@ -73,11 +91,15 @@ class _Lane:
                     continue  # what was meant went to another thread
                 entry = self._current = self._waiting.popleft()
                 self._since = time.monotonic()
-            settle_soon(self._loop, entry.job, entry.future)
+            answer = answer_to(entry.job, entry.future)
             with self._lock:
                 self._current = None
+                is_last = not self._waiting
+            self._answers.append(answer)
+            if is_last or self._tells_each:
+                call_soon(self._loop, self.tell)
             # What a job returned must not live until the next one comes.
-            del entry
+            del entry, answer
 
 
 class SharedThread:
@@ -123,8 +145,13 @@ class SharedThread:
             self._look = None
 
     def _look_again(self) -> None:
-        slow = self._lane.slow() if self._lane is not None else None
-        if slow is not None and self._lane is not None:
+        if self._lane is None:
+            self._look = None
+            return
+        self._lane.tell()
+        slow = self._lane.slow()
+        if slow is not None:
+            self._lane.tell_each()
             moved = self._lane.others(slow)
             slow.own, self._lane = self._lane, _Lane(self._name, self._loop)
             for entry in moved:
@@ -135,13 +162,15 @@ class SharedThread:
 class SharingWorker:
     """See :class:`flyball.agent.daemon.worker.Worker`.
 
-    Sharing -> alone, once a job of its own was slow; it stays so.
+    Sharing -> alone, once a job of its own was slow. Alone -> sharing, after ``SHORT_JOBS`` that were not.
     """
 
     def __init__(self, name: str, shared: SharedThread) -> None:
         self.name, self._shared = name, shared
         self.own: _Lane | None = None
-        """Its own thread, once it is alone."""
+        """Its own thread, while it is alone."""
+        self._short = 0
+        """Jobs in a row, alone, that were short."""
         self._stopped = False
 
     def submit(self, job: Callable[[], T]) -> "asyncio.Future[T]":
@@ -149,11 +178,24 @@ class SharingWorker:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         entry = _Entry(owner=self, job=job, future=future)
         if self.own is not None:
-            self.own.put(entry)
+            self._alone(self.own, entry)
         else:
             self._shared.put(entry)
         future.add_done_callback(self._end_when_stopped)
         return future
+
+    def _alone(self, lane: _Lane, entry: _Entry) -> None:
+        began = time.monotonic()
+
+        def came_back(future: "asyncio.Future[Any]") -> None:
+            del future
+            self._short = self._short + 1 if time.monotonic() - began <= SLOW_SECONDS else 0
+            if self._short >= SHORT_JOBS and self.own is lane and not self._stopped:
+                lane.end()
+                self.own, self._short = None, 0
+
+        entry.future.add_done_callback(came_back)
+        lane.put(entry)
 
     def stop(self) -> None:
         """End after the jobs that were handed in."""

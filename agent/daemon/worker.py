@@ -1,9 +1,11 @@
 """One thread, one job at a time: where something that may hang is called."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -53,25 +55,39 @@ def settle_soon(
     loop: asyncio.AbstractEventLoop, job: Callable[[], Any], future: "asyncio.Future[Any]"
 ) -> None:
     """Run a job in this thread; its future gets the answer in the loop's."""
-    result, fault = None, None
+    answer = answer_to(job, future)
+    call_soon(loop, answer.settle)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a job."""
+
+    future: "asyncio.Future[Any]"
+    result: Any
+    fault: BaseException | None
+
+    def settle(self) -> None:
+        """Tell the future; in the loop's thread."""
+        if self.future.done():  # whoever waited was cancelled
+            return
+        if self.fault is None:
+            self.future.set_result(self.result)
+        elif isinstance(self.fault, Exception) and not isinstance(self.fault, StopIteration):
+            self.future.set_exception(self.fault)
+        else:  # a future does not take these
+            self.future.set_exception(RuntimeError(f"{type(self.fault).__name__}: {self.fault}"))
+
+
+def answer_to(job: Callable[[], Any], future: "asyncio.Future[Any]") -> Answer:
+    """Run a job in this thread."""
     try:
-        result = job()
+        return Answer(future, job(), None)
     except BaseException as error:  # also SystemExit: it must not end the thread unheard
-        fault = error
-    try:
-        loop.call_soon_threadsafe(_settle, future, result, fault)
-    except RuntimeError:  # the loop is closed: nobody waits any more
-        return
-    finally:
-        del fault  # its traceback holds this frame
+        return Answer(future, None, error)
 
 
-def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    if future.done():  # whoever waited was cancelled
-        return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
-        future.set_exception(error)
-    else:  # a future does not take these
-        future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Have the loop call something, from another thread; nothing where it is closed."""
+    with contextlib.suppress(RuntimeError):  # nobody waits any more
+        loop.call_soon_threadsafe(call)

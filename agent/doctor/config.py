@@ -1,15 +1,17 @@
 """The DeepSpeed config, by the rules that a study holds it against."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
 
 from flyball.agent.doctor.base import Finding, Level, Question, failing, ok
 from flyball.collectors.nvml_inventory import list_gpus
 from flyball.errors import ConfigError
-from flyball.tuners.config import known, load_document
-from flyball.tuners.context import Context
+from flyball.tuners.config import parse_document, read_config
+from flyball.tuners.context import has_fp16_instructions
 from flyball.tuners.finding import Severity
-from flyball.tuners.legality import check as legality
+from flyball.tuners.json_document import JsonError
+from flyball.tuners.lint import FileReport, held_version, lint_file, ranks_meant
+from flyball.tuners.lint import Question as LintQuestion
 
 
 def check(question: Question) -> Iterable[Finding]:
@@ -17,32 +19,39 @@ def check(question: Question) -> Iterable[Finding]:
     if question.config is None:
         return
     try:
-        document = load_document(question.config)
+        data = read_config(question.config)
     except ConfigError as error:
         yield failing("config", f"{error.where}: {error.what}", error.mend or "")
         return
     gpus = len(list_gpus()[0])
-    context = Context(world_size=_ranks(document.values, gpus or 1), device="cuda" if gpus else "cpu")
-    findings = legality(document.values, context)
-    for finding in findings:
-        level = Level.FAILING if finding.severity is Severity.ERROR else Level.WARNING
-        text = f"{document.place(finding.key)}: {finding.what}"
-        yield Finding(name="config", level=level, text=text, mend=finding.mend)
-    if not findings:
-        yield ok("config", f"{question.config}: nothing that DeepSpeed would refuse or pass over")
-
-
-def _ranks(config: Mapping[str, Any], default: int) -> int:
-    """How many ranks the config was written for, where its batch sizes tell."""
-    whole, micro, accumulation = (
-        known(config, key, fallback)
-        for key, fallback in (
-            ("train_batch_size", 0),
-            ("train_micro_batch_size_per_gpu", 0),
-            ("gradient_accumulation_steps", 1),
-        )
+    asked = LintQuestion(
+        deepspeed_version=held_version(None).version,
+        ranks=None if _tells_ranks(question.config, data) else (gpus or 1),
+        device="cuda" if gpus else "cpu",
+        fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
     )
-    sizes = (whole, micro, accumulation)
-    if all(type(each) is int and each > 0 for each in sizes) and whole % (micro * accumulation) == 0:
-        return int(whole // (micro * accumulation))
-    return default
+    yield from _findings(lint_file(question.config, data, asked))
+
+
+def _findings(report: FileReport) -> Iterable[Finding]:
+    if report.unreadable is not None:
+        error = report.unreadable
+        yield failing("config", f"{error.where}: {error.what}", error.mend or "")
+        return
+    said = [placed for placed in report.placed if placed.finding.severity is not Severity.NOTE]
+    for placed in said:
+        finding, position = placed.finding, placed.position
+        level = Level.FAILING if finding.severity is Severity.ERROR else Level.WARNING
+        place = f"{report.name}:{position[0]}" if position else report.name
+        key = f"{finding.key}: " if finding.key else ""
+        yield Finding(name="config", level=level, text=f"{place}: {key}{finding.what}", mend=finding.mend)
+    if not said:
+        yield ok("config", f"{report.name}: nothing that DeepSpeed would refuse or pass over")
+
+
+def _tells_ranks(path: Path, data: bytes) -> bool:
+    """Whether the batch sizes of the config say how many ranks it was written for."""
+    try:
+        return ranks_meant(parse_document(path, data).values) is not None
+    except (ConfigError, JsonError):
+        return False

@@ -1,9 +1,13 @@
 """What a receiver is, and what it may answer: the sender says what happened, the stage decides what next."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from flyball.history.alert_records import Notification
+from flyball.history.alert_records import Alert, Notification
+
+RESOLVED_SECONDS = 900.0
+"""How long a resolved alert is repeated (Prometheus' ``resolvedRetention``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,4 +73,19 @@ class Receiver(Protocol):
 
     async def close(self) -> None:
         """Give back connections; nothing is sent after."""
+        ...
+
+
+@runtime_checkable
+class Repeater(Protocol):
+    """A receiver that must hear of what fires again and again, as an Alertmanager."""
+
+    async def keep(self, active: Callable[[], Sequence[Alert]], *, heard: Callable[[Answer], None]) -> None:
+        """Repeat all that fires, for as long as it is not cancelled.
+
+        Args:
+            active: every firing alert and those resolved within ``RESOLVED_SECONDS``, as they are now,
+                without the muted ones and those that ``settings.wants`` leaves out. It must not block.
+            heard: gets the answer of each round.
+        """
         ...

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from flyball.clock import Clock, SystemClock
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox
-from flyball.history.alert_records import AlertStatus, Transition
+from flyball.history.alert_log import AlertLog
+from flyball.history.alert_records import AlertStatus, Notification, Transition
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Receiver
 from flyball.policies.notification.dedup import Wants, everything, notifications
@@ -23,6 +25,8 @@ PRUNE_SECONDS = 60.0
 EMPTY_SECONDS = 15.0
 """From one look at an empty outbox to the next, for the metric: about as often as it is scraped."""
 _CLOSE_SECONDS = 0.3
+_APPLYING_SECONDS = 60.0
+"""What ends while a receiver is taken out, before the database knows, is told to it as well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +93,8 @@ class Deliverer:
         """Deliver to these and to no others, at the start and after a reload.
 
         One that was disabled (410) is tried again, and one that is new is told what fires. What waits for a
-        receiver that is not among them is kept as ``disabled`` until it is.
+        receiver that is not among them is kept as ``disabled`` until it is; then it is told, too, which
+        of the alerts that it knows have ended meanwhile.
         """
         # At once: what is recorded while the loops stop is for these.
         wants = self._wants = {each.receiver.name: each.wants for each in targets}
@@ -115,14 +120,21 @@ class Deliverer:
         for name in self._chain.outbox.receivers():
             if name not in wants:
                 self._chain.outbox.disable(name, "it is not in the configuration any more")
-        for name in wants:
-            self._chain.outbox.enable(name)
+        told = [each for name in wants for each in self._missed(name, wants[name])]
         firing = [each for each in self._alerts.open_alerts() if each.status is AlertStatus.FIRING]
         now = self._chain.clock.time()
         # Those who were told before are not told again: the database has their notifications.
-        self._alerts.record(
-            (), list(notifications((Transition(alert=each, time=now) for each in firing), wants))
-        )
+        told += notifications((Transition(alert=each, time=now) for each in firing), wants)
+        self._alerts.record((), told)
+
+    def _missed(self, name: str, wants: Wants) -> Sequence[Notification]:
+        """Let a receiver be sent to; return what ended while it was away, if it was."""
+        since = self._chain.outbox.enable(name)
+        if since is None:
+            return ()
+        ended = self._chain.outbox.ends_unheard(name, since - _APPLYING_SECONDS)
+        now = self._chain.clock.time()
+        return list(notifications((Transition(alert=each, time=now) for each in ended), {name: wants}))
 
     def _started(self, target: Target) -> ReceiverLoop:
         loop = ReceiverLoop(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from flyball.clock import Clock
 from flyball.errors import StorageFailed
-from flyball.history import MuteLog, Outbox
 from flyball.history.alert_records import Finished, Mute, Notification
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import MOST_ASKED_SECONDS, Backoff
 from flyball.policies.notification.base import Gone, Receiver, Retry
 from flyball.policies.notification.dedup import Dedup

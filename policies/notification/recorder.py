@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from flyball.clock import Clock, SystemClock
-from flyball.history import AlertLog
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Transition
 from flyball.policies.notification.dedup import Wants, notifications
 from flyball.policies.notification.log import Log, reason
@@ -19,6 +19,8 @@ MOST_AT_ONCE = 2000
 """Transitions in one transaction, so that no other writer waits for long."""
 HEARTBEAT_SECONDS = 10.0
 """How often an evaluation that changed nothing is written down."""
+PENDING_SECONDS = 2.0
+"""The same while one is pending: a process that is killed loses what is not written down of its ``for``."""
 AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 1.0
 
@@ -61,14 +63,17 @@ class Recorder:
         self._most = most_unrecorded
         self._unrecorded: deque[Transition] = deque()
         self._evaluated: float | None = None
-        self._beat = -HEARTBEAT_SECONDS
+        self._beat, self._beat_seconds = -HEARTBEAT_SECONDS, HEARTBEAT_SECONDS
         self._failed = False
         self._full = False
         self._stirred, self._stopping = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def submit(self, transitions: Sequence[Transition], *, evaluated_time: float) -> None:
-        """Take what one evaluation changed, be it nothing; returns at once."""
+    def submit(
+        self, transitions: Sequence[Transition], *, evaluated_time: float, is_pending: bool = False
+    ) -> None:
+        """Take what one evaluation changed, be it nothing, and whether one is pending; returns at once."""
+        self._beat_seconds = PENDING_SECONDS if is_pending else HEARTBEAT_SECONDS
         is_first, self._evaluated = self._evaluated is None, evaluated_time
         if transitions:
             self._unrecorded.extend(transitions)
@@ -104,7 +109,7 @@ class Recorder:
                 # Not woken by the engine's next round: the database is given its time.
                 await self._pause(self._stopping, AGAIN_SECONDS)
             else:
-                await self._pause(self._stirred, HEARTBEAT_SECONDS)
+                await self._pause(self._stirred, self._beat_seconds)
 
     async def _record(self) -> None:
         while self._unrecorded or self._must_beat():
@@ -133,7 +138,7 @@ class Recorder:
         self._tally.unrecorded = len(self._unrecorded)
 
     def _must_beat(self) -> bool:
-        return self._evaluated is not None and self._clock.monotonic() - self._beat >= HEARTBEAT_SECONDS
+        return self._evaluated is not None and self._clock.monotonic() - self._beat >= self._beat_seconds
 
     def _make_room(self) -> None:
         # What is being written stands at the front: it is the newest that finds no room.

@@ -17,9 +17,12 @@ from flyball.agent.wiring import Wiring
 from flyball.collectors.base import Collector
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 from flyball.errors import OptionError
+from flyball.policies.rule_file import read_rules
+from flyball.tuners.knobs_registry import BY_NAME
 
 DOCS = Path(__file__).parents[2] / "docs"
 HASH = "$2b$10$" + "a" * 53
+DEFAULTS = len(read_rules(["default"], known_knobs=BY_NAME))
 
 
 class LinkSettings(CollectorSettings):
@@ -93,11 +96,27 @@ def test_what_is_wrong_is_one_line_with_file_line_key_and_mend(
     assert "; " in line
 
 
-def test_a_good_file_is_ok_and_says_what_is_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path, "collectors:\n  plain: {enabled: false}\n")
+@pytest.mark.parametrize(
+    ("policies", "said"),
+    [
+        ("policies: []", "no policies"),
+        ("policies: [mine.yaml]", "1 policy from HERE/mine.yaml"),
+        ("policies: [mine.yaml, default]", f"{DEFAULTS + 1} policies from HERE/mine.yaml, default"),
+        ("", f"{DEFAULTS} policies from default"),
+    ],
+)
+def test_a_good_file_is_ok_and_says_what_is_on(
+    tmp_path: Path, policies: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = "  - alert: Hot\n    metric: gpu_temperature_celsius\n    above: 90\n"
+    rule += "    annotations: {summary: hot, action: cool}\n"
+    (tmp_path / "mine.yaml").write_text(f"policies:\n{rule}", "utf-8")
+    text = f"collectors:\n  plain: {{enabled: false}}\n{policies}\n"
+    path = write(tmp_path, text)
     arguments = ["agent", "--config", str(path), "--check-config", "--listen", "0.0.0.0:0"]
     assert run(arguments, wiring=Wiring(collector_types=types)) == 0
-    assert capsys.readouterr().out == "ok: 0.0.0.0:0; collectors: link\n"
+    expected = f"ok: 0.0.0.0:0; collectors: link; {said}; no receiver\n".replace("HERE", str(tmp_path))
+    assert capsys.readouterr().out == expected
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:

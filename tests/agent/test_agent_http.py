@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import bcrypt
 import httpx2
+import jsonschema
 import pytest
 from tests.agent.daemon_fakes import InlineWorker, Lines
 
@@ -187,6 +189,61 @@ def test_every_path_is_in_the_openapi_page_and_the_page_loads_nothing(tmp_path: 
     assert "http" not in page
     changing = [path for path, methods in paths.items() if set(methods) != {"get"}]
     assert changing == ["/-/reload", "/api/v1/tuning_requests/{number}/take"]
+
+
+def test_every_answer_is_as_the_openapi_page_says(tmp_path: Path) -> None:
+    document = ask(tmp_path, "/openapi.json").json()
+    checked = 0
+    for path, methods in document["paths"].items():
+        content = methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        if "{" in path or not content:
+            continue
+        answer = ask(tmp_path, path)
+        (media_type,) = content
+        assert answer.headers["content-type"].partition(";")[0] == media_type
+        if media_type == "application/json":
+            schema = {**content[media_type]["schema"], "components": document["components"]}
+            jsonschema.Draft202012Validator(schema).validate(answer.json())
+            checked += 1
+    assert checked == 7
+
+
+def test_every_schema_that_the_openapi_page_names_is_there_and_no_operation_has_anothers_name(
+    tmp_path: Path,
+) -> None:
+    answer = ask(tmp_path, "/openapi.json")
+    document = answer.json()
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', answer.text))
+    assert named == set(document["components"]["schemas"])
+    operations = [one for methods in document["paths"].values() for one in methods.values()]
+    assert len({one["operationId"] for one in operations}) == len(operations)
+    for path, methods in document["paths"].items():
+        (one,) = methods.values()
+        parts = [each["name"] for each in one.get("parameters", ()) if each["in"] == "path"]
+        assert parts == re.findall(r"{(\w+)}", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/nowhere", 404, "Not Found"),
+        ("POST", "/api/v1/status", 405, "Method Not Allowed"),
+        ("GET", "/api/v1/alerts/cbf29ce484222325", 404, "no alert cbf29ce484222325"),
+        ("GET", "/api/v1/tuning_requests/7", 404, "no tuning request 7"),
+        ("GET", "/api/v1/tuning_requests/0", 422, "number: Input should be greater than or equal to 1"),
+        ("POST", "/api/v1/tuning_requests/seven/take", 422, "number: Input should be a valid integer"),
+        ("POST", "/api/v1/tuning_requests/7/take", 403, "switched off; set allow_admin: true"),
+    ],
+)
+def test_what_is_refused_says_why(tmp_path: Path, method: str, path: str, status: int, detail: str) -> None:
+    answer = ask(tmp_path, path, method=method)
+    assert answer.status_code == status
+    assert answer.json()["detail"].startswith(detail)
+    assert ("allow" in answer.headers) is (status == 405)
+
+
+def test_head_is_answered_as_get_is(tmp_path: Path) -> None:
+    assert ask(tmp_path, "/metrics", method="HEAD").status_code == 200
 
 
 def test_reload_is_off_unless_it_is_allowed(tmp_path: Path) -> None:

@@ -1,133 +1,35 @@
-"""``flyball alerts`` over a database of an agent's making."""
+"""``flyball alerts list`` and ``show``, and what every command of ``flyball alerts`` refuses."""
 
 import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.agent.fakes import HOSTILE, FakeClock
-from tests.history.alert_fakes import alert, change, done, told
+from tests.agent.alerts_fakes import (
+    HOT,
+    HOT_ALERT,
+    LOST,
+    NOW,
+    RUN,
+    alerts,
+    numbers,
+    raised,
+    record,
+    refused,
+    shown,
+)
+from tests.agent.fakes import FakeClock
+from tests.history.alert_fakes import change, done, told
 
-from flyball.agent.cli import run
-from flyball.agent.wiring import Wiring
 from flyball.database import Database, open_database
-from flyball.history import AlertLog, MuteLog, Outbox
-from flyball.history.alert_records import Alert, AlertStatus, Notification
+from flyball.history.alert_log import AlertLog
+from flyball.history.alert_records import AlertStatus
+from flyball.history.outbox import Outbox
 
-NOW = 1_790_000_000.0
-HOT, LOST, STALLED, SLOW, GONE = (f"{number:016x}" for number in (0xA, 0xB, 12, 13, 14))
-RUN = "a-run-with-a-long-name-that-somebody-chose"
-
-
-def raised(
-    fingerprint: str, rule: str, status: AlertStatus = AlertStatus.FIRING, *, ago: float, **labels: str
-) -> Alert:
-    """An alert that took the status that it has ``ago`` seconds before now, having fired for a minute."""
-    severity = "critical" if rule == "GpuLost" else "warning"
-    began = NOW - ago - {AlertStatus.PENDING: 0, AlertStatus.FIRING: 60}.get(status, 120)
-    return alert(
-        fingerprint,
-        status,
-        active_time=began,
-        rule=rule,
-        fingerprint=fingerprint,
-        labels={"alertname": rule, "severity": severity, "host": "node-7", **labels},
-    )
-
-
-HOT_ALERT = raised(HOT, "GpuHot", ago=3600, gpu="3")
-OVER = raised(SLOW, "StepTimeRegressed", AlertStatus.RESOLVED, ago=7200, run="nightly")
-
-
-def record(alerts: AlertLog, one: Alert, *notifications: Notification, ago: float | None = None) -> None:
-    when = {AlertStatus.PENDING: one.active_time, AlertStatus.FIRING: one.fired_time}.get(
-        one.status, one.resolved_time
-    )
-    time = NOW - ago if ago is not None else when
-    assert time is not None
-    alerts.record([change(one, time)], notifications)
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLYBALL_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("FLYBALL_DB", "sqlite:///not-this-one.db")
-    (tmp_path / "state").mkdir()
-    return tmp_path / "state"
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its tables, made once: that takes longer than a test."""
-    path = tmp_path_factory.mktemp("empty") / "agent.db"
-    open_database(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture
-def database(state: Path, empty: Path) -> Iterator[Database]:
-    """The agent's, which has just evaluated its policies."""
-    shutil.copy(empty, state)
-    with open_database(f"sqlite:///{state / 'agent.db'}") as opened:
-        AlertLog(opened).heartbeat(NOW - 5)
-        yield opened
-
-
-@pytest.fixture
-def outbox(database: Database) -> Outbox:
-    return Outbox(database, clock=FakeClock(now=NOW))
-
-
-@pytest.fixture
-def six(database: Database, outbox: Outbox) -> None:
-    """1 fires, told; 2 is critical; 3 pending; 4 resolved; 5 never fired; 6 fires anew, hostile."""
-    alerts = AlertLog(database, clock=FakeClock(now=NOW))
-    record(alerts, HOT_ALERT, told(HOT_ALERT, "ops", NOW - 3600), told(HOT_ALERT, "chat", NOW - 3600))
-    record(alerts, raised(LOST, "GpuLost", ago=1800, gpu="5", uuid="GPU-0"))
-    record(alerts, raised(STALLED, "RunStalled", AlertStatus.PENDING, ago=20, run=RUN, rank="0"))
-    record(alerts, OVER)
-    record(alerts, raised(GONE, "LossNaN", AlertStatus.DROPPED, ago=10_800, run="nightly"), ago=10_800)
-    record(alerts, raised("f" * 16, HOSTILE, ago=30, run=HOSTILE))
-    (to_ops,) = outbox.due("ops", NOW, 9)
-    outbox.finish(
-        [
-            done(
-                to_ops, time=NOW - 3600, outcome="retry", status=503, detail=f"busy {HOSTILE}", next_time=NOW
-            ),
-            done(to_ops, time=NOW - 3590),
-        ]
-    )
-
-
-def alerts(*arguments: str, now: float = NOW) -> int:
-    return run(["alerts", *arguments], wiring=Wiring(clock=FakeClock(now=now)))
-
-
-def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert alerts(*arguments) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    return captured.out
-
-
-def numbers(capsys: pytest.CaptureFixture[str], *options: str) -> list[int]:
-    found = [each["id"] for each in json.loads(shown(capsys, "list", "--json", *options))]
-    rows = [line.split()[0] for line in shown(capsys, "list", *options).splitlines()[1:]]
-    assert [int(each) for each in rows if each.isdigit()] == found
-    return found
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert alerts(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
+pytestmark = pytest.mark.usefixtures("state")
 
 
 @pytest.mark.usefixtures("six")
@@ -324,117 +226,6 @@ def test_hostile_text_cannot_reach_the_terminal(
     assert not set(text) & {"\x1b", "\x07", "\u202e"}
 
 
-def test_a_mute_is_made_listed_and_ended(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    log = MuteLog(database, clock=FakeClock(now=NOW))
-    assert shown(capsys, "mutes") == "nothing is muted\n"
-    made = shown(capsys, "mute", "alertname=GpuHot", "host=a=b", "--for", "90m", "--comment", "new fan")
-    assert made.startswith("mute 1: alertname=GpuHot host=a=b\nfor 1h30m, until 20")
-    assert "the running agent takes it within 5 s" in made
-    (mute,) = log.active()
-    assert mute.matchers == {"alertname": "GpuHot", "host": "a=b"}
-    assert (mute.created_time, mute.until_time, mute.comment) == (NOW, NOW + 5400, "new fan")
-    header, row = shown(capsys, "mutes").splitlines()
-    assert header.split() == ["no", "left", "made", "mutes", "comment"]
-    assert row.split()[:2] + row.split()[4:] == ["1", "1h30m", "alertname=GpuHot", "host=a=b", "new", "fan"]
-    assert shown(capsys, "unmute", "1").startswith("mute 1 has ended; the running agent sends what")
-    assert log.active() == ()
-    assert shown(capsys, "mutes") == "nothing is muted\n"
-    assert [each["until_time"] for each in json.loads(shown(capsys, "mutes", "--all", "--json"))] == [NOW]
-    assert " ended " in shown(capsys, "mutes", "--all")
-
-
-@pytest.mark.usefixtures("six")
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["gpu=3"], "it matches one alert that fires or is pending"),
-        (["host=node-7"], "it matches 4 alerts that fire or are pending"),
-        (["alertname=GpuHto"], "it matches no alert that fires or is pending"),
-        (["uuid=", "host=node-7"], "it matches 3 alerts that fire or are pending"),
-        (["--all"], "mute 1: all alerts\nfor 2h00m, until "),
-    ],
-)
-def test_a_mute_says_what_it_matches_now(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert says in shown(capsys, "mute", *arguments)
-
-
-@pytest.mark.usefixtures("six")
-def test_a_mute_as_json_has_its_number_and_an_alert_names_it(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(shown(capsys, "mute", "gpu=3", "--json"))
-    assert found == {
-        "id": 1,
-        "matchers": {"gpu": "3"},
-        "created_time": NOW,
-        "until_time": NOW + 7200,
-        "comment": "",
-    }
-    assert "muted by     1\n" in shown(capsys, "show", "1")
-    assert "muted by" not in shown(capsys, "show", "2")
-    assert shown(capsys, "list").endswith("\nmuted: 1; flyball alerts mutes says until when\n")
-    assert "muted" not in shown(capsys, "list", "--rule", "GpuLost")
-
-
-def test_a_mute_without_an_end_is_listed(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    MuteLog(database, clock=FakeClock(now=NOW)).add({}, until_time=None)
-    assert shown(capsys, "mutes").splitlines()[1].split()[1:3] == ["no", "end"]
-
-
-@pytest.fixture
-def told_twice(database: Database, outbox: Outbox) -> None:
-    """Alert 1 was told to ops and chat that it fires, and is over; alert 2 waits for ops."""
-    over = replace(HOT_ALERT, status=AlertStatus.RESOLVED, resolved_time=NOW - 60)
-    sent = [told(one, name, NOW) for one in (HOT_ALERT, over) for name in ("ops", "chat")]
-    waits = told(raised(LOST, "GpuLost", ago=60), "ops", NOW)
-    AlertLog(database).record([change(each.alert, NOW) for each in (*sent, waits)], [*sent, waits])
-    for name in ("ops", "chat"):
-        for _ in range(2):
-            due = outbox.due(name, NOW, 9)
-            outbox.finish([done(each) for each in due if each.alert.fingerprint == HOT])
-
-
-def waiting(outbox: Outbox, receiver: str) -> list[str]:
-    return [each.webhook_id for each in outbox.due(receiver, NOW, 9) if each.alert.fingerprint == HOT]
-
-
-@pytest.mark.usefixtures("told_twice")
-@pytest.mark.parametrize("key", ["1", HOT])
-def test_a_replay_sends_again_what_was_sent_by_the_same_webhook_id(
-    key: str, outbox: Outbox, database: Database, capsys: pytest.CaptureFixture[str]
-) -> None:
-    history = AlertLog(database).show(HOT)
-    assert history is not None
-    first = {each.receiver: each.webhook_id for each, _ in reversed(history.notifications)}
-    assert shown(capsys, "replay", key) == (
-        "alert 1 (GpuHot): 4 notifications to ops, chat once more; "
-        "the running agent picks them up within 5 s\n"
-    )
-    assert {name: waiting(outbox, name) for name in first} == {name: [one] for name, one in first.items()}
-
-
-@pytest.mark.usefixtures("told_twice")
-def test_a_replay_to_one_receiver_leaves_the_others_alone(
-    outbox: Outbox, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "2 notifications to chat once more" in shown(capsys, "replay", "1", "--receiver", "chat")
-    assert (len(waiting(outbox, "chat")), waiting(outbox, "ops")) == (1, [])
-
-
-@pytest.mark.usefixtures("six")
-def test_what_will_hold_a_replay_up_is_said(
-    database: Database, outbox: Outbox, capsys: pytest.CaptureFixture[str]
-) -> None:
-    MuteLog(database, clock=FakeClock(now=NOW)).add({"gpu": "3"}, until_time=NOW + 60)
-    outbox.disable("ops", "410 Gone")
-    assert alerts("replay", "1", "--receiver", "ops", now=NOW + 3) == 0
-    said = capsys.readouterr()
-    assert "1 notification to ops once more; the running agent picks it up within 5 s" in said.out
-    assert said.err == (
-        "note: ops is disabled: 410 Gone\nnote: mute 1 holds it back; flyball alerts unmute 1 ends that\n"
-    )
-
-
 @pytest.mark.usefixtures("told_twice")
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -478,11 +269,6 @@ def test_bad_input_is_one_line(
     assert message in refused(capsys, *arguments)
 
 
-@pytest.mark.usefixtures("six")
-def test_what_was_told_to_nobody_cannot_be_replayed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "alert 2 was told to nobody; it has not fired, or no receiver" in refused(capsys, "replay", "2")
-
-
 @pytest.mark.parametrize(
     "arguments", [["list"], ["show", "1"], ["mute", "--all"], ["mutes"], ["unmute", "1"], ["replay", "1"]]
 )
@@ -499,9 +285,10 @@ def test_where_there_is_no_database_yet_none_is_made(
     [
         ("state_folder: elsewhere\n", "elsewhere/agent.db"),
         ("database: sqlite:///{folder}/alerts.db\n", "alerts.db"),
+        ("database: sqlite:///data/alerts.db\n", "data/alerts.db"),
         ("bearer_token_file: gone\ncollectors: {{unknown: {{}}}}\nstate_folder: .\n", "agent.db"),
     ],
-    ids=["state_folder", "database", "of others' files nothing is needed"],
+    ids=["state_folder", "database", "relative database", "of others' files nothing is needed"],
 )
 def test_the_database_is_the_configurations(
     text: str, place: str, tmp_path: Path, empty: Path, capsys: pytest.CaptureFixture[str]

@@ -199,7 +199,7 @@ def test_a_good_file_says_which_receivers_there_are(
     assert (
         run(["agent", "--config", str(path), "--check-config"], wiring=Wiring(collector_types=no_types)) == 0
     )
-    assert capsys.readouterr().out.endswith("; receivers: ops\n")
+    assert capsys.readouterr().out.endswith("; 1 receiver: ops\n")
 
 
 def test_what_is_printed_is_commented_masked_and_reads_back_where_nothing_was_masked(tmp_path: Path) -> None:

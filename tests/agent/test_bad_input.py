@@ -247,7 +247,7 @@ def test_commands_that_say_two_things_or_none(
         {"fp16": True},
         {"scheduler": "x"},
         {"comms_logger": True},
-        {"fp16": {"enabled": "true"}},
+        {"fp16": {"enabled": "perhaps"}},
         {"zero_optimization": {"stage": 3, "offload_param": "cpu"}},
     ],
     ids=str,

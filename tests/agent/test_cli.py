@@ -176,7 +176,7 @@ def test_bad_input_is_one_line_and_launches_nothing(
         ("histroy", "histroy: no such command; did you mean history?"),
         (
             "zzz",
-            "zzz: no such command; the commands are agent, alerts, autotune, doctor, history, p2p, policies",
+            "zzz: no such command; the commands are agent, alerts, autotune, doctor, history, lint, p2p",
         ),
         ("--nope", "--nope: no such option; see flyball --help"),
         ("-- autotune x", "the command to tune is not marked off"),

@@ -44,6 +44,7 @@ def test_the_commands_of_this_page_are_those_that_exist() -> None:
         "flyball history runs",
         "flyball history show",
         "flyball history trials",
+        "flyball lint",
         "flyball p2p",
         "flyball policies check",
         "flyball policies export",

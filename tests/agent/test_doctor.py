@@ -181,7 +181,7 @@ def test_the_trap_of_the_communication_logger_is_found(question: Question, tmp_p
     path = tmp_path / "ds.json"
     path.write_text('{"train_batch_size": 8, "comms_logger": {"enabled": false}}', encoding="utf-8")
     finding = one(config.check(changed(question, config=path)), "config")
-    assert finding.level is Level.WARNING
+    assert finding.level is Level.FAILING
     assert "is on whenever the key is present" in finding.text
     assert finding.mend == "remove the section"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from tests.agent.fakes import FakeStudy
+from tests.agent.fakes import FakeClock, FakeStudy
 from tests.policies.notification.receivers.endpoints import certificate, tls_of
 from werkzeug import Request, Response
 
@@ -63,7 +63,8 @@ def request(folder: Path, number: int = 7, **document: Any) -> dict[str, Any]:
 
 def autotune(url: str, *arguments: str) -> tuple[int, list[StudyOptions]]:
     study = FakeStudy()
-    status = run(["--from-alert", url, *arguments], program="autotune", wiring=Wiring(run_study=study))
+    wiring = Wiring(run_study=study, clock=FakeClock())
+    status = run(["--from-alert", url, *arguments], program="autotune", wiring=wiring)
     return status, study.seen
 
 
@@ -225,10 +226,86 @@ def test_an_agent_without_an_open_request_says_so(
     assert "holds no tuning request that is open" in refused(capsys, httpserver.url_for("/"))
 
 
-@pytest.mark.parametrize("url", ["", "agent", "ftp://agent/", "http://", "http://a:b:c", "http://[::1"])
+TAKE = f"{PATH}/7/take"
+
+
+def takes(httpserver: HTTPServer, document: dict[str, Any], status: int = 200) -> list[str]:
+    """An agent that answers ``status`` to a take; returns the Authorization of each."""
+    asked: list[str] = []
+
+    def answer(sent: Request) -> Response:
+        asked.append(sent.headers.get("Authorization", ""))
+        return Response("{}", status=status, content_type="application/json")
+
+    httpserver.expect_request(f"{PATH}/7", method="GET").respond_with_json(document)
+    httpserver.expect_request(TAKE, method="POST").respond_with_handler(answer)
+    return asked
+
+
+def test_a_request_is_taken_as_the_study_begins_with_the_same_credentials(
+    tmp_path: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = takes(httpserver, request(tmp_path))
+    (tmp_path / "token").write_text("abc123\n")
+    url = httpserver.url_for(f"{PATH}/7")
+    assert options_of(url, "--agent-token-file", str(tmp_path / "token")).lead is not None
+    assert options_of(url.replace("http://", "http://me:s3cret@")).lead is not None
+    assert asked == ["Bearer abc123", "Basic bWU6czNjcmV0"]
+    assert "taken" not in capsys.readouterr().out
+
+
+def test_a_dry_run_takes_no_request(tmp_path: Path, httpserver: HTTPServer) -> None:
+    asked = takes(httpserver, request(tmp_path))
+    assert options_of(httpserver.url_for(f"{PATH}/7"), "--dry-run").dry_run
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (403, "its agent does not allow it; write allow_admin: true, with a bearer_token_file, in its fly"),
+        (503, "its agent answers with status 503"),
+    ],
+)
+def test_where_the_agent_does_not_let_it_be_taken_one_line_says_so_and_the_study_runs(
+    tmp_path: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str], status: int, why: str
+) -> None:
+    takes(httpserver, request(tmp_path), status)
+    url = httpserver.url_for(f"{PATH}/7")
+    options_of(url)
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "marked" in each]
+    assert f"{url} could not be marked as taken and stays open: {why}" in line
+
+
+def test_a_request_that_was_taken_is_refused_and_force_starts_it_once_more(
+    tmp_path: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = takes(httpserver, request(tmp_path, taken_time=FakeClock().now - 7500))
+    url = httpserver.url_for(f"{PATH}/7")
+    line = refused(capsys, url)
+    assert f"{url} was taken 2h05m ago; give --force to start with it all the same" in line
+    assert options_of(url, "--force").lead is not None
+    assert asked == [], "it bears a mark already"
+
+
+def test_of_two_that_begin_at_once_the_later_is_refused(
+    tmp_path: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes(httpserver, request(tmp_path), 404)
+    url = httpserver.url_for(f"{PATH}/7")
+    status, seen = autotune(url)
+    assert (status, seen) == (2, [])
+    assert f"{url} was taken this moment; give --force" in capsys.readouterr().err
+    assert options_of(url, "--force").lead is not None
+
+
+@pytest.mark.parametrize(
+    "url", ["", "agent", "ftp://agent/", "http://", "http://a:b:c", "http://[::1", "ftp://a:s3cret@b/"]
+)
 def test_what_is_no_address_of_an_agent_is_refused(capsys: pytest.CaptureFixture[str], url: str) -> None:
     line = refused(capsys, url)
     assert "write it as in http://127.0.0.1:19753" in line
+    assert "s3cret" not in line
 
 
 def test_where_nobody_listens_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,13 +364,13 @@ def test_files_that_cannot_be_used_are_refused(
     assert says in line
 
 
-@pytest.mark.parametrize("option", ["--agent-token-file", "--agent-ca-file"])
-def test_files_for_an_agent_that_is_not_asked_are_refused(
-    capsys: pytest.CaptureFixture[str], option: str
+@pytest.mark.parametrize("option", [["--agent-token-file", "file"], ["--agent-ca-file", "file"], ["--force"]])
+def test_options_for_an_agent_that_is_not_asked_are_refused(
+    capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     wiring = Wiring(run_study=FakeStudy())
-    assert run([option, "file", "--", *COMMAND], program="autotune", wiring=wiring) == 2
-    assert f"{option}: no agent is asked" in capsys.readouterr().err
+    assert run([*option, "--", *COMMAND], program="autotune", wiring=wiring) == 2
+    assert f"{option[0]}: no agent is asked" in capsys.readouterr().err
 
 
 def test_a_resumed_study_keeps_the_alert_that_it_began_with(capsys: pytest.CaptureFixture[str]) -> None:

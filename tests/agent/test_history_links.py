@@ -9,7 +9,7 @@ from tests.agent.test_p2p_command import links
 from flyball.agent.cli import run
 from flyball.agent.p2p_display import render
 from flyball.database import open_database
-from flyball.history import RunLog
+from flyball.history.run_log import RunLog
 
 
 @pytest.fixture

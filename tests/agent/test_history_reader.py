@@ -9,7 +9,8 @@ import pytest
 
 from flyball.agent.cli import run
 from flyball.database import open_database
-from flyball.history import History, Owner
+from flyball.history.owner import Owner
+from flyball.history.store import History
 from flyball.settings import history_url
 
 

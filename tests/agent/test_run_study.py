@@ -9,7 +9,7 @@ from flyball.agent.cli import run
 from flyball.agent.run_options import StudyGiven, asked_of
 from flyball.agent.run_study import first_step_seconds
 from flyball.errors import OptionError
-from flyball.history import Owner
+from flyball.history.owner import Owner
 from flyball.tuners.between_runs_turn import Turn, asked_of_document, turn_of_document
 
 COMMAND = ("deepspeed", "train.py")

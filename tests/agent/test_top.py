@@ -23,7 +23,7 @@ HEAVY = (
     "sqlalchemy",
     "alembic",
     "scipy",
-    "fastapi",
+    "starlette",
     "uvicorn",
 )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from _runs import BINARIES, ROOT, Runs, reference_command, verdict, with_binaries
 
 from flyball.database import open_database
-from flyball.history import History
+from flyball.history.store import History
 
 MARKER = b"FLYBALL_TRIAL="
 GONE_SECONDS = 30.0

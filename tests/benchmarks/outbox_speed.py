@@ -18,8 +18,10 @@ from tests.live.scripts.alert_storm import Http
 
 from flyball.agent.daemon.logs import Lines
 from flyball.database import Database, open_database
-from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Notification
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.base import Answer, Delivered, Receiver
 from flyball.policies.notification.dedup import everything
 from flyball.policies.notification.deliverer import Deliverer, Target

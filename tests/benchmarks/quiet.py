@@ -24,7 +24,7 @@ from tests.live.test_workload import free_port
 from tests.policies.quiet_replay import DATA, RANKS, Replay
 
 from flyball.database import open_database
-from flyball.history import AlertLog
+from flyball.history.alert_log import AlertLog
 from flyball.runner.probe_install import install
 
 MINUTE = 60.0

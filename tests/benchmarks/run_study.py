@@ -18,8 +18,8 @@ from typing import Any
 from _runs import BINARIES, WORKLOAD, autotune, verdict, with_binaries
 
 from flyball.database import open_database
-from flyball.history import History
 from flyball.history.records import TrialRecord
+from flyball.history.store import History
 from flyball.runner.process_tree import descendants
 
 NAME = "nightly"

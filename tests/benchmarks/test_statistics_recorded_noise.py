@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.benchmarks.statistics_recorded_noise import DATA, FEWEST_FOUND, MOST_FALSE, load, run_noise, score
 
-STUDIES = 60
+STUDIES = 24
 RECORD = DATA / "step_noise.json"
 
 

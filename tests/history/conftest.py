@@ -8,7 +8,7 @@ from tests.history.fakes import FakeClock
 from tests.history.postgres_server import PostgresServer, find_programs, postgres_server
 
 from flyball.database import Database, open_database
-from flyball.history import History
+from flyball.history.store import History
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flyball.history import History, Owner
+from flyball.history.owner import Owner
+from flyball.history.store import History
 
 
 @dataclass

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flyball.database.address import masked, parse_address
+from flyball.database.address import anchored, masked, parse_address
 from flyball.errors import DatabaseError
 
 
@@ -19,6 +19,24 @@ def test_a_sqlite_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert parse_address("sqlite:///~/history.db").path == tmp_path / "history.db"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sqlite:///x.db", "sqlite:////etc/flyball/x.db"),
+        ("sqlite+pysqlite:///data/x.db", "sqlite+pysqlite:////etc/flyball/data/x.db"),
+        *(
+            (same, same)
+            for same in (
+                *("sqlite:////srv/x.db", "sqlite:///~/x.db", "sqlite://", "sqlite:///", "sqlite:///:memory:"),
+                *("sqlite://host/x.db", "postgresql://h/x", "postgresql:///x", "nonsense"),
+            )
+        ),
+    ],
+)
+def test_a_relative_sqlite_path_starts_where_it_is_told(text: str, expected: str) -> None:
+    assert anchored(text, Path("/etc/flyball")) == expected
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

@@ -10,9 +10,10 @@ from tests.history.fakes import FakeClock
 
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus
 from flyball.history.alert_rows import alert_document, alert_of_document
+from flyball.history.outbox import Outbox
 
 DAY = 86400.0
 

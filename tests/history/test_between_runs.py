@@ -2,9 +2,9 @@
 
 from tests.history.fakes import living, new_experiment, new_trial
 
-from flyball.history import History
 from flyball.history.finding import BETWEEN_RUNS
 from flyball.history.records import FINISHED, INTERRUPTED, WAITING
+from flyball.history.store import History
 
 OF_RUNS = {BETWEEN_RUNS: {"script": "abc"}}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flyball.history import command_digest
+from flyball.history.digest import command_digest
 
 
 @pytest.mark.parametrize(

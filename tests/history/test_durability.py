@@ -9,7 +9,7 @@ import pytest
 from tests.history.fakes import living
 
 from flyball.database import open_database
-from flyball.history import History
+from flyball.history.store import History
 
 REPOSITORY = Path(__file__).parents[2]
 KILLS = 3

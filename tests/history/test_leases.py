@@ -11,8 +11,8 @@ from tests.history.fakes import FakeClock, complete, dead, elsewhere, living, ne
 
 from flyball.database import Database
 from flyball.errors import DatabaseError
-from flyball.history import History, Owner
-from flyball.history.owner import LEASE_SECONDS, Life, start_ticks
+from flyball.history.owner import LEASE_SECONDS, Life, Owner, start_ticks
+from flyball.history.store import History
 
 
 def rebooted() -> Owner:

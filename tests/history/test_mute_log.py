@@ -4,8 +4,8 @@ import pytest
 from tests.history.fakes import FakeClock
 
 from flyball.database import Database
-from flyball.history import MuteLog
 from flyball.history.alert_records import Mute
+from flyball.history.mute_log import MuteLog
 
 
 def test_a_mute_is_in_force_until_its_time_or_its_end(database: Database, clock: FakeClock) -> None:

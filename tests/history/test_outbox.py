@@ -7,8 +7,9 @@ from tests.history.alert_fakes import alert, change, done, resolved, told
 from tests.history.fakes import FakeClock
 
 from flyball.database import Database, open_database
-from flyball.history import AlertLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, Finished, Mute, Notification, Outcome
+from flyball.history.outbox import Outbox
 from flyball.history.outbox_queue import MOST_TRIES
 
 
@@ -190,15 +191,31 @@ def test_a_receiver_that_is_gone_gets_nothing_and_everything_when_it_is_enabled(
     assert due(outbox) == []
     assert due(outbox, "chat") == [("a", "firing"), ("b", "firing")]
     assert outbox.next_due("pager", 0.0) is None
-    assert outbox.receivers() == ("chat",)
+    assert outbox.receivers() == ("chat", "pager")
     (gone,) = outbox.disabled()
     assert (gone.name, gone.disabled_time, gone.reason) == ("pager", clock.now, "410 Gone")
-    assert outbox.enable("pager")
-    assert not outbox.enable("pager")
+    clock.now += 60
+    outbox.disable("pager", "once more")
+    assert outbox.disabled() == (gone,), "since it was first"
+    assert outbox.enable("pager") == gone.disabled_time
+    assert outbox.enable("pager") is None
     assert outbox.disabled() == ()
     assert due(outbox) == [("a", "firing"), ("b", "firing")]
     outbox.finish([done(head(outbox))])
     assert due(outbox) == [("b", "firing"), ("a", "resolved")]
+
+
+def test_the_ends_that_a_receiver_did_not_hear_of(database: Database, outbox: Outbox) -> None:
+    """a: heard, and its end not; b: both; c: never; d: fires on; e: there was no room; f: ended before."""
+    raise_alerts(database, *map(alert, "abdf"))
+    raise_alerts(database, alert("c"), resolved("c"), receivers="chat")
+    raise_alerts(database, resolved("b"))
+    alerts = AlertLog(database, agent="node-1")
+    crowded = AlertLog(database, agent="node-1", max_waiting=1)
+    crowded.record([change(alert("e"))], [told(alert("e"))])
+    alerts.record([change(resolved(name)) for name in "ae"] + [change(resolved("f"), 999_000.0)])
+    assert [each.fingerprint for each in outbox.ends_unheard("pager", 999_001.0)] == ["a"]
+    assert outbox.ends_unheard("chat", 0.0) == ()
 
 
 def test_what_was_under_way_when_its_receiver_was_disabled_counts(database: Database, outbox: Outbox) -> None:

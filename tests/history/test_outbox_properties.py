@@ -11,8 +11,9 @@ from tests.history.alert_fakes import alert, change, done, resolved, told
 from tests.history.fakes import FakeClock
 
 from flyball.database import Database, open_database
-from flyball.history import AlertLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus, Notification
+from flyball.history.outbox import Outbox
 
 RECEIVERS = ("pager", "chat")
 CHANGES = [("change", name) for name in "abc"]

@@ -11,7 +11,7 @@ from tests.history.postgres_server import PASSWORD, PostgresServer
 
 from flyball.database import Database, open_database
 from flyball.errors import DatabaseError, StorageFailed
-from flyball.history import History
+from flyball.history.store import History
 
 
 def test_a_missing_driver_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ import math
 from tests.history.fakes import FakeClock, FakeFingerprint, new_experiment
 
 from flyball.database import Database
-from flyball.history import History, RunLog
+from flyball.history.run_log import RunLog
+from flyball.history.store import History
 
 
 def start(log: RunLog, name: str = "job", **changes: object) -> int:

@@ -12,9 +12,11 @@ from tests.history.fakes import complete, new_experiment, new_trial
 from flyball.database import Database, open_database
 from flyball.database.schema import MIGRATIONS, VERSION_TABLE, is_current, revisions
 from flyball.errors import DatabaseError
-from flyball.history import History
+from flyball.history.alert_models import AlertRow
 from flyball.history.migrations.ours import include_object
-from flyball.history.models import PREFIX, Base
+from flyball.history.models import TrialRow
+from flyball.history.store import History
+from flyball.history.tables import PREFIX, Base
 
 
 def version_of_optuna(database: Database) -> list[str]:
@@ -34,6 +36,7 @@ def tell_one(url: str, name: str, value: float) -> None:
 
 
 def test_migrations_and_models_agree(database: Database) -> None:
+    assert {AlertRow.metadata, TrialRow.metadata} == {Base.metadata}  # the tables of both are there
     options = {"include_object": include_object, "version_table": VERSION_TABLE, "compare_type": True}
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)

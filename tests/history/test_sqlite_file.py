@@ -16,7 +16,7 @@ from tests.history.fakes import complete, new_experiment, new_trial
 from flyball.database import open_database
 from flyball.errors import DatabaseError, StorageFailed
 from flyball.file_system import file_system_of
-from flyball.history import History
+from flyball.history.store import History
 from flyball.settings import history_url
 
 

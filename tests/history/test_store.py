@@ -18,7 +18,8 @@ from tests.history.fakes import (
 
 from flyball.database import open_database
 from flyball.errors import DatabaseError, OptionError
-from flyball.history import History, command_digest
+from flyball.history.digest import command_digest
+from flyball.history.store import History
 
 
 def test_an_experiment_is_read_as_it_was_written(history: History, clock: FakeClock) -> None:

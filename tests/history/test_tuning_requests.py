@@ -6,7 +6,7 @@ from tests.history.alert_fakes import alert
 from tests.history.fakes import FakeClock
 
 from flyball.database import Database
-from flyball.history import TuningRequests
+from flyball.history.tuning_requests import TuningRequests
 
 
 def test_a_request_is_held_until_it_is_taken(database: Database, clock: FakeClock) -> None:

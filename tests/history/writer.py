@@ -6,7 +6,8 @@ import sys
 from tests.history.fakes import complete, new_experiment, new_trial
 
 from flyball.database import open_database
-from flyball.history import History, Owner
+from flyball.history.owner import Owner
+from flyball.history.store import History
 
 
 def say(line: str) -> None:

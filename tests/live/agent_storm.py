@@ -17,8 +17,9 @@ from tests.live.scripts.agent_with_dials import Plan
 from tests.live.webhook_server import SECRET
 
 from flyball.database import open_database
-from flyball.history import AlertLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import AlertHistory, AlertStatus
+from flyball.history.outbox import Outbox
 
 PROGRAM = (sys.executable, str(Path(__file__).parent / "scripts" / "agent_with_dials.py"))
 CYCLE_SECONDS = 6.0

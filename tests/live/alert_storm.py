@@ -16,7 +16,8 @@ from typing import Any
 from tests.live.posts import serving
 
 from flyball.database import open_database
-from flyball.history import AlertLog, Outbox
+from flyball.history.alert_log import AlertLog
+from flyball.history.outbox import Outbox
 
 SCRIPT = Path(__file__).parent / "scripts" / "alert_storm.py"
 CYCLE_SECONDS = 1.5

@@ -1,118 +1,20 @@
 """Alerts of the agent as a real process: told once, through kill -9, an absent receiver and a reload."""
 
-import json
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
-from functools import partial
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import httpx2
 import pytest
-from tests.live.agent_process import PATIENCE, Running, running
+from tests.live.agent_process import running
+from tests.live.alert_desk import HOT, LABELS, PROGRAM, SLOW, TOKEN, Desk, get, left, statuses, until
 from tests.live.own_journal import COMMAND, OwnJournal
-from tests.live.test_workload import free_port
-from tests.live.webhook_server import SECRET, WebhookServer, webhook_server
+from tests.live.webhook_server import webhook_server
 
 from flyball.policies.fingerprint import fingerprint
 
 pytestmark = pytest.mark.live
-
-SCRIPT = Path(__file__).parent / "scripts" / "agent_with_dials.py"
-PROGRAM = (sys.executable, str(SCRIPT))
-GPU = ["here", "0", "GPU-0"]
-HOT = """\
-  - alert: Hot
-    metric: gpu_temperature_celsius
-    above: 90
-    severity: critical
-    annotations: {summary: "{{ labels.gpu }} is hot", action: Cool it.}
-"""
-SLOW = """\
-  - alert: Slow
-    metric: loss
-    above: 0.5
-    for: 3s
-    annotations: {summary: slow, action: look}
-    suggests: [micro_batch]
-"""
-LABELS = {"alertname": "Hot", "severity": "critical", "host": "here", "gpu": "0", "uuid": "GPU-0"}
-TOKEN = "canary-of-the-bearer-token-0123456789"
-HOOK = "canary-of-the-url-path"
-
-
-class Desk:
-    """A folder with an agent's configuration, what its collector reads, and who hears of it."""
-
-    def __init__(self, folder: Path, server: WebhookServer) -> None:
-        self.folder, self.server = folder, server
-        self.policies, self.dials = folder / "rules.yaml", folder / "dials.json"
-        self.rules(HOT)
-        (folder / "ops.secret").write_text(SECRET + "\n", "utf-8")
-
-    def rules(self, *rules: str) -> None:
-        self.policies.write_text("policies:\n" + "".join(rules), "utf-8")
-
-    def dial(self, **values: float) -> None:
-        """Set the temperature of the GPU (``hot``) and the loss of rank 0 of a run (``run=value``)."""
-        series = [
-            ["gpu_temperature_celsius", GPU, value] if name == "hot" else ["loss", [name, "0"], value]
-            for name, value in values.items()
-        ]
-        new = self.dials.with_suffix(".new")
-        new.write_text(json.dumps(series), "utf-8")
-        new.replace(self.dials)
-
-    def text(self, more: str = "", receivers: str | None = None) -> str:
-        ops = (
-            f"receivers:\n  ops: {{type: webhook, url: '{self.server.url}/', private_network: true, "
-            "secret_files: [ops.secret]}\n"
-        )
-        collectors = f"  dials: {{file: {self.dials}, interval_seconds: 0.2}}\n" + "".join(
-            f"  {name}: {{interval_seconds: 0.2}}\n" for name in ("workload", "allocator", "nccl")
-        )
-        end = more + (ops if receivers is None else receivers)
-        return f"policies: [rules.yaml]\ncollectors:\n{collectors}{end}"
-
-    def agent(self, more: str = "", receivers: str | None = None) -> AbstractContextManager[Running]:
-        return running(self.folder, self.text(more, receivers), PROGRAM)
-
-    def database(self) -> Path:
-        return self.folder / "state" / "agent.db"
-
-
-@pytest.fixture
-def server() -> Iterator[WebhookServer]:
-    with webhook_server() as server:
-        yield server
-    assert server.faults == []
-
-
-@pytest.fixture
-def desk(tmp_path: Path, server: WebhookServer) -> Desk:
-    return Desk(tmp_path, server)
-
-
-def until(asked: Callable[[], Any]) -> Any:
-    """What is asked for, as soon as it is there."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := asked()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
-
-
-def get(url: str, path: str) -> Any:
-    return httpx2.get(f"{url}/api/v1/{path}").json()
-
-
-def statuses(url: str) -> dict[str, str]:
-    return {one["rule"]: one["status"] for one in get(url, "alerts")}
 
 
 def test_an_alert_fires_and_resolves_and_its_whole_history_is_told(desk: Desk) -> None:
@@ -268,16 +170,6 @@ def test_without_a_receiver_it_says_so_once_and_records_all_the_same(desk: Desk)
     assert len([line for line in lines if "no receiver" in line]) == 1
 
 
-def left(agent: Running) -> list[str]:
-    """What it said and nobody asked for."""
-    for reader in agent.readers:
-        reader.join()
-    found = []
-    while not agent._new.empty():
-        found.append(agent._new.get())
-    return found
-
-
 def test_a_trial_raises_nothing(desk: Desk) -> None:
     desk.rules(SLOW.replace("3s", "0s"))
     journals = {purpose: OwnJournal(desk.folder / "runs", purpose, purpose) for purpose in ("trial", "run")}
@@ -333,61 +225,3 @@ def test_a_serving_run_is_advised_a_batch_size(desk: Desk) -> None:
 def advised(url: str) -> dict[str, Any]:
     found = get(url, "advice/batch_size")
     return dict(found[0]) if found else {}
-
-
-def all_tried(history: dict[str, Any]) -> bool:
-    told = history.get("notifications", ())
-    return len(told) == 2 and all(one["deliveries"] for one in told)
-
-
-def test_no_secret_is_in_a_log_an_answer_the_configuration_or_the_database(desk: Desk) -> None:
-    for name, text in (("token", TOKEN), ("hook.token", TOKEN), ("hook.url", f"{desk.server.url}/{HOOK}")):
-        (desk.folder / name).write_text(text, "utf-8")
-    receivers = (
-        "receivers:\n"
-        "  ops: {type: webhook, url_file: hook.url, private_network: true, secret_files: [ops.secret], "
-        "bearer_token_file: hook.token}\n"
-        f"  nobody: {{type: webhook, url: 'http://127.0.0.1:{free_port()}/{HOOK}', private_network: true, "
-        "secret_files: [ops.secret]}\n"
-    )
-    more = "bearer_token_file: token\nlog_level: debug\nallow_admin: true\n"
-    desk.server.status = 503
-    desk.dial(hot=95)
-    with desk.agent(more, receivers) as agent:
-        base = agent.url()
-        desk.server.until(lambda: desk.server.refused >= 1)
-        with httpx2.Client(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
-            shown = partial(client.get, f"/api/v1/alerts/{fingerprint(LABELS)}")
-            until(lambda: all_tried(shown().json()))
-            assert client.post("/-/reload").json()["successful"] is True
-            desk.server.status = 200
-            pages = [path for path in client.get("/openapi.json").json()["paths"] if "{" not in path]
-            said = [client.get(path).text for path in ("/openapi.json", "/docs", *pages)]
-            said.append(shown().text)
-            desk.server.wait(1)
-        # A configuration that is wrong in ways that lead to what it holds.
-        agent.write(desk.text(more, receivers.replace("ops.secret", SECRET)))
-        agent.process.send_signal(signal.SIGHUP)
-        agent.line("not taken over")
-        agent.write(desk.text(more, receivers))
-        assert agent.end() == 0
-    assert desk.server.received[0].headers["authorization"] == f"Bearer {TOKEN}"
-    command = [*PROGRAM, "agent", "--config", str(agent.config), "--print-config"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
-    with closing(sqlite3.connect(desk.database())) as database:
-        dump = "\n".join(database.iterdump())
-    assert "Hot" in dump
-    assert "hook.url" in printed.stdout
-    places = {
-        "log": "".join([*agent.lines, *left(agent)]),
-        "answers": "\n".join(said),
-        "configuration": printed.stdout + printed.stderr,
-        "database": dump,
-    }
-    raw = SECRET.partition("_")[2]
-    assert [
-        (place, canary)
-        for place, text in places.items()
-        for canary in (SECRET, raw, TOKEN, HOOK)
-        if canary in text
-    ] == []

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,9 @@ deepspeed.comm.destroy_process_group()
 """
 START_SECONDS = 150.0
 """DeepSpeed may compile its operators first."""
+PING_STEPS = 5
+LONG_QUEUE = ["rate", "20mbit", "burst", "16kb", "limit", "60kb"]
+"""Of a link that is congested: what another flow sends stands before a message for up to 24 ms."""
 SLOW_LINK = ["rate", "2mbit", "burst", "16kb", "latency", "400ms"]
 """Of a link that has become slow: the gradients of a step, about 17 KB, wait for some 70 ms."""
 
@@ -62,11 +65,12 @@ def short(alert: str) -> str:
     for usual, here in (
         ("    window: 2m\n", "    window: 8s\n"),
         ("    baseline: {window: 30m}\n", "    baseline: {window: 60s}\n"),
-        ("    for: 5m\n", "    for: 2s\n"),
         ("    keep_firing_for: 2m\n", "    keep_firing_for: 2s\n"),
     ):
         assert usual in rule
         rule = rule.replace(usual, here)
+    rule, count = re.subn(r"    for: \dm\n", "    for: 2s\n", rule)
+    assert count == 1
     return f"policies:\n{rule}"
 
 
@@ -119,13 +123,13 @@ def two_sides() -> Iterator[tuple[Side, Side]]:
 
 
 @contextmanager
-def training(folder: Path, sides: tuple[Side, Side]) -> Iterator[None]:
-    """Two ranks, one on each side."""
+def training(folder: Path, sides: tuple[Side, Side], **more: object) -> Iterator[None]:
+    """Two ranks, one on each side; ``more`` settings of the probe."""
     (folder / "train.py").write_text(TRAIN, "utf-8")
     (folder / "ds.json").write_text(json.dumps(CONFIG), "utf-8")
     runs = folder / "runs" / "job"
     runs.mkdir(parents=True)
-    given = {"run": "job", "purpose": "run", "directory": str(runs), "budget_ratio": 1e9}
+    given = {"run": "job", "purpose": "run", "directory": str(runs), "budget_ratio": 1e9, **more}
     stop = folder / "stop"
     environment = {
         **os.environ,
@@ -162,6 +166,71 @@ def training(folder: Path, sides: tuple[Side, Side]) -> Iterator[None]:
                 process.kill()
 
 
+BULK = """
+import contextlib, socket, sys, threading
+listens, address = sys.argv[1] == "listen", (sys.argv[2], 29644)
+if listens:
+    flow, _ = socket.create_server(address).accept()
+else:
+    flow = None
+    while flow is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            flow = socket.create_connection(address)
+def send():
+    while True:
+        flow.sendall(b"x" * 65536)
+threading.Thread(target=send, daemon=True).start()
+while flow.recv(65536):
+    pass
+"""
+"""Sends in both directions as fast as the link takes it."""
+
+
+@contextmanager
+def congested(sides: tuple[Side, Side]) -> Iterator[None]:
+    """A link that another flow fills, with a long queue before it."""
+    with ExitStack() as stack:
+        for side, role in zip(sides, ("listen", "connect"), strict=True):
+            side.shape(*LONG_QUEUE)
+            stack.callback(side.shape)
+            command = side.command(sys.executable, "-c", BULK, role, sides[0].address)
+            flow = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            stack.callback(flow.kill)
+        yield
+
+
+@pytest.mark.timeout(290)
+def test_a_link_that_another_flow_fills_is_told_by_its_pings_and_so_is_its_healing(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    (tmp_path / "rules.yaml").write_text(short("P2pLatencyRegressed"), "utf-8")
+    with webhook_server() as server, two_sides() as sides:
+        text = configuration(tmp_path, server, "rules.yaml")
+        pings = {"ping_every_steps": PING_STEPS}
+        with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, sides, **pings):
+            usual(agent.url(), "p2p", calls=100, places=('src="0"',))
+            assert server.received == []
+            with congested(sides):
+                (first, *_) = server.wait(1)
+            server.until(lambda: healed(server))
+            assert agent.end() == 0
+    assert server.faults == []
+    ends = first.labels["src"], first.labels["dst"]
+    assert set(ends) == {"0", "1"}
+    assert first.labels == {
+        "alertname": "P2pLatencyRegressed",
+        "severity": "warning",
+        "run": "job",
+        "src": ends[0],
+        "dst": ends[1],
+        "size_class": "8KiB",
+        "source": "in_band",
+        "backend": "gloo",
+    }
+    assert "Messages from rank {} to {} of job".format(*ends) in first.body["commonAnnotations"]["summary"]
+    assert all("webhook-signature" in one.headers for one in server.received)
+
+
 @pytest.mark.timeout(290)
 def test_a_link_that_becomes_slow_under_load_is_told_and_so_is_its_healing(tmp_path: Path) -> None:
     if os.geteuid() != 0:
@@ -171,7 +240,7 @@ def test_a_link_that_becomes_slow_under_load_is_told_and_so_is_its_healing(tmp_p
         text = configuration(tmp_path, server, "rules.yaml")
         with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, sides):
             url = agent.url()
-            usual(url, calls=200)
+            usual(url, "collective", calls=200, places=('rank="0"', 'rank="1"'))
             assert server.received == []
             for side in sides:
                 side.shape(*SLOW_LINK)
@@ -192,14 +261,14 @@ def test_a_link_that_becomes_slow_under_load_is_told_and_so_is_its_healing(tmp_p
     assert all("webhook-signature" in one.headers for one in server.received)
 
 
-def usual(url: str, *, calls: int) -> None:
-    """Wait until so many collectives of each rank are the run's own past."""
+def usual(url: str, what: str, *, calls: int, places: Sequence[str]) -> None:
+    """Wait until so many messages or collectives of each place are the run's own past."""
     deadline = time.monotonic() + START_SECONDS
-    pattern = r"^flyball_collective_latency_seconds_count\{(.*)\} (\S+)$"
+    pattern = rf"^flyball_{what}_latency_seconds_count\{{(.*)\}} (\S+)$"
     while True:
         found = re.findall(pattern, httpx2.get(f"{url}/metrics").text, re.MULTILINE)
         enough = [labels for labels, count in found if float(count) >= calls]
-        if all(any(f'rank="{rank}"' in labels for labels in enough) for rank in (0, 1)):
+        if all(any(place in labels for labels in enough) for place in places):
             return
         assert time.monotonic() < deadline, found
         time.sleep(0.2)

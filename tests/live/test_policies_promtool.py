@@ -83,14 +83,14 @@ def parts_of(case: Case, timeline: Timeline) -> Iterator[object]:
         yield "absent over a window" if expression.left.window_seconds else "absent"
     else:
         yield rule.comparison
-        yield from parts_of_operand(expression.left)
+        yield from parts_of_operand(expression.left, rule.within_seconds)
     if expression.arithmetic and expression.right:
         yield expression.arithmetic
         same = expression.right.metric is expression.left.metric
         yield "baseline" if same and expression.right.offset_seconds else "two metrics"
     if expression.left.offset_seconds:
         yield "offset"
-    for name in ("phase", "keep_firing_for_seconds", "for_seconds"):
+    for name in ("phase", "within_seconds", "keep_firing_for_seconds", "for_seconds"):
         if getattr(rule, name):
             yield name
     if any(alert.quiet_time is not None for alert in alerts):
@@ -101,8 +101,10 @@ def parts_of(case: Case, timeline: Timeline) -> Iterator[object]:
         yield "two rules"
 
 
-def parts_of_operand(operand: Operand) -> Iterator[object]:
+def parts_of_operand(operand: Operand, within_seconds: float) -> Iterator[object]:
     yield operand.metric.kind, operand.aggregate
+    if within_seconds > operand.window_seconds > 0:
+        yield "reaches back"
     yield from ((matcher.match, "matcher") for matcher in operand.matchers)
 
 
@@ -114,6 +116,7 @@ EVERY_PART: Sequence[object] = (
     *((Kind.HISTOGRAM, aggregate) for aggregate in Aggregate if aggregate not in {"last", "min", "max"}),
     *("absent", "absent over a window", "baseline", "two metrics", "offset", "phase"),
     *("for_seconds", "keep_firing_for_seconds", "kept firing", "resolved", "two rules"),
+    *("within_seconds", "reaches back"),
 )
 
 

@@ -17,8 +17,8 @@ import pytest
 from tests.live.test_workload import LIMIT_SECONDS, TINY, WORKLOAD, free_port
 
 from flyball.database import open_database
-from flyball.history import RunLog
 from flyball.history.records import RunRecord
+from flyball.history.run_log import RunLog
 
 pytestmark = pytest.mark.live
 

@@ -12,8 +12,8 @@ from tests.live.test_workload import LIMIT_SECONDS, TINY, WORKLOAD
 
 from flyball.agent.run_study_watch import FirstStepWatch
 from flyball.database import open_database
-from flyball.history import History
 from flyball.history.records import TrialRecord
+from flyball.history.store import History
 
 pytestmark = pytest.mark.live
 

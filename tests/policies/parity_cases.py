@@ -13,6 +13,7 @@ from flyball.collectors.base import Distribution, Kind, Metric
 from flyball.collectors.catalog import RUN_INFO
 from flyball.policies.replay import PlayedSeries
 from flyball.policies.rule import (
+    QUANTILES,
     Aggregate,
     Arithmetic,
     Comparison,
@@ -118,20 +119,28 @@ class _Maker:
         self.odd = random.random() < 0.25
         # Many series that are read together, or a few of which each is read by itself.
         self.joint = random.random() < 0.2
+        # From a dozen samples on Prometheus' sort leaves it open which of two equal ones comes first.
+        self.signed_zeros = True
         self.unread = {number for number in range(self.readings) if random.random() < 0.1}
 
     def case(self, seed: str) -> Case:
         rule = self.rule()
         expression = rule.expression
+        aggregates = {each.aggregate for each in (expression.left, expression.right) if each}
+        self.signed_zeros = not rule.phase or aggregates.isdisjoint(QUANTILES)
         metrics = [expression.left.metric]
         if expression.right and expression.right.metric is not expression.left.metric:
             metrics.append(expression.right.metric)
         if rule.phase:
             metrics.append(RUN_INFO)
+        rules = (rule, self.sibling(rule)) if self.random.random() < 0.3 else (rule,)
+        every = [series for metric in metrics for series in self.all_series(metric)]
+        if rule.phase and self.random.random() < 0.7:
+            every = [*self.pausing(every), *(each for each in every if each.identity.metric is not RUN_INFO)]
         return Case(
             seed=seed,
-            rules=(rule, self.sibling(rule)) if self.random.random() < 0.3 else (rule,),
-            series=tuple(series for metric in metrics for series in self.all_series(metric)),
+            rules=rules,
+            series=tuple(every),
             interval_seconds=self.interval,
             evaluation_seconds=self.random.choice((self.interval, self.interval, 15, 20, 37, 60)),
         )
@@ -146,13 +155,15 @@ class _Maker:
         if comparison in (Comparison.NAN, Comparison.EQUAL) and random.random() < 0.5:
             comparison = random.choice((Comparison.ABOVE, Comparison.BELOW))
         joined = {"uuid", "run"} & set(expression.left.metric.labels)
+        phase = "stepping" if joined and random.random() < 0.4 else ""
         return Rule(
             alert="Case",
             expression=expression,
             comparison=comparison,
             threshold=self.threshold(expression),
             absent=absent,
-            phase="stepping" if joined and random.random() < 0.3 else "",
+            phase=phase,
+            within_seconds=self.window() if phase and not absent and random.random() < 0.7 else 0.0,
             for_seconds=self.hold(),
             keep_firing_for_seconds=self.hold(),
             severity=random.choice(tuple(Severity)),
@@ -163,7 +174,10 @@ class _Maker:
     def sibling(self, rule: Rule) -> Rule:
         """One of the same expression, which is worked out together with it."""
         threshold = self.threshold(rule.expression)
-        return replace(rule, alert="Other", threshold=threshold, for_seconds=self.hold(), phase="")
+        phase = rule.phase if self.random.random() < 0.5 else ""
+        within = self.random.choice((0.0, rule.within_seconds)) if phase else 0.0
+        changed = replace(rule, alert="Other", threshold=threshold, for_seconds=self.hold(), phase=phase)
+        return replace(changed, within_seconds=within)
 
     def hold(self) -> float:
         return self.random.choice(
@@ -263,6 +277,47 @@ class _Maker:
             identity = Identity(metric=metric, labels=labels)
             yield PlayedSeries(identity=identity, points=points, source="one" if self.joint else "")
 
+    def pausing(self, every: Sequence[PlayedSeries]) -> Iterator[PlayedSeries]:
+        """``run_info`` of runs that leave and enter their phases, in short bursts or in long ones.
+
+        A run is in one phase at a time, and most series have a run that they belong to.
+        """
+        owned = {
+            tuple((label, value) for label, value in self.owner(series))
+            for series in every
+            if series.identity.metric is not RUN_INFO
+        }
+        for owner in sorted(owned):
+            labels = dict(owner)
+            phases = self.phases()
+            for phase in sorted(set(phases) - {""}):
+                told = {label: labels.get(label, VALUES[label][0]) for label in RUN_INFO.labels}
+                values = tuple((told | {"phase": phase, "reason": ""})[label] for label in RUN_INFO.labels)
+                points = [1.0 if each == phase else Mark.STALE if each else self.silence for each in phases]
+                identity = Identity(metric=RUN_INFO, labels=values)
+                yield PlayedSeries(identity=identity, points=tuple(points))
+
+    def owner(self, series: PlayedSeries) -> Iterator[tuple[str, str]]:
+        """The labels by which a series may be joined."""
+        for label, value in zip(series.identity.metric.labels, series.identity.labels, strict=True):
+            if label in ("run", "rank", "uuid"):
+                yield label, value
+
+    def phases(self) -> list[str]:
+        """In which phase a run is at each reading; empty where it was not read."""
+        self.silence = self.random.choice((Mark.GAP, Mark.STALE))
+        lengths = self.random.choice(((1,), (1, 1, 2), (1, 2, 3, 5), (4, 8)))
+        pauses = self.random.choice(
+            (("evaluating",), ("checkpointing",), ("evaluating", "checkpointing", ""))
+        )
+        found = ["starting"] * self.random.choice((0, 0, 1, 3))
+        while len(found) < self.readings:
+            found += ["stepping"] * self.random.choice(lengths)
+            found += [self.random.choice(pauses)] * self.random.choice(lengths)
+            if self.random.random() < 0.05:
+                found += ["finished"] * self.random.choice(lengths)
+        return found[: self.readings]
+
     def marks(self) -> Iterable[Mark | None]:
         """Where there is a value, and what stands where there is none."""
         marks = self.gaps()
@@ -298,7 +353,8 @@ class _Maker:
     def gauge(self) -> float:
         random = self.random
         if self.odd and random.random() < 0.3:
-            return random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0, -0.0))
+            value = random.choice((math.nan, math.nan, math.inf, -math.inf, 0.0, -0.0))
+            return value if self.signed_zeros else value + 0.0
         if self.whole:
             return random.choice((0.0, 0.5, 0.5, 1.0, 2.0, -1.0))
         return random.choice((random.random(), random.gauss(0.5, 1), random.lognormvariate(0, 12)))

@@ -8,7 +8,7 @@ import pytest
 
 from flyball.collectors.catalog import PHASES
 from flyball.policies.humanized import FORMATS
-from flyball.policies.keys import BaselineKeys, PolicyKeys
+from flyball.policies.keys import BaselineKeys, PolicyKeys, WhileKeys
 from flyball.policies.rule import Aggregate, Severity
 from flyball.policies.rule_file import read_rules
 from flyball.policies.template import fill
@@ -16,7 +16,9 @@ from flyball.tuners.knobs_registry import BY_NAME
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
 KEYS = [
-    field.alias or name for model in (PolicyKeys, BaselineKeys) for name, field in model.model_fields.items()
+    field.alias or name
+    for model in (PolicyKeys, BaselineKeys, WhileKeys)
+    for name, field in model.model_fields.items()
 ]
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 FILTERS = re.findall(r"^\| `(\w+)` \| `humanize.* \| `(.*)` \| `(.*)` \| `(.*)` \|$", PAGE, re.MULTILINE)
@@ -44,5 +46,5 @@ def test_filters_write_what_the_table_shows(name: str, half: str, ninety: str, m
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     assert {name for name, *_ in FILTERS} == set(FORMATS)

@@ -43,6 +43,8 @@ def rules(draw: st.DrawFn) -> list[Rule]:
         metric = draw(st.sampled_from([GAUGE, COUNTER]))
         of_gauges = [Aggregate.LAST, Aggregate.AVG, Aggregate.MAX, Aggregate.P90]
         aggregate = draw(st.sampled_from(of_gauges if metric is GAUGE else [Aggregate.RATE]))
+        absent = draw(st.booleans())
+        phase = draw(st.sampled_from(["", "stepping"]))
         chosen.append(
             rule(
                 metric,
@@ -51,8 +53,9 @@ def rules(draw: st.DrawFn) -> list[Rule]:
                 alert=f"Rule{number}",
                 comparison=draw(st.sampled_from([Comparison.ABOVE, Comparison.NOT_EQUAL])),
                 threshold=1.0,
-                absent=draw(st.booleans()),
-                phase=draw(st.sampled_from(["", "stepping"])),
+                absent=absent,
+                phase=phase,
+                within_seconds=draw(durations) if phase and not absent else 0.0,
                 for_seconds=draw(durations),
                 keep_firing_for_seconds=draw(durations),
             )

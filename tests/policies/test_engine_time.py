@@ -156,6 +156,7 @@ class TestLettingGo:
             bench.now += 1
         assert most <= 30
         bench.engine.stale("source", bench.now)
+        bench.evaluate()
         bench.now += 60
         bench.evaluate()
         assert (bench.engine.series, bench.engine.sample_bytes) == (0, 0)

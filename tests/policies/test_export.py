@@ -1,6 +1,5 @@
 """The exported rule file: what stands in it, and that promtool takes it."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from ruamel.yaml import YAML
 
 from flyball.collectors import catalog
 from flyball.policies.export import prometheus_rules
+from flyball.policies.promql import recordings
 from flyball.policies.rule import Comparison, Expression, Operand, Rule, Severity
 from flyball.policies.rule_file import DEFAULT, read_rules
 from flyball.tuners.knobs_registry import BY_NAME
@@ -30,10 +30,7 @@ HOT = Rule(
 )
 
 
-def check(path: Path) -> "subprocess.CompletedProcess[str]":
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool: install Debian's package prometheus")
+def check(promtool: str, path: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [promtool, "check", "rules", path], capture_output=True, text=True, timeout=60, check=False
     )
@@ -69,23 +66,40 @@ def test_what_is_not_said_is_left_out() -> None:
     assert entry.keys() == {"alert", "expr", "labels"}
 
 
-def test_promtool_takes_odd_texts(tmp_path: Path) -> None:
+@pytest.mark.live
+def test_promtool_takes_odd_texts(tmp_path: Path, promtool: str) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(prometheus_rules([HOT]), encoding="utf-8")
-    done = check(path)
+    done = check(promtool, path)
     assert done.returncode == 0, done.stderr
 
 
-def test_promtool_takes_the_policies_that_come_with_flyball(tmp_path: Path) -> None:
+@pytest.mark.live
+def test_promtool_takes_the_policies_that_come_with_flyball(tmp_path: Path, promtool: str) -> None:
     rules = read_rules([DEFAULT], known_knobs=BY_NAME)
     path = tmp_path / "rules.yml"
     path.write_text(prometheus_rules(rules), encoding="utf-8")
-    done = check(path)
+    done = check(promtool, path)
     assert done.returncode == 0, done.stderr
-    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
+    records = {name for rule in rules for name in recordings(rule)}
+    assert f"SUCCESS: {len(rules) + len(records)} rules found" in done.stdout
 
 
-def test_promtool_would_see_a_fault(tmp_path: Path) -> None:
+def test_what_a_phase_needs_is_recorded_once_and_before_all_alerts() -> None:
+    expression = Expression(left=Operand(metric=catalog.LOSS))
+    both = [
+        Rule(alert=name, expression=expression, comparison=Comparison.ABOVE, phase="stepping")
+        for name in "AB"
+    ]
+    entries = YAML(typ="safe").load(prometheus_rules([HOT, *both]))["groups"][0]["rules"]
+    assert [entry.get("record", entry.get("alert")) for entry in entries] == [
+        "stepping:flyball_loss",
+        *("Hot", "A", "B"),
+    ]
+
+
+@pytest.mark.live
+def test_promtool_would_see_a_fault(tmp_path: Path, promtool: str) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(prometheus_rules([HOT]).replace("> 90", "> 90 90"), encoding="utf-8")
-    assert check(path).returncode != 0
+    assert check(promtool, path).returncode != 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flyball.collectors import catalog
 from flyball.policies.durations import parse_duration
-from flyball.policies.promql import condition, duration, number, quoted
+from flyball.policies.promql import condition, duration, number, quoted, recordings
 from flyball.policies.rule import (
     Aggregate,
     Arithmetic,
@@ -38,6 +38,7 @@ def rule(
     right: Operand | None = None,
     absent: bool = False,
     phase: str = "",
+    within: float = 0.0,
 ) -> Rule:
     return Rule(
         alert="A",
@@ -46,6 +47,7 @@ def rule(
         threshold=threshold,
         absent=absent,
         phase=phase,
+        within_seconds=within,
     )
 
 
@@ -150,9 +152,90 @@ def test_means_of_histograms_are_kept_together_in_arithmetic() -> None:
     ],
 )
 def test_a_phase_is_looked_up_by_gpu_else_rank_else_run(operand: Operand, key: str) -> None:
-    without = condition(rule(operand))
-    expected = f'{without} and on ({key}) flyball_run_info{{phase="stepping"}}'
-    assert condition(rule(operand, phase="stepping")) == expected
+    for expression in recordings(rule(operand, phase="stepping")).values():
+        assert expression.endswith(f' and on ({key}) flyball_run_info{{phase="stepping"}}')
+
+
+def test_what_stands_in_a_phase_is_recorded() -> None:
+    assert recordings(rule(BUSY, phase="stepping")) == {
+        "stepping:flyball_gpu_sm_utilization_ratio": (
+            'flyball_gpu_sm_utilization_ratio and on (uuid) flyball_run_info{phase="stepping"}'
+        )
+    }
+    assert recordings(rule(BUSY)) == {}
+    assert recordings(rule(LOSS, absent=True, phase="stepping")) == {}
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "parts"),
+    [
+        (Aggregate.AVG, ["sum", "count"]),
+        (Aggregate.P90, ["bucket", "count"]),
+        (Aggregate.RATE, ["count"]),
+        (Aggregate.INCREASE, ["count"]),
+    ],
+)
+def test_of_a_histogram_the_parts_are_recorded_that_are_asked(aggregate: Aggregate, parts: list[str]) -> None:
+    names = [f"stepping:flyball_step_seconds_{part}" for part in parts]
+    assert list(recordings(rule(replace(STEP, aggregate=aggregate), phase="stepping"))) == names
+
+
+UNDER_WAY = 'flyball_run_info{phase=~"stepping|evaluating|checkpointing"}'
+
+
+@pytest.mark.parametrize(
+    ("operand", "within", "expected"),
+    [
+        pytest.param(LOSS, 0, "stepping:flyball_loss > 0", id="last"),
+        pytest.param(
+            LOSS,
+            120,
+            "last_over_time(stepping:flyball_loss[2m]) > 0 and flyball_loss and on (run, rank) " + UNDER_WAY,
+            id="last, remembered",
+        ),
+        pytest.param(
+            BUSY,
+            0,
+            "avg_over_time(stepping:flyball_gpu_sm_utilization_ratio[2m]) > 0"
+            " and stepping:flyball_gpu_sm_utilization_ratio",
+            id="window",
+        ),
+        pytest.param(
+            BUSY,
+            120,
+            "avg_over_time(stepping:flyball_gpu_sm_utilization_ratio[2m]) > 0"
+            " and flyball_gpu_sm_utilization_ratio and on (uuid) " + UNDER_WAY,
+            id="remembered as long as the window",
+        ),
+        pytest.param(
+            BUSY,
+            60,
+            "avg_over_time(stepping:flyball_gpu_sm_utilization_ratio[2m]) > 0"
+            " and last_over_time(stepping:flyball_gpu_sm_utilization_ratio[1m])"
+            " and flyball_gpu_sm_utilization_ratio and on (uuid) " + UNDER_WAY,
+            id="remembered for less",
+        ),
+        pytest.param(
+            BUSY,
+            300,
+            "(avg_over_time(stepping:flyball_gpu_sm_utilization_ratio[2m])"
+            " or avg_over_time(stepping:flyball_gpu_sm_utilization_ratio[5m])) > 0"
+            " and flyball_gpu_sm_utilization_ratio and on (uuid) " + UNDER_WAY,
+            id="remembered for longer",
+        ),
+        pytest.param(
+            STEP,
+            600,
+            "(rate(stepping:flyball_step_seconds_sum[5m]) / rate(stepping:flyball_step_seconds_count[5m])"
+            " > -Inf or rate(stepping:flyball_step_seconds_sum[10m])"
+            " / rate(stepping:flyball_step_seconds_count[10m])) > 0"
+            " and flyball_step_seconds_count and on (run, rank) " + UNDER_WAY,
+            id="a mean of nothing is none",
+        ),
+    ],
+)
+def test_a_rule_with_a_phase_looks_at_records(operand: Operand, within: float, expected: str) -> None:
+    assert condition(rule(operand, phase="stepping", within=within)) == expected
 
 
 @pytest.mark.parametrize(

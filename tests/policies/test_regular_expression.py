@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,17 +54,17 @@ def test_a_quoted_text_matches_itself_alone(text: str) -> None:
     assert not re.fullmatch(quote(text), text + "x", FLAGS)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (apt install prometheus)")
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("patterns", "taken"), [(BOTH, True), (PYTHON_ALONE, False), (NEITHER, False), (RE2_ALONE, True)]
 )
-def test_prometheus_agrees(tmp_path: Path, patterns: list[str], taken: bool) -> None:
+def test_prometheus_agrees(tmp_path: Path, patterns: list[str], taken: bool, promtool: str) -> None:
     for number, pattern in enumerate(patterns):
         rule = {"alert": "A", "expr": f"x{{a=~{json.dumps(pattern)}}}"}
         document = {"groups": [{"name": "g", "rules": [rule]}]}
         (tmp_path / f"{number:02}.json").write_text(json.dumps(document), "utf-8")
     files = sorted(path.name for path in tmp_path.iterdir())
-    command = ["promtool", "check", "rules", *files]
+    command = [promtool, "check", "rules", *files]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     told = done.stdout + done.stderr
     passed = [

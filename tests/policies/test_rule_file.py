@@ -95,6 +95,7 @@ policies:
         comparison=Comparison.BELOW,
         threshold=0.7,
         phase="stepping",
+        within_seconds=120.0,
         for_seconds=300.0,
         keep_firing_for_seconds=0.5,
         severity=Severity.CRITICAL,
@@ -139,6 +140,26 @@ def test_thresholds_may_have_the_unit_of_what_they_are_compared_with(
 ) -> None:
     (rule,) = read_text(tmp_path, f"policies: [{{alert: A, {keys}}}]")
     assert (rule.comparison, rule.threshold) == (comparison, threshold)
+
+
+@pytest.mark.parametrize(
+    ("written", "phase", "within_seconds"),
+    [
+        ("stepping", "stepping", 120.0),
+        ("evaluating", "evaluating", 0.0),
+        ("finished", "finished", 0.0),
+        ("{phase: stepping}", "stepping", 120.0),
+        ("{phase: stepping, within: 5m}", "stepping", 300.0),
+        ("{phase: stepping, within: 0}", "stepping", 0.0),
+        ("{phase: checkpointing, within: 10m}", "checkpointing", 600.0),
+        ("{phase: finished, within: 0s}", "finished", 0.0),
+    ],
+)
+def test_a_phase_may_say_for_how_long_it_is_remembered(
+    tmp_path: Path, written: str, phase: str, within_seconds: float
+) -> None:
+    (rule,) = read_text(tmp_path, f"policies: [{{alert: A, metric: loss, while: {written}, above: 5}}]")
+    assert (rule.phase, rule.within_seconds) == (phase, within_seconds)
 
 
 def test_an_absent_series_has_no_threshold(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from tests.tuners.study_bench import CONFIG, micro_of
 
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
-from flyball.history import History, Owner
+from flyball.history.owner import Owner
 from flyball.history.records import TrialRecord
+from flyball.history.store import History
 from flyball.tuners.between_runs_process import ask, record
 from flyball.tuners.between_runs_turn import (
     Asked,

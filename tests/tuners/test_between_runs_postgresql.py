@@ -9,8 +9,8 @@ from tests.history.postgres_server import PostgresServer, find_programs, postgre
 from tests.tuners.production_bench import Production
 
 from flyball.database import open_database
-from flyball.history import History
 from flyball.history.owner import LEASE_SECONDS
+from flyball.history.store import History
 
 pytestmark = pytest.mark.live
 

@@ -5,7 +5,7 @@ import pytest
 
 from flyball.errors import ConfigError
 from flyball.tuners.config import load_document
-from flyball.tuners.legality import Context, Severity, check, require_legal
+from flyball.tuners.legality import Context, Severity, check, errors, require_legal
 
 TWO_CPUS = Context(world_size=2, device="cpu", deepspeed_version="0.19.8")
 PLAIN_CPU = Context(world_size=2, device="cpu", fp16_on_cpu=False)
@@ -75,18 +75,12 @@ REFUSED = [
     ({**zero(stage=3), "pipeline": {"stages": 2}}, TWO_GPUS, "zero_optimization.stage", "pipeline"),
     (zero(stage=4), TWO_CPUS, "zero_optimization.stage", "not a ZeRO stage"),
     (
-        zero(stage=2, offload_param={"device": "cpu"}),
-        TWO_GPUS,
-        "zero_optimization.offload_param",
-        "needs stage 3",
-    ),
-    (
         zero(stage=0, offload_optimizer={"device": "cpu"}),
         TWO_GPUS,
         "zero_optimization.offload_optimizer",
         "needs stage 1",
     ),
-    (zero(stage=1, reduce_bucket_size=0), TWO_CPUS, "zero_optimization.reduce_bucket_size", "no gradient"),
+    (zero(stage=1, reduce_bucket_size=0), TWO_CPUS, "zero_optimization.reduce_bucket_size", "not above 0"),
     (
         {**FINE, "fp16": {"enabled": True}, "bf16": {"enabled": True}},
         TWO_GPUS,
@@ -105,7 +99,6 @@ REFUSED = [
     ({**FINE, "communication_data_type": "fp8"}, TWO_GPUS, "communication_data_type", "not a data type"),
     ({**zero(stage=2), "prescale_gradients": True}, TWO_GPUS, "prescale_gradients", "reduce_scatter"),
     ({**zero(stage=3), "gradient_allreduce_op": "sum"}, TWO_GPUS, "gradient_allreduce_op", "stage 3"),
-    ({**FINE, "compile": {"deepcompile": True}}, TWO_GPUS, "compile.deepcompile", "needs ZeRO"),
     (
         {**FINE, "bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}},
         TWO_GPUS,
@@ -127,11 +120,13 @@ def test_what_deepspeed_refuses_is_an_error_at_its_key(
 
 
 WARNED = [
-    ({**FINE, "comms_logger": {"enabled": False}}, TWO_CPUS, "comms_logger"),
+    ({**FINE, "comms_logger": {"enabled": True}}, TWO_CPUS, "comms_logger"),
+    (zero(stage=2, offload_param={"device": "cpu"}), TWO_GPUS, "zero_optimization.offload_param"),
     (zero(stage=1, overlap_comm=True), PIPELINE, "zero_optimization.overlap_comm"),
     (zero(stage=3, zero_quantized_gradients=True), TWO_GPUS, "zero_optimization.zero_quantized_gradients"),
     (zero(stage=1, stage3_prefetch_bucket_size=1), TWO_CPUS, "zero_optimization.stage3_prefetch_bucket_size"),
     ({**FINE, "optimizer": {"type": "AdamW", "parms": {}}}, TWO_CPUS, "optimizer.parms"),
+    ({**FINE, "compile": {"deepcompile": True}}, TWO_GPUS, "compile.deepcompile"),
     ({**FINE, "wall_clock_breakdown": True}, TWO_GPUS, "wall_clock_breakdown"),
 ]
 
@@ -143,6 +138,13 @@ def test_what_deepspeed_does_silently_is_a_warning(
     findings = check(config, context)
     assert key in {finding.key for finding in findings}
     assert {finding.severity for finding in findings} == {Severity.WARNING}
+
+
+def test_what_says_the_opposite_of_what_it_does_is_an_error_that_deepspeed_does_not_see() -> None:
+    [finding] = check({**FINE, "comms_logger": {"enabled": False}}, TWO_CPUS)
+    assert finding.severity is Severity.ERROR
+    assert not finding.refused
+    assert errors([finding]) == []
 
 
 ACCEPTED = [

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,11 +240,38 @@ def test_a_value_that_is_illegal_here_is_left_out_with_its_reason(tmp_path: Path
     space = of("knobs:\n  micro_batch: [1, 2, 5]\n", tmp_path)
     assert values(space)["micro_batch"] == (1, 2)
     assert "micro_batch=5" in space.left_out
-    offloaded = {**CONFIG, "zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}
+    half = {"device": "cpu", "ratio": 0.5}
+    offloaded = {**CONFIG, "zero_optimization": {"stage": 3, "offload_optimizer": half}}
     assert (
         "zero_stage"
         in of("knobs:\n  zero_stage: default\n  micro_batch: [2]\n", tmp_path, GPU, offloaded).left_out
     )
+
+
+OPTIMIZERS = (
+    "knobs:\n  optimizer: {config: optimizer.type, values: [AdamW, OneBitAdam]}\n  micro_batch: [1, 2]\n"
+)
+ALIGNMENT = (
+    "knobs:\n  alignment: {config: zero_optimization.parameter_alignment, values: [false, true]}\n"
+    "  micro_batch: [1, 2]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "version", "offered"),
+    [
+        (OPTIMIZERS, "optimizer", "0.19.5", True),
+        (OPTIMIZERS, "optimizer", "0.19.8", False),
+        (ALIGNMENT, "alignment", "0.18.9", False),
+        (ALIGNMENT, "alignment", "0.19.8", True),
+    ],
+)
+def test_what_the_installed_deepspeed_does_not_have_is_not_offered(
+    text: str, name: str, version: str, offered: bool, tmp_path: Path
+) -> None:
+    config = {**CONFIG, "zero_optimization": {"stage": 0}, "optimizer": {"type": "AdamW"}}
+    space = of(text, tmp_path, replace(GPU, deepspeed_version=version), config)
+    assert (name in values(space)) is offered
 
 
 def test_a_changing_global_batch_keeps_to_legal_points(tmp_path: Path) -> None:

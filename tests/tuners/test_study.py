@@ -375,3 +375,17 @@ def test_a_keep_hands_back_a_command_that_runs_as_it_stands(tmp_path: Path) -> N
     text = (tmp_path / "out/cmd_optimal.txt").read_text()
     assert "{" not in text
     assert str(tmp_path / "out/ds_config_optimal.json") in text
+
+
+def test_what_the_lint_says_of_the_users_config_is_told_at_the_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    config = {**CONFIG, "comms_logger": {"enabled": False}, "wall_clock_breakdown": True}
+    (tmp_path / "ds.json").write_text(json.dumps(config, indent=1))
+    bench.run(replace(bench.options, trials=1))
+    path = tmp_path / "ds.json"
+    told = [note for note in bench.observer.notes if note.startswith(f"{path}:")]
+    logger, breakdown = told
+    assert logger.startswith(f"{path}:14: comms_logger: is on whenever the key is present")
+    assert breakdown == (
+        f"{path}:17: wall_clock_breakdown: synchronizes the device in every step; set it to false"
+    )

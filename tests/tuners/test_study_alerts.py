@@ -118,7 +118,7 @@ def test_an_alert_that_suggests_nothing_is_told_too(tmp_path: Path) -> None:
 
 
 def test_without_alerts_the_search_begins_as_ever(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, larger_is_faster)
+    bench = Bench(tmp_path, larger_is_faster, policies=("default",))
     bench.run()
     assert bench.trials()[0].alerts == ()
     assert first_changes(bench).keys() == {"micro_batch"}
@@ -126,7 +126,7 @@ def test_without_alerts_the_search_begins_as_ever(tmp_path: Path) -> None:
 
 
 def test_a_whole_study_of_a_healthy_job_raises_nothing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, all_alike)
+    bench = Bench(tmp_path, all_alike, policies=("default",))
     bench.run()
     assert {trial.alerts for trial in bench.trials()} == {()}
 
@@ -153,7 +153,7 @@ def test_the_alert_of_a_tuning_request_leads_too_and_goes_before(tmp_path: Path)
 
 
 def test_a_resumed_study_keeps_its_policies_its_lead_and_what_fired_before(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, larger_is_faster)
+    bench = Bench(tmp_path, larger_is_faster, policies=("default",))
 
     def stop(handle: Any, step: int) -> None:
         if handle.request.directory.name == "2" and step == 3:

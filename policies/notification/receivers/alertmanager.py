@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from flyball.history.alert_records import Alert, AlertStatus, Notification
-from flyball.policies.notification.base import Answer, Delivered, Gone, Refused, Retry
+from flyball.policies.notification.base import RESOLVED_SECONDS, Answer, Delivered, Gone, Refused, Retry
 from flyball.policies.notification.receivers.body import filled, generator_url, rfc3339, starts_at
 from flyball.policies.notification.receivers.posting import Heard, Poster
 from flyball.policies.notification.receivers.registry import ReceiverType, Surroundings
@@ -22,8 +22,6 @@ from flyball.policies.notification.receivers.settings import HttpSettings
 from flyball.policies.notification.receivers.web_address import WebAddress
 
 PATH = "/api/v2/alerts"
-RESOLVED_SECONDS = 900.0
-"""How long a resolved alert is repeated (Prometheus' ``resolvedRetention``)."""
 _MOST_AT_ONCE = 64
 """Alerts in one post, as Prometheus' notifier has it."""
 _MISSED = 4

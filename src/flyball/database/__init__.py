@@ -1,7 +1,7 @@
 """One database by URL: SQLite on a local disk, or PostgreSQL where hosts share it."""
 
-from flyball.database.address import parse_address
+from flyball.database.address import anchored, parse_address
 from flyball.database.connection import Database
 from flyball.database.opening import open_database
 
-__all__ = ["Database", "open_database", "parse_address"]
+__all__ = ["Database", "anchored", "open_database", "parse_address"]

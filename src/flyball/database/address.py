@@ -55,6 +55,15 @@ def parse_address(text: str) -> Address:
     return _sqlite_address(url, text) if driver == SQLITE else _postgresql_address(url)
 
 
+def anchored(text: str, folder: Path) -> str:
+    """Return a URL whose SQLite path, where it is relative, starts at a folder; any other as it is."""
+    scheme, slashes, name = text.partition(":///")
+    relative = slashes and _DRIVERS.get(scheme) == SQLITE and name and name != ":memory:"
+    if not relative or name.startswith(("/", "~", "file:", "?")):
+        return text
+    return f"{scheme}{slashes}{folder.absolute() / name}"
+
+
 def _sqlite_address(url: URL, text: str) -> Address:
     where = masked(text)
     if url.host:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from flyball.database.address import SQLITE, Address
-from flyball.database.faults import running
+from flyball.database.faults import RESUME, running
 
 BEGIN = "flyball_begin"
 """Execution option: how a SQLite transaction of this engine begins."""
@@ -21,6 +21,8 @@ class Database:
 
     address: Address
     engine: Engine = field(repr=False)
+    go_on: str = RESUME
+    """What is to be done once a database that gave out is well again."""
 
     @property
     def url(self) -> str:
@@ -62,7 +64,7 @@ class Database:
 
     def guard(self) -> AbstractContextManager[None]:
         """Turn database errors inside, Optuna's on the same database included, into StorageFailed."""
-        return running(self.address)
+        return running(self.address, go_on=self.go_on)
 
     def close(self) -> None:
         """Close every connection."""

@@ -30,6 +30,8 @@ _LOCKED = Fault(
     "is locked by another process", "wait until it is done, or end it; `fuser FILE` names who holds it"
 )
 _NOT_A_DATABASE = Fault("is not a SQLite database", "name another file, or remove this one")
+RESUME = "go on with --resume"
+"""What a study does once the database is well again; whoever opens it otherwise says what they do."""
 _FULL = Fault("the disk is full", "free some space, then go on with --resume")
 _READ_ONLY = Fault(
     "cannot be written: the file or its folder is read-only", "mend its permissions, or name another file"
@@ -124,8 +126,10 @@ def opening(address: Address) -> Iterator[None]:
 
 
 @contextmanager
-def running(address: Address) -> Iterator[None]:
+def running(address: Address, *, go_on: str = RESUME) -> Iterator[None]:
     """Turn a database that gives out in the middle into a StorageFailed; what is our own fault passes.
+
+    Its mend ends with ``go_on``.
 
     Looks through the chain of causes too, so that it works around Optuna, which wraps the driver's errors.
     """
@@ -138,7 +142,7 @@ def running(address: Address) -> Iterator[None]:
         if cause is None:
             raise
         fault = diagnose(cause) if isinstance(cause, DBAPIError) else Fault(_first_line(cause), None)
-        mend = fault.mend or "go on with --resume"
+        mend = (fault.mend or RESUME).replace(RESUME, go_on)
         raise StorageFailed(fault.what, where=address.place, mend=_with_place(mend, address)) from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from flyball.clock import SystemClock
 from flyball.database.address import Address, parse_address
 from flyball.database.connection import Database
-from flyball.database.faults import opening
+from flyball.database.faults import RESUME, opening
 from flyball.database.postgresql import postgresql_engine
 from flyball.database.schema import is_current, upgrade
 from flyball.database.sqlite_file import prepare_for_writing, sqlite_engine
@@ -21,6 +21,7 @@ def open_database(
     busy_timeout_seconds: float = 10.0,
     mounts: Path = MOUNTS,
     migrate_apart: bool = False,
+    go_on: str = RESUME,
 ) -> Database:
     """Open a database by its SQLAlchemy URL, check that it can be used and bring its schema up to date.
 
@@ -31,6 +32,7 @@ def open_database(
         mounts: what the kernel says is mounted, proc_pid_mountinfo(5).
         migrate_apart: let another process bring the schema up to date, where it is not: a process that lives
             long would keep what that loads.
+        go_on: the end of the mend of a database that gives out later, as in ``try again``.
 
     Raises:
         DatabaseError: the database cannot be used; says where and what to do, never with a password.
@@ -57,7 +59,7 @@ def open_database(
         except BaseException:
             engine.dispose()
             raise
-    return Database(address=address, engine=engine)
+    return Database(address=address, engine=engine, go_on=go_on)
 
 
 def _migrate_apart(address: Address) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flyball.history.columns import PlainJson
-from flyball.history.models import Base
+from flyball.history.tables import Base
 
 _OPEN_REQUEST = text("taken_time IS NULL")
 

@@ -49,9 +49,12 @@ def _write_alerts(session: Session, agent: str, changes: Iterable[tuple[Alert, f
     table = cast(Table, AlertRow.__table__)
     insert = insert_into(session, table)
     new = insert.excluded
+    changed = case((new["status"] == table.c.status, table.c.changed_time), else_=new["changed_time"])
+    values = {column.name: new[column.name] for column in table.columns if column.name != "id"}
     upsert = insert.on_conflict_do_update(
         index_elements=_UNIQUE,
-        set_={column.name: new[column.name] for column in table.columns if column.name != "id"},
+        # An alert that is told once more has not changed.
+        set_={**values, "changed_time": changed},
         where=_rank(new["status"]) >= _rank(table.c.status),
     )
     rows = [alert_columns(alert, agent=agent, changed_time=time) for alert, time in newest.values()]

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
-from flyball.history.models import Base, FingerprintRow
-from flyball.history.records import MachineFingerprint
+from flyball.history.tables import Base
 
 
 def insert_into(session: Session, table: type[Base] | Table) -> Any:
@@ -27,11 +26,3 @@ def insert_new(
     """Add a row unless there is one with the same ``unique`` columns."""
     insert = insert_into(session, model)
     session.execute(insert.values(**values).on_conflict_do_nothing(index_elements=unique))
-
-
-def fingerprint_id(session: Session, fingerprint: MachineFingerprint) -> int:
-    """Return the id of a machine's fingerprint, which is added where it is new."""
-    values = {"digest": fingerprint.digest, "document": fingerprint.document()}
-    insert_new(session, FingerprintRow, values, unique=("digest",))
-    found = select(FingerprintRow.id).where(FingerprintRow.digest == fingerprint.digest)
-    return session.scalars(found).one()

@@ -1,27 +1,12 @@
-"""The tables, prefixed ``flyball_`` so that Optuna's stand beside them; the migrations must agree."""
+"""The tables of studies and runs; the migrations must agree."""
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, MetaData, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from flyball.history.columns import Number, PlainJson, Words
-
-PREFIX = "flyball_"
-
-
-class Base(DeclarativeBase):
-    """Root of our tables."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {str: Words, float: Number, dict[str, Any]: PlainJson, list[str]: PlainJson}  # noqa: RUF012
+from flyball.history.columns import PlainJson
+from flyball.history.tables import Base
 
 
 class FingerprintRow(Base):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import aliased
 
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
@@ -10,6 +11,7 @@ from flyball.history import outbox_queue, outbox_room
 from flyball.history.agent_name import agent_name
 from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
 from flyball.history.alert_records import (
+    Alert,
     AlertStatus,
     DisabledReceiver,
     Finished,
@@ -17,6 +19,7 @@ from flyball.history.alert_records import (
     Notification,
     Outcome,
 )
+from flyball.history.alert_rows import alert_record
 from flyball.history.outbox_queue import waiting
 
 
@@ -61,8 +64,8 @@ class Outbox:
             return outbox_room.depth(session, self._agent)
 
     def receivers(self) -> tuple[str, ...]:
-        """Return the receivers for which something waits."""
-        query = select(NotificationRow.receiver).where(waiting(self._agent)).distinct()
+        """Return the receivers that something was ever for, as far back as alerts are kept."""
+        query = select(NotificationRow.receiver).where(NotificationRow.agent == self._agent).distinct()
         with self._database.reading() as session:
             return tuple(sorted(session.scalars(query)))
 
@@ -97,15 +100,19 @@ class Outbox:
             return len(rows)
 
     def disable(self, receiver: str, reason: str) -> None:
-        """Send a receiver no more; what waits for it is kept, and so is what comes."""
-        now = self._clock.time()
+        """Send a receiver no more; what waits for it is kept, and so is what comes.
+
+        Of one that is disabled already, time and reason stay.
+        """
+        row = ReceiverRow(agent=self._agent, name=receiver, disabled_time=self._clock.time(), reason=reason)
         with self._database.writing() as session:
-            session.merge(ReceiverRow(agent=self._agent, name=receiver, disabled_time=now, reason=reason))
+            if session.get(ReceiverRow, (self._agent, receiver)) is None:
+                session.add(row)
             kept = {"outcome": str(Outcome.DISABLED), "next_time": None}
             session.execute(update(NotificationRow).where(waiting(self._agent, receiver)).values(kept))
 
-    def enable(self, receiver: str) -> bool:
-        """Send to a receiver again, what was kept first; False where it was not disabled."""
+    def enable(self, receiver: str) -> float | None:
+        """Send to a receiver again, what was kept first; return since when it was disabled, None if never."""
         own = ReceiverRow.agent == self._agent, ReceiverRow.name == receiver
         kept = (
             NotificationRow.agent == self._agent,
@@ -113,12 +120,36 @@ class Outbox:
             NotificationRow.outcome == Outcome.DISABLED,
         )
         with self._database.writing() as session:
-            found = session.scalar(delete(ReceiverRow).where(*own).returning(ReceiverRow.name))
+            found = session.scalar(delete(ReceiverRow).where(*own).returning(ReceiverRow.disabled_time))
             if found is not None:
                 back = {"outcome": str(Outcome.WAITING), "next_time": None}
                 session.execute(update(NotificationRow).where(*kept).values(back))
                 outbox_queue.promote(session, self._agent, receiver, None, now=self._clock.time())
-            return found is not None
+            return found
+
+    def ends_unheard(self, receiver: str, since: float) -> tuple[Alert, ...]:
+        """Return the alerts that ended since a time, of which a receiver was told only that they fire."""
+        fired, over = NotificationRow, aliased(NotificationRow)
+        query = (
+            select(AlertRow)
+            .join(fired, (fired.alert_id == AlertRow.id) & (fired.receiver == receiver))
+            .outerjoin(
+                over,
+                (over.alert_id == AlertRow.id)
+                & (over.receiver == receiver)
+                & (over.status == AlertStatus.RESOLVED),
+            )
+            .where(
+                AlertRow.agent == self._agent,
+                AlertRow.status == AlertStatus.RESOLVED,
+                AlertRow.changed_time >= since,
+                fired.status == AlertStatus.FIRING,
+                fired.outcome != Outcome.OVERFLOW,
+                over.id.is_(None),
+            )
+        )
+        with self._database.reading() as session:
+            return tuple(alert_record(row) for row in session.scalars(query.order_by(AlertRow.id)))
 
     def disabled(self) -> tuple[DisabledReceiver, ...]:
         """Return the receivers that get nothing, by name."""

@@ -1,6 +1,7 @@
 """How many notifications may wait, and what gives way when there is no room.
 
-What is kept for a disabled receiver counts, too. What a replay or the end of a mute puts back comes on top.
+What is kept for a disabled receiver counts, too. What a replay or the end of a mute puts back comes on top,
+and so do the ends that a receiver missed while it was not in the configuration.
 """
 
 from sqlalchemy import func, select, update

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
 from flyball.history.columns import storable
-from flyball.history.inserting import fingerprint_id
+from flyball.history.machines import fingerprint_id
 from flyball.history.models import P2pRow, RunRow
 from flyball.history.records import MachineFingerprint, P2pRecord, RunRecord
 from flyball.history.rows import p2p_record, run_record

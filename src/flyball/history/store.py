@@ -20,7 +20,8 @@ from flyball.history.finding import (
     recommending_rows,
     resumable_row,
 )
-from flyball.history.inserting import fingerprint_id, insert_new
+from flyball.history.inserting import insert_new
+from flyball.history.machines import fingerprint_id
 from flyball.history.measured import measurement_columns
 from flyball.history.models import (
     ConfigurationRow,

@@ -20,8 +20,10 @@ import httpx2
 
 from flyball.agent.daemon.logs import Lines
 from flyball.database import open_database
-from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, AlertStatus, Notification, Transition
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Answer, Delivered, Retry
 from flyball.policies.notification.deliverer import Deliverer, Target

@@ -12,8 +12,10 @@ from tests.history.fakes import FakeClock
 
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
-from flyball.history import AlertLog, MuteLog, Outbox
+from flyball.history.alert_log import AlertLog
 from flyball.history.alert_records import Alert, Notification
+from flyball.history.mute_log import MuteLog
+from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import Backoff
 from flyball.policies.notification.base import Answer, Delivered, Receiver
 from flyball.policies.notification.deliverer import Deliverer, Target
@@ -134,7 +136,10 @@ class Bench:
         self.alerts = AlertLog(self.database, clock=self.clock, agent="node-1")
         self.outbox = Outbox(self.database, clock=self.clock, agent="node-1")
         self.mutes = MuteLog(self.database, clock=self.clock)
-        self.deliverer = Deliverer(
+        self.deliverer = self._deliverer()
+
+    def _deliverer(self) -> Deliverer:
+        return Deliverer(
             self.alerts,
             self.outbox,
             self.mutes,
@@ -145,6 +150,11 @@ class Bench:
             backoff=LONGEST,
             pause=self.clock.pause,
         )
+
+    async def restart(self) -> None:
+        """Go on as a new process does, which has only the database."""
+        await self.deliverer.stop()
+        self.deliverer = self._deliverer()
 
     async def run(self, job: Callable[[], T], /) -> T:
         await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """From the outbox to a receiver: in order, again after a failure, and nothing lost by a stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -229,6 +229,72 @@ def test_what_waits_for_a_receiver_that_was_taken_out_is_kept_until_it_is_back(t
         assert bench.outcomes() == ["delivered", "delivered"]
 
     play(tmp_path, story, pager, chat)
+
+
+def both_ways(*, again: bool) -> Callable[[Bench, Sequence[FakeReceiver]], Awaitable[None]]:
+    """A configuration with other receivers, taken over by a reload or by a new process."""
+
+    async def change(bench: Bench, receivers: Sequence[FakeReceiver]) -> None:
+        if again:
+            await bench.restart()
+        await bench.deliverer.apply([target(each) for each in receivers])
+        await bench.clock.settle()
+
+    return change
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["reload", "restart"])
+def test_a_receiver_that_comes_back_is_told_what_ended_of_what_it_was_told(
+    tmp_path: Path, again: bool
+) -> None:
+    pager, chat = FakeReceiver("pager"), FakeReceiver("chat")
+    change = both_ways(again=again)
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert("a"), alert("b"), alert("c"), resolved("c"))
+        await bench.clock.settle()
+        await change(bench, [chat])
+        bench.tell(resolved("a"), alert("d"), resolved("d"), receivers=["chat"])
+        await bench.clock.pass_(86_400)
+        await change(bench, [chat])
+        bench.tell(alert("a", active_time=5000.0), receivers=["chat"])
+        await change(bench, [chat, pager])
+        assert pager.heard()[4:] == [("a", "resolved"), ("a", "firing")]
+        assert pager.sent[4].alert.resolved_time == resolved("a").resolved_time
+        await change(bench, [chat, pager])
+        assert len(pager.sent) == 6
+
+    play(tmp_path, story, pager)
+
+
+def test_one_that_heard_nothing_before_it_was_taken_out_hears_of_no_end(tmp_path: Path) -> None:
+    pager, chat = FakeReceiver("pager"), FakeReceiver("chat")
+
+    async def story(bench: Bench) -> None:
+        bench.mutes.add({"gpu": "a"}, until_time=None)
+        await bench.clock.pass_(5)
+        bench.tell(alert("a"))
+        await bench.clock.settle()
+        await bench.deliverer.apply([target(chat)])
+        bench.tell(resolved("a"), receivers=["chat"])
+        await bench.deliverer.apply([target(pager)])
+        await bench.clock.settle()
+        assert pager.sent == []
+
+    play(tmp_path, story, pager)
+
+
+def test_ends_that_a_receiver_did_not_want_while_it_was_there_are_not_told_later(tmp_path: Path) -> None:
+    pager = FakeReceiver("pager")
+
+    async def story(bench: Bench) -> None:
+        bench.tell(alert("a"))
+        bench.tell(resolved("a"), receivers=[])
+        await bench.deliverer.apply([target(pager)])
+        await bench.clock.settle()
+        assert pager.heard() == [("a", "firing")]
+
+    play(tmp_path, story, pager)
 
 
 def test_a_receiver_that_is_new_is_told_what_fires_and_the_others_are_not_told_again(tmp_path: Path) -> None:

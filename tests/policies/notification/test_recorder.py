@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from tests.history.alert_fakes import alert, change, pending, resolved
+from tests.policies.engine_bench import GAUGE, rule, run_info, sample
 from tests.policies.notification.fakes import Bench, FakeReceiver, delivering
 
 from flyball.database import open_database
 from flyball.history.alert_records import Alert
+from flyball.policies.engine import Engine
 from flyball.policies.notification.recorder import Recorder
+from flyball.policies.rule import Comparison
 
 Story = Callable[[Bench, Recorder], Awaitable[None]]
 
@@ -116,6 +119,34 @@ def test_evaluations_that_change_nothing_are_written_down_now_and_then(tmp_path:
             submit(recorder, time=float(time))
             await bench.clock.pass_(1.0)
         assert bench.alerts.last_heartbeat() == 19.0
+
+    play(tmp_path, story)
+
+
+def test_whenever_it_is_killed_a_pending_alert_has_lost_three_seconds_of_its_for_at_most(
+    tmp_path: Path,
+) -> None:
+    subject = rule(comparison=Comparison.ABOVE, threshold=5.0, for_seconds=60.0)
+    series = [sample(GAUGE, 9.0), run_info(subject.phase or "stepping")]
+
+    async def story(bench: Bench, recorder: Recorder) -> None:
+        engine = Engine([subject])
+        lost = []
+        for _ in range(28):
+            engine.observe("workload", bench.clock.now, series)
+            found = engine.evaluate(bench.clock.now)
+            recorder.submit(found, evaluated_time=bench.clock.now, is_pending=True)
+            await bench.clock.pass_(0.999)
+            # It is killed here, and the next process begins at once.
+            last = bench.alerts.last_heartbeat()
+            assert last is not None
+            restarted = Engine([subject])
+            down = bench.clock.now - last
+            restarted.restore(bench.alerts.open_alerts(), now=bench.clock.now, down_seconds=down)
+            (went_on,), (goes_on,) = restarted.active(), engine.active()
+            lost.append(went_on.active_time - goes_on.active_time)
+            await bench.clock.pass_(0.001)
+        assert 1.0 < max(lost) < 3.0, "a round that is under way comes on top"
 
     play(tmp_path, story)
 

@@ -4,7 +4,7 @@ from alembic import context
 
 from flyball.database.schema import VERSION_TABLE
 from flyball.history.migrations.ours import include_object
-from flyball.history.models import Base
+from flyball.history.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
