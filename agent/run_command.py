@@ -1,21 +1,27 @@
 """``flyball run``: a command under the probe, as if flyball were not there, and a summary at its end."""
 
+import contextlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from flyball.agent import run_options as given
 from flyball.agent.arguments import require_command
 from flyball.agent.database_option import Database
+from flyball.agent.run_options import StudyGiven, asked_of
 from flyball.agent.study_options import absolute, check_name, current_folder, parse_whole
 from flyball.agent.wiring import Wiring
-from flyball.clock import SystemClock
-from flyball.errors import CommandError, OptionError
-from flyball.settings import history_url, state_folder
+from flyball.errors import OptionError
+from flyball.settings import history_url
+
+if TYPE_CHECKING:
+    from flyball.agent.run_attempt import Attempt
+    from flyball.agent.run_study import StudyOfRun
+    from flyball.tuners.between_runs_turn import Asked, Turn
 
 EXAMPLE = "flyball run -- deepspeed train.py --deepspeed_config ds.json"
 
@@ -33,13 +39,25 @@ def run(
             help="Measure the links between the ranks every N steps; by default never.",
         ),
     ] = None,
+    study: given.Study = None,
+    search_runs: given.SearchRuns = None,
+    space: given.Space = None,
+    config: given.Config = None,
+    maps: given.Maps = None,
+    samples_from: given.SamplesFrom = "batch",
+    policies: given.Policies = None,
+    memory_limit_ratio: given.MemoryLimitRatio = None,
+    seed: given.Seed = None,
+    output: given.Output = None,
+    no_explore: given.NoExplore = False,
+    first_step_within: given.FirstStepWithin = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print no summary.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the summary there as JSON.")
     ] = None,
     db: Database = None,
 ) -> None:
-    """Run a command under the probe, without tuning it, and print a summary at its end.
+    """Run a command under the probe and print a summary at its end; with --study, tune it run by run.
 
     Its terminal, its signals and its exit status are its own; whatever fails in flyball, it runs on.
     """
@@ -49,8 +67,32 @@ def run(
     )
     check_name(name, what="a run")
     every = parse_whole(ping_every_steps, where="--ping-every-steps", least=1, most=10**9)
-    target = _json_target(json_file)
-    _run(wiring.err, command, name, every or 0, quiet=quiet, target=target, database_url=db or history_url())
+    of_study = StudyGiven(
+        study=study,
+        search_runs=search_runs,
+        space=space,
+        config=config,
+        maps=maps,
+        samples_from=samples_from,
+        policies=policies,
+        memory_limit_ratio=memory_limit_ratio,
+        seed=seed,
+        output=output,
+        no_explore=no_explore,
+        first_step_within=first_step_within,
+    )
+    url = db or history_url()
+    _Running(
+        err=wiring.err,
+        command=command,
+        name=name,
+        ping_every_steps=every or 0,
+        quiet=quiet,
+        target=_json_target(json_file),
+        database_url=url,
+        asked=asked_of(of_study, command, url),
+        first_step_within=of_study.first_step_seconds(),
+    ).to_the_end()
 
 
 def _json_target(path: Path | None) -> Path | None:
@@ -63,39 +105,94 @@ def _json_target(path: Path | None) -> Path | None:
     return whole
 
 
-def _run(
-    err: TextIO,
-    command: Sequence[str],
-    name: str | None,
-    ping_every_steps: int,
-    *,
-    quiet: bool,
-    target: Path | None,
-    database_url: str,
-) -> None:
-    from flyball.agent.run_watch import RunWatch
-    from flyball.runner.foreground import leave, run_in_place
-    from flyball.runner.watched_folder import make_watched_folder
+@dataclass(kw_only=True)
+class _Running:
+    """One invocation: the command, started once or, in a study, a second time as the user has it."""
 
-    watch = RunWatch(folder=None, command=command, database_url=database_url, clock=SystemClock())
-    try:
-        watch.folder = make_watched_folder(
-            state_folder() / "runs", name, command, ping_every_steps=ping_every_steps
+    err: TextIO
+    command: Sequence[str]
+    name: str | None
+    ping_every_steps: int
+    quiet: bool
+    target: Path | None
+    database_url: str
+    asked: "Asked | None"
+    first_step_within: float | None
+
+    def to_the_end(self) -> None:
+        from flyball.agent.run_study import StudyOfRun
+        from flyball.runner.foreground import leave
+        from flyball.tuners.between_runs_turn import Turn
+
+        study = StudyOfRun(asked=self.asked) if self.asked else None
+        turn = study.take() if study else Turn(study="")
+        self._say(turn.lines, study)
+        attempt = self._attempt(turn, self.name)
+        ended = [attempt]
+        attempt.run()
+        if study and self._restarts(attempt, study):
+            turn = study.take_own()
+            self._say(turn.lines, study)
+            attempt = self._attempt(turn, f"{self.name}-own" if self.name else None)
+            ended.append(attempt)
+            attempt.run()
+        for each in ended:
+            self._finish(each, study if each is attempt else None)
+        leave(attempt.ending)
+
+    def _attempt(self, turn: "Turn", name: str | None) -> "Attempt":
+        from flyball.agent.run_attempt import Attempt
+        from flyball.agent.run_study import first_step_seconds
+
+        return Attempt(
+            command=self.command,
+            name=name,
+            ping_every_steps=self.ping_every_steps,
+            database_url=self.database_url,
+            turn=turn,
+            first_step_seconds=first_step_seconds(turn, self.first_step_within),
         )
-    except OSError as error:
-        watch.faults.append(f"the run is not watched: {error.filename}: {error.strerror}")
-    environment = watch.folder.environment if watch.folder else os.environ
-    try:
-        ending = run_in_place(command, environment, started=watch.begin)
-    except CommandError:
-        if watch.folder is not None:
-            shutil.rmtree(watch.folder.path, ignore_errors=True)
-        raise
-    try:
-        _tell(err, watch.end(ending), quiet=quiet, target=target, faults=watch.faults)
-    except Exception as error:  # a closed stderr, a full disk: the command's status is what counts
-        watch.faults.append(f"{type(error).__name__}: {error}")
-    leave(ending)
+
+    def _restarts(self, attempt: "Attempt", study: "StudyOfRun") -> bool:
+        """Whether the user's own follows a configuration that failed; its failure is recorded first."""
+        ending = attempt.ending
+        if attempt.turn.is_own or (ending.signal is None and ending.exit_status == 0):
+            return False
+        attempt.watch.stop()
+        ended = attempt.ended(None)
+        if ended is None:
+            return False
+        recorded = study.record(ended)
+        attempt.recorded = True
+        self._say(recorded.lines, study)
+        return recorded.restart
+
+    def _finish(self, attempt: "Attempt", study: "StudyOfRun | None") -> None:
+        watch, known = attempt.watch, None
+        more = {"study": attempt.turn.study} if attempt.turn.study else {}
+        try:
+            known = watch.end(attempt.ending, **more)
+            _tell(self.err, known, quiet=self.quiet, target=self.target, faults=watch.faults)
+        except Exception as error:  # a closed stderr, a full disk: the command's status is what counts
+            watch.faults.append(f"{type(error).__name__}: {error}")
+        if study is None or attempt.recorded:
+            return
+        ended = attempt.ended(known)
+        if ended is not None:
+            self._say(study.record(ended).lines, study)
+
+    def _say(self, lines: Sequence[str], study: "StudyOfRun | None") -> None:
+        """Print what the study says, and at once what went wrong with it."""
+        from flyball.agent.redact import redact_urls
+        from flyball.agent.text import clean
+
+        faults = [redact_urls(f"study {study.name}: {each}") for each in study.faults] if study else []
+        if study is not None:
+            study.faults.clear()
+        said = [*([] if self.quiet else lines), *faults]
+        with contextlib.suppress(OSError, ValueError):  # nobody reads
+            self.err.write("".join(f"flyball: {clean(line)}\n" if line else "\n" for line in said))
+            self.err.flush()
 
 
 def _tell(

@@ -1,18 +1,32 @@
 """What ``flyball run`` does beside the command: samples the GPUs, keeps the run, sums it up. Never raises."""
 
+import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flyball.clock import Clock
 from flyball.collectors.gpu_recorder import GpuRecorder, nvml_collector
 from flyball.runner.foreground import Ending
 from flyball.runner.watched_folder import WatchedFolder
 
+if TYPE_CHECKING:
+    from flyball.collectors.fingerprint import Fingerprint
+    from flyball.database import Database
+
+PROMISE = "promise.json"
 _START_SECONDS = 10.0
 """How long the end of a run waits until its beginning is in the history."""
+
+
+def write_promise(folder: Path, promise: Mapping[str, Any]) -> None:
+    """Write ``promise.json`` into a run's folder, whole or not at all, for its probe."""
+    new = folder / f".{PROMISE}"
+    new.write_text(json.dumps(dict(promise)) + "\n", encoding="utf-8")
+    new.replace(folder / PROMISE)
 
 
 def host_name() -> str:
@@ -29,10 +43,14 @@ class RunWatch:
     command: Sequence[str]
     database_url: str
     clock: Clock
+    is_of_study: bool = False
+    """Whether a study said already what the run was promised, if anything."""
     faults: list[str] = field(default_factory=list)
     """What went wrong with us, a line each."""
     _started_time: float = 0.0
     _started: float = 0.0
+    _ended: tuple[float, float] | None = None
+    """On the wall clock and on the monotonic one."""
     _run_id: int | None = None
     _gpus: GpuRecorder | None = None
     _beginning: threading.Thread | None = None
@@ -47,11 +65,20 @@ class RunWatch:
         )
         self._guarded("the run is not in the history", self._beginning.start)
 
-    def end(self, ending: Ending) -> dict[str, Any]:
-        """The command has ended: return all that is known of it."""
-        seconds = self.clock.monotonic() - self._started
+    def stop(self) -> None:
+        """The command has ended; ``end`` may come later."""
+        self._ended = self._ended or (self.clock.time(), self.clock.monotonic())
         if self._gpus is not None:
             self._gpus.stop()
+
+    def seconds(self) -> float:
+        """How long the command ran, or has run so far."""
+        return (self._ended[1] if self._ended else self.clock.monotonic()) - self._started
+
+    def end(self, ending: Ending, **more: Any) -> dict[str, Any]:
+        """The command has ended: return all that is known of it, ``more`` included."""
+        self.stop()
+        seconds = self.seconds()
         if self._beginning is not None and self._beginning.ident is not None:
             self._beginning.join(_START_SECONDS)
         known: dict[str, Any] = {
@@ -61,6 +88,7 @@ class RunWatch:
             "exit_status": ending.exit_status,
             "signal": ending.signal,
             "seconds": seconds,
+            **more,
         }
         self._guarded("the run is not summed up", lambda: known.update(self._summary()))
         self._guarded("the end of the run is not in the history", lambda: self._keep_end(ending, known))
@@ -81,6 +109,7 @@ class RunWatch:
         from flyball.database import open_database
         from flyball.history.run_log import RunLog
 
+        machine = fingerprint()
         with open_database(self.database_url) as database:
             self._run_id = RunLog(database).start_run(
                 name=self.folder.name if self.folder else "unwatched",
@@ -88,8 +117,29 @@ class RunWatch:
                 folder=self.folder.path if self.folder else "",
                 command=self.command,
                 started_time=self._started_time,
-                fingerprint=fingerprint(),
+                fingerprint=machine,
             )
+            self._guarded("the run is held against no promise", lambda: self._promise(database, machine))
+
+    def _promise(self, database: "Database", machine: "Fingerprint") -> None:
+        """Tell the probe what a recommendation promised that this command uses, before it makes an engine."""
+        from flyball.history.store import History
+
+        history = History(database)
+        if self.folder is None or self.is_of_study or not history.recommending(machine.digest, limit=1):
+            return
+        # Imported only where there is something to find: it brings NumPy along.
+        from flyball.tuners.promise_match import find_promise
+
+        found = find_promise(
+            history,
+            self.command,
+            cwd=Path.cwd(),
+            environment=os.environ,
+            fingerprint_digest=machine.digest,
+        )
+        if found is not None:
+            write_promise(self.folder.path, found)
 
     def _keep_end(self, ending: Ending, known: dict[str, Any]) -> None:
         if self._run_id is None:  # said already
@@ -100,7 +150,7 @@ class RunWatch:
         with open_database(self.database_url) as database:
             RunLog(database).finish_run(
                 self._run_id,
-                finished_time=self.clock.time(),
+                finished_time=self._ended[0] if self._ended else self.clock.time(),
                 exit_status=ending.exit_status,
                 signal=ending.signal,
                 summary=known,

@@ -11,12 +11,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY_PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
-def check_name(name: str | None, *, what: str = "an experiment") -> str | None:
+def check_name(name: str | None, *, what: str = "an experiment", where: str = "--name") -> str | None:
     """Return ``name`` when it can be a folder's name too, else raise OptionError."""
     if name is None or _NAME.fullmatch(name):
         return name
     mend = "use up to 64 letters, digits, dots, dashes and underscores, the first a letter or digit"
-    raise OptionError(f"'{name}' cannot name {what}", where="--name", mend=mend)
+    raise OptionError(f"'{name}' cannot name {what}", where=where, mend=mend)
 
 
 def check_choice(text: str, choices: Sequence[str], *, where: str) -> str:

@@ -184,6 +184,20 @@ RUN_SILENT = _gauge(
     RUN_LABELS,
     "Since the last step, or since the evaluation or checkpoint after it ended; only while stepping.",
 )
+PROMISED = _gauge(
+    "run_promised_samples_per_second",
+    "",
+    (*RUN_LABELS, "bound"),
+    "Of a run that uses a recommendation: samples a second of the whole run that it promised with 95% "
+    "confidence, from bound low to bound high.",
+)
+PROMISE_KEPT = _gauge(
+    "run_promise_kept_ratio",
+    "ratio",
+    RUN_LABELS,
+    "Samples a second of the run, by this rank's recent steps, over the low bound of what was promised.",
+    most=math.inf,
+)
 
 # Allocator
 

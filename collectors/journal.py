@@ -44,8 +44,11 @@ class RankJournal:
     torn_lines: int = 0
     _offset: int = 0
 
-    def refresh(self) -> int:
+    def refresh(self, most_bytes: int = -1) -> int:
         """Read the complete lines appended since the last call; return how many records came.
+
+        Args:
+            most_bytes: that are read at once; -1 is no limit.
 
         A last line without its newline is left for the next call; a line that is not a JSON object with a
         ``kind`` is skipped and counted in ``torn_lines``.
@@ -53,7 +56,7 @@ class RankJournal:
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
-                data = file.read()
+                data = file.read(most_bytes)
         except FileNotFoundError:
             return 0
         complete = data.rfind(b"\n") + 1
@@ -88,13 +91,13 @@ class RankJournal:
         return [record for record in self.of_kind("step") if record.get("engine", 0) == engine]
 
 
-def read_folder(folder: Path) -> dict[int, RankJournal]:
-    """Read every ``rank-<n>.jsonl`` of a run's folder, by rank."""
+def read_folder(folder: Path, *, most_bytes: int = -1) -> dict[int, RankJournal]:
+    """Read every ``rank-<n>.jsonl`` of a run's folder, by rank; of each ``most_bytes`` from its beginning."""
     journals = {}
     for path in sorted(folder.glob("rank-*.jsonl")):
         rank = rank_of(path.name)
         if rank is not None:
             journal = RankJournal(path=path)
-            journal.refresh()
+            journal.refresh(most_bytes)
             journals[rank] = journal
     return journals

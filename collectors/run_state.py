@@ -110,6 +110,8 @@ class RankState:
     finished_time: float | None = None
     outcome: str = ""
     """How it ended: the ``end`` record's reason, ``exception``, ``out_of_memory`` or ``gone``; else empty."""
+    promised: tuple[float, float] | None = None
+    """Samples a second of the whole run that its recommendation promised, from and to."""
     origin: Origin | None = None
     """How the run was started; rank 0 tells it."""
     newer_schema: int | None = None
@@ -131,6 +133,16 @@ class RankState:
         if self.probe_off:
             return "probe_off"
         return "journal_too_many_names" if self.communication.overflowed else ""
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Of the whole run, by this rank's recent steps; None before there are some, or where the header does
+        not say how many ranks are fed samples of their own."""
+        seconds = sum(fed[0] for fed in self.recent_fed)
+        samples = sum(fed[2] for fed in self.recent_fed)
+        if seconds <= 0 or not samples or not self.data_parallel_size:
+            return None
+        return samples / seconds * self.data_parallel_size
 
     @property
     def communicated(self) -> Mapping[str, int]:
@@ -203,6 +215,7 @@ class RankState:
         namespace = text_of(record, "pid_namespace", LONGEST_NAME)
         world_size, started = count_of(record, "world_size", 0), real_of(record, "started")
         data_parallel_size = optional_count(record, "data_parallel_size") or 0
+        promised = _promised(record)
         # Each engine's header works the start out anew, to within a clock tick.
         if pid != self.pid or abs(started - self.started) > SAME_START_SECONDS:
             # Another process goes on with this journal; totals go on, what one process holds does not.
@@ -218,7 +231,7 @@ class RankState:
             self.failed_allocations = 0
             self.probe_off, self.origin = "", None
         self.pid, self.started, self.host, self.world_size = pid, started, host, world_size
-        self.data_parallel_size = data_parallel_size
+        self.data_parallel_size, self.promised = data_parallel_size, promised
         self.device, self.gpu_uuid = device, uuid or None
         self.purpose, self.pid_namespace = purpose or "run", namespace
         # A later engine's header tells none.
@@ -376,6 +389,18 @@ _ACTIONS: Final[Mapping[str, Callable[[RankState, Mapping[str, Any]], None]]] = 
     "probe_off": RankState._probe_off,
     "end": RankState._end,
 }
+
+
+def _promised(record: Mapping[str, Any]) -> tuple[float, float] | None:
+    found = record.get("promised_samples_per_second")
+    if found is None:
+        return None
+    if not isinstance(found, Mapping):
+        raise WrongField("promised_samples_per_second")
+    low, high = real_of(found, "low"), real_of(found, "high")
+    if not 0 < low <= high:
+        raise WrongField("promised_samples_per_second")
+    return low, high
 
 
 def _boot(pid_namespace: str) -> str:

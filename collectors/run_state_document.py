@@ -18,6 +18,7 @@ def document_of(state: RankState) -> dict[str, Any]:
         **{name: getattr(state, name) for name in _PLAIN},
         "memory": dict(state.memory) if state.memory is not None else None,
         "peaks": state.peaks,
+        "promised": state.promised,
         "free": state.free,
         "step_seconds": state.step_seconds.document(),
         "recent_step_seconds": list(state.recent_step_seconds),
@@ -39,6 +40,7 @@ def restore(state: RankState, document: Mapping[str, Any]) -> None:
     memory = document["memory"]
     state.memory = None if memory is None else memory_of(document)
     state.peaks, state.free = _floats(document["peaks"]), _floats(document["free"])
+    state.promised = _floats(document["promised"])
     state.step_seconds = restored(catalog.STEP_SECONDS, document["step_seconds"])
     state.recent_step_seconds = deque(map(float, document["recent_step_seconds"]), maxlen=RECENT_STEPS)
     fed = (

@@ -102,6 +102,7 @@ def _rank_samples(state: RankState, now: float, clock: float) -> Iterator[Sample
         (catalog.STEP_SECONDS, state.step_seconds.distribution()),
         (catalog.SAMPLES, float(state.samples)),
         (catalog.TOKENS, float(state.tokens) or None),
+        (catalog.PROMISE_KEPT, _promise_kept(state)),
         (catalog.SKIPPED_STEPS, float(state.skipped)),
         (catalog.LOSS, state.loss),
         (catalog.GRAD_NORM, state.grad_norm),
@@ -117,10 +118,18 @@ def _rank_samples(state: RankState, now: float, clock: float) -> Iterator[Sample
     for metric, value in values:
         if value is not None and not (state.reason and metric is catalog.STEP_SECONDS):
             yield Sample(metric=metric, labels=labels, value=value, time=now)
+    if state.promised is not None:
+        for bound, rate in zip(("low", "high"), state.promised, strict=True):
+            yield Sample(metric=catalog.PROMISED, labels=(*labels, bound), value=rate, time=now)
     if state.reason:
         detail = f"run {state.run}, rank {state.rank}: {state.probe_off or state.reason}"
         missing = Unavailable(reason=state.reason, detail=detail)
         yield Sample(metric=catalog.STEP_SECONDS, labels=labels, value=missing, time=now)
+
+
+def _promise_kept(state: RankState) -> float | None:
+    rate = state.samples_per_second
+    return None if rate is None or state.promised is None else rate / state.promised[0]
 
 
 def _float(value: int | None) -> float | None:

@@ -79,6 +79,20 @@ class Command:
         return tuple(name for name, value, _ in found if _is_output(name, value, self.cwd))
 
     @property
+    def lasting(self) -> tuple[str, ...]:
+        """The tokens without the values of options that name where a run writes or goes on from.
+
+        Of a job that runs every day they are what makes it the same job.
+        """
+        start, tokens = self.invocation.script_index + 1, list(self.tokens)
+        for name in _OUTPUT_OPTIONS | _RESUME_OPTIONS:
+            index = _find(tokens[start:], name)
+            if index is not None:
+                option, _, length = _option(tokens[start:], index)
+                tokens[start + index : start + index + length] = [option]
+        return tuple(tokens)
+
+    @property
     def has_placeholders(self) -> bool:
         """Whether the user left places for the config or for the trial's folder."""
         return any(PLACEHOLDER in token or TRIAL_PLACEHOLDER in token for token in self.tokens)

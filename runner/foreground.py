@@ -29,6 +29,8 @@ class Ending:
 
     exit_status: int | None = None
     signal: int | None = None
+    told: tuple[int, ...] = ()
+    """Signals that were passed on to it."""
 
     @property
     def text(self) -> str:
@@ -157,6 +159,7 @@ class _Watch:
     def __init__(self, process: subprocess.Popen[bytes], terminal: Terminal, ours: frozenset[int]) -> None:
         self._process, self._terminal, self._ours = process, terminal, ours
         self._group = process.pid
+        self._told: dict[int, None] = {}
 
     def to_the_end(self, started: Callable[[int], None]) -> Ending:
         started(self._process.pid)
@@ -173,6 +176,7 @@ class _Watch:
         if info.si_signo == signal.SIGCONT:
             self._go_on()
             return
+        self._told[info.si_signo] = None
         # A terminal, and a shell that hangs up, speak to whole groups; whoever else, to one process.
         hangs_up = info.si_signo == signal.SIGHUP and info.si_pid == os.getsid(0)
         send = os.killpg if info.si_code == _FROM_KERNEL or hangs_up else os.kill
@@ -190,8 +194,8 @@ class _Watch:
         # Popen would wait for it once more.
         self._process.returncode = os.waitstatus_to_exitcode(status)
         if os.WIFSIGNALED(status):
-            return Ending(signal=os.WTERMSIG(status))
-        return Ending(exit_status=os.WEXITSTATUS(status))
+            return Ending(signal=os.WTERMSIG(status), told=tuple(self._told))
+        return Ending(exit_status=os.WEXITSTATUS(status), told=tuple(self._told))
 
     def _stop(self) -> None:
         """Stop our own job, as the terminal would have; a group without a shell over it goes on at once."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flyball.errors import OptionError
 from flyball.runner.probe.process import current_folder
@@ -24,7 +25,12 @@ class WatchedFolder:
 
 
 def make_watched_folder(
-    runs: Path, name: str | None, command: Sequence[str], *, ping_every_steps: int = 0
+    runs: Path,
+    name: str | None,
+    command: Sequence[str],
+    *,
+    ping_every_steps: int = 0,
+    probe: Mapping[str, Any] | None = None,
 ) -> WatchedFolder:
     """Make the folder of a run and put the probe into it.
 
@@ -33,6 +39,7 @@ def make_watched_folder(
         name: of the run; None makes one up.
         command: that will run.
         ping_every_steps: steps from one in-band measurement of the links to the next; 0 for none.
+        probe: settings of the probe beside these, for a run of a study.
 
     Raises:
         OptionError: there is a run of this name.
@@ -47,6 +54,7 @@ def make_watched_folder(
         "command": redact_command(command),
         "working_directory": current_folder(),
         "ping_every_steps": ping_every_steps,
+        **(probe or {}),
     }
     site = install(path, settings)["PYTHONPATH"]
     own = os.environ.get("PYTHONPATH")

@@ -111,6 +111,8 @@ class Knob:
     """Other names of the path, which it writes where the user has them."""
     changes_numerics: bool = False
     """Whether the loss guard must watch it (more than the rounding of another order of sums)."""
+    changes_checkpoint: bool = False
+    """Whether a checkpoint saved with one value may not load with another."""
     ordered: bool = True
     """Whether neighbouring values behave alike."""
     weight: float = 1.0

@@ -141,6 +141,7 @@ KNOBS: tuple[Knob, ...] = (
         apply=write_fused,
         accepts=one_of(False, True),
         pointless=_fused_pointless,
+        changes_checkpoint=True,
         ordered=False,
         promising=lambda values: True,
         witness="the config in the journal's header",

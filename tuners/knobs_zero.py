@@ -134,6 +134,7 @@ KNOBS: tuple[Knob, ...] = (
         apply=write_stage,
         accepts=whole_numbers(0, MAX_STAGE),
         pointless=_replicated,
+        changes_checkpoint=True,
         weight=3.0,
         promising=min,
         witness="zero_stage in the journal's header",

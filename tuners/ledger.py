@@ -119,6 +119,24 @@ class Ledger:
     @contextlib.contextmanager
     def trial(self, wanted: Run, *, label: str, optuna_number: int | None) -> Iterator[Finish]:
         """Record a run around its making; one that ends by an exception is recorded as interrupted."""
+        trial_id = self.start(wanted, label=label, optuna_number=optuna_number)
+
+        def finish(report: TrialReport) -> None:
+            self.finish(trial_id, report)
+            self._keep(report, label, optuna_number)
+
+        try:
+            yield finish
+        except BaseException as error:
+            # A run that ended by a full disk or a signal says nothing about its configuration.
+            with contextlib.suppress(Exception):
+                self.history.finish_trial(
+                    trial_id, outcome=INTERRUPTED, reason=f"{type(error).__name__}: {error}"
+                )
+            raise
+
+    def start(self, wanted: Run, *, label: str, optuna_number: int | None) -> int:
+        """Record that a run begins, and return the record's id."""
         own = wanted.configuration
         configuration_id = self.history.add_configuration(
             self.experiment_id,
@@ -140,22 +158,10 @@ class Ledger:
             placement={"hosts": [self.owner.host]},
         )
         self._next = wanted.number + 1
+        return trial_id
 
-        def finish(report: TrialReport) -> None:
-            self._finish(trial_id, report)
-            self._keep(report, label, optuna_number)
-
-        try:
-            yield finish
-        except BaseException as error:
-            # A run that ended by a full disk or a signal says nothing about its configuration.
-            with contextlib.suppress(Exception):
-                self.history.finish_trial(
-                    trial_id, outcome=INTERRUPTED, reason=f"{type(error).__name__}: {error}"
-                )
-            raise
-
-    def _finish(self, trial_id: int, report: TrialReport) -> None:
+    def finish(self, trial_id: int, report: TrialReport) -> None:
+        """Record how a run ended."""
         measured = measurement_json(report.measurement) if report.measurement else None
         self.history.finish_trial(
             trial_id,
@@ -286,7 +292,7 @@ def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, mach
         command_digest=job_key,
     )
     history.claim(experiment_id, owner)
-    _keep_originals(output, options, job)
+    keep_originals(output, options, job)
     return Ledger(
         history=history,
         experiment_id=experiment_id,
@@ -318,7 +324,7 @@ def require_writable(output: Path) -> None:
         ) from error
 
 
-def _keep_originals(output: Path, options: StudyOptions, job: Job) -> None:
+def keep_originals(output: Path, options: StudyOptions, job: Job) -> None:
     """Copy what a resume must find unchanged: the user's config and space, as they were."""
     if job.user_config is not None:
         write_whole(output / ORIGINAL_CONFIG, job.user_config)

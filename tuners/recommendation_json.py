@@ -103,7 +103,7 @@ def verification_json(result: VerificationResult | None, rules: Rules) -> dict[s
     if result is None:
         return None
     return {
-        "test": "one-sided Wilcoxon signed-rank on paired log ratios, Holm over the candidates",
+        "test": rules.test,
         "error_rate": rules.error_rate,
         "looks": [{"pairs": look.pairs, "level": look.level} for look in result.looks],
         "rounds": result.rounds,

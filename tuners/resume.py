@@ -7,6 +7,7 @@ from typing import Any
 
 from flyball.database import open_database
 from flyball.errors import OptionError
+from flyball.history.finding import BETWEEN_RUNS, GENERATION
 from flyball.history.records import FINISHED, ExperimentRecord
 from flyball.history.store import History
 from flyball.tuners.lead import lead_of_document
@@ -25,6 +26,12 @@ def experiments_to_resume(options: StudyOptions) -> StudyOptions:
     """
     with open_database(options.database_url) as database:
         experiment = find_resumable(History(database), options)
+    if experiment.options.get(BETWEEN_RUNS):
+        raise OptionError(
+            f"{experiment.name!r} is a study over production runs",
+            where="--resume",
+            mend=f"go on with: flyball run --study {experiment.name.partition(GENERATION)[0]} -- COMMAND...",
+        )
     if experiment.status == FINISHED:
         raise OptionError(
             f"experiment {experiment.name!r} is finished",

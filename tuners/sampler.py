@@ -9,7 +9,7 @@ least as heavy as one that ran out of memory are never proposed.
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,9 +77,14 @@ class Search:
         self._random = np.random.default_rng([seed, finished])
         self._listed: list[Assignment] | None = None
 
-    def recover(self) -> int:
-        """Mark trials that an ended process left running as failed; return how many. Call before asking."""
-        left = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    def recover(self, *, keep: Collection[int] = ()) -> int:
+        """Mark trials that an ended process left running as failed; return how many. Call before asking.
+
+        Args:
+            keep: Optuna's numbers of those that still run.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        left = [trial for trial in running if trial.number not in keep]
         for trial in left:
             self.study.tell(trial.number, state=TrialState.FAIL)
         return len(left)

@@ -4,6 +4,10 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import TypeGuard
 
+MICRO_BATCH = "train_micro_batch_size_per_gpu"
+"""The config's key, and the engine's method."""
+OWN_LOADER = "training_data"
+"""The argument of ``deepspeed.initialize`` by which the engine loads the data itself."""
 _BRANCHES = (
     ast.If,
     ast.IfExp,
@@ -16,6 +20,23 @@ _BRANCHES = (
     ast.Lambda,
 )
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def names_batch(script: str) -> bool:
+    """Whether a script names DeepSpeed's micro batch, or lets DeepSpeed load its data: its batch follows.
+
+    A script that Python cannot parse names nothing.
+    """
+    try:
+        tree = ast.parse(script)
+    except (SyntaxError, ValueError):
+        return False
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr == MICRO_BATCH)
+        or (isinstance(node, ast.Constant) and node.value == MICRO_BATCH)
+        or (isinstance(node, ast.keyword) and node.arg in (MICRO_BATCH, OWN_LOADER))
+        for node in ast.walk(tree)
+    )
 
 
 def always_calls(script: str, name: str) -> bool:

@@ -46,6 +46,75 @@ def signed_rank_p_value(differences: Sequence[float]) -> float:
     return float(_tail_counts(tuple(sorted(doubled)))[reached] / 2 ** len(differences))
 
 
+def rank_sum_p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    """Return the exact one-sided p-value of Wilcoxon's rank-sum test that ``larger`` is not the larger.
+
+    For runs that are no pairs, such as those of different days. Ties share their ranks, and the distribution
+    is enumerated for the ranks at hand.
+    """
+    if not larger or not smaller:
+        return 1.0
+    ranks = doubled_ranks([*larger, *smaller])
+    reached = sum(ranks[: len(larger)])
+    counts = _subset_counts(tuple(sorted(ranks)), len(larger))
+    return sum(count for total, count in counts.items() if total >= reached) / math.comb(
+        len(ranks), len(larger)
+    )
+
+
+@lru_cache(maxsize=256)
+def _subset_counts(ranks: tuple[int, ...], size: int) -> Mapping[int, int]:
+    """Return, for each rank sum of a subset of this size, how many subsets have it."""
+    by_size: list[dict[int, int]] = [{0: 1}, *({} for _ in range(size))]
+    for rank in ranks:
+        for chosen in range(size, 0, -1):
+            for total, count in by_size[chosen - 1].items():
+                by_size[chosen][total + rank] = by_size[chosen].get(total + rank, 0) + count
+    return by_size[size]
+
+
+@lru_cache(maxsize=64)
+def attainable_rank_sum_level(larger: int, smaller: int, level: float) -> float:
+    """Return the largest rank-sum p-value not above ``level`` of groups of these sizes, or 0."""
+    total = larger + smaller
+    counts = _subset_counts(tuple(range(2, 2 * total + 1, 2)), larger)
+    reached, best, subsets = 0, 0.0, math.comb(total, larger)
+    for rank_sum in sorted(counts, reverse=True):
+        reached += counts[rank_sum]
+        if reached / subsets > level:
+            break
+        best = reached / subsets
+    return best
+
+
+def group_difference(larger: Sequence[float], smaller: Sequence[float]) -> tuple[float, float, int]:
+    """Return the difference of two groups' means, its standard error and its degrees of freedom.
+
+    The spread between the values of a group is taken as the same in both: of three runs alone it would not
+    be known. Needs three values or more in all, at least one in each group.
+    """
+    freedom = len(larger) + len(smaller) - 2
+    squares = math.fsum(
+        (value - mean) ** 2
+        for group in (larger, smaller)
+        for mean in [statistics.fmean(group)]
+        for value in group
+    )
+    error = math.sqrt(squares / freedom * (1 / len(larger) + 1 / len(smaller)))
+    return statistics.fmean(larger) - statistics.fmean(smaller), error, freedom
+
+
+def next_value_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """Return where the next of some alike values lies with this confidence; None below two values."""
+    if len(values) < 2:
+        return None
+    spread = standard_error(values) * math.sqrt(len(values) + 1)
+    reach = min(t_quantile(confidence, len(values) - 1) * spread, 50.0)
+    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
+
+
 def doubled_ranks(values: Sequence[float]) -> list[int]:
     """Return twice the rank of each value, from 2 on; equal values share the mean of their ranks."""
     ordered = sorted(values)

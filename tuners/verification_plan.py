@@ -11,6 +11,8 @@ ROUNDS_BETWEEN_LOOKS = 5
 SHARE_FOR_FIRST_LOOK = 2 / 3
 """At most so much of the error is spent on the first look, so that later ones can still find something."""
 
+PAIRED_TEST = "one-sided Wilcoxon signed-rank on paired log ratios, Holm over the candidates"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
@@ -38,6 +40,8 @@ class Rules:
     """A candidate is dropped when its gain lies below the least gain with this confidence."""
     seed: int = 0
     """Of the order of the runs in each round."""
+    test: str = PAIRED_TEST
+    """What is tested, in words."""
 
     def first_look(self, candidates: int) -> int:
         """Return the earliest number of rounds at which ``candidates`` together can pass."""

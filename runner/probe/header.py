@@ -12,6 +12,7 @@ from typing import Any
 from flyball.runner.probe.checkpointing import activation_checkpointing
 from flyball.runner.probe.origin import origin_fields
 from flyball.runner.probe.process import pid_namespace, process_started
+from flyball.runner.probe.promise import promise_of
 from flyball.runner.probe.watch import Probe
 
 SCHEMA = 1
@@ -50,6 +51,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "versions": versions(),
         "started": process_started(),
         "pid_namespace": pid_namespace(),
+        "promised_samples_per_second": promise_of(probe.settings),
         **parameter_counts(engine.module),
         **pipeline_place(engine),
     }

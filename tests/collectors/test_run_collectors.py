@@ -64,6 +64,21 @@ def test_the_slower_rank_stands_out_and_a_single_one_does_not(host: Host) -> Non
     assert ("straggler_ratio", "alone", "0") not in found
 
 
+def test_a_promise_is_exported_beside_how_well_it_is_kept(host: Host) -> None:
+    promised = {"low": 20.0, "high": 30.0}
+    # Four samples in a quarter of a second on each of two ranks: 32 a second.
+    host.write(header(data_parallel_size=2, promised_samples_per_second=promised) + steps(range(1, 9)))
+    found = collect(workload(host))
+    assert found["run_promised_samples_per_second", "job", "0", "low"] == 20.0
+    assert found["run_promised_samples_per_second", "job", "0", "high"] == 30.0
+    assert found["run_promise_kept_ratio", "job", "0"] == pytest.approx(1.6)
+
+
+def test_a_run_that_was_promised_nothing_keeps_nothing(host: Host) -> None:
+    host.write(header(data_parallel_size=2, promised_samples_per_second=None) + steps(range(1, 9)))
+    assert not any("promise" in name for name, *_ in collect(workload(host)))
+
+
 def test_trials_are_never_exported(host: Host) -> None:
     host.write(
         header(purpose="trial", device="cuda:0") + step(1, memory=MEMORY, communicated={"all_reduce": 8})

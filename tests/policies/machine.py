@@ -147,6 +147,7 @@ class Machine:
         values[catalog.LOSS, RANK] = (0.5 + 5.0 * 0.999**self.seconds) * self._jitter(0.1) * self.loss_scale
         values[catalog.LOSS_SCALE, RANK] = 65_536.0
         values[catalog.STRAGGLER, RANK] = self._jitter(0.02)
+        values[catalog.PROMISE_KEPT, RANK] = 1.1 * self._jitter(0.05)
         if self.phase == "stepping":
             values[catalog.RUN_SILENT, RANK] = 0.3
         if self.phase != "finished":

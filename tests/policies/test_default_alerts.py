@@ -106,6 +106,7 @@ FAULTS = [
     Case("CollectiveLatencyRegressed", attribute("collective_scale", 20.0), 7, 5),
     Case("CollectiveStuck", growing(catalog.COLLECTIVE_PENDING, RANK, lambda t: t), 5.5, 5),
     Case("StepTimeRegressed", attribute("step_scale", 2.0), 9, 5),
+    Case("RecommendationNotHolding", set_to(catalog.PROMISE_KEPT, RANK, 0.8), 15, 10),
     Case("StragglingRank", set_to(catalog.STRAGGLER, RANK, 1.8), 10, 5),
     Case("RunStalled", growing(catalog.RUN_SILENT, RANK, lambda t: t), 6.5, 6),
     Case("LossNan", set_to(catalog.LOSS, RANK, math.nan), 1.2, 1),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flyball.tuners.script_reading import always_calls
+from flyball.tuners.script_reading import always_calls, names_batch
 
 BUILD = "def build():\n    return PipelineModule([])\n"
 MAIN = "if __name__ == '__main__':\n    main()\n"
@@ -27,3 +27,17 @@ MAIN = "if __name__ == '__main__':\n    main()\n"
 )
 def test_only_what_is_called_whatever_the_options_is_certain(case: str, script: str, certain: bool) -> None:
     assert always_calls(script, "PipelineModule") is certain
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("rows = engine.train_micro_batch_size_per_gpu()", True),
+        ("rows = config['train_micro_batch_size_per_gpu']", True),
+        ("engine, _, loader, _ = deepspeed.initialize(model=model, training_data=data)", True),
+        ("loader = DataLoader(data, batch_size=4)  # train_micro_batch_size_per_gpu", False),
+        ("def broken(:", False),
+    ],
+)
+def test_a_script_names_its_batch_or_lets_deepspeed_load_its_data(script: str, named: bool) -> None:
+    assert names_batch(script) is named

@@ -10,9 +10,12 @@ from scipy import stats
 
 from flyball.tuners.statistics import (
     attainable_level,
+    attainable_rank_sum_level,
     best_case_p_value,
     holm,
+    next_value_interval,
     noise_floor,
+    rank_sum_p_value,
     ratio_interval,
     signed_rank_p_value,
     upper_mean,
@@ -111,3 +114,31 @@ def test_upper_mean_is_passed_by_the_truth_in_one_of_twenty():
 def test_noise_floor_is_what_a_null_result_shows():
     assert noise_floor([], 6) == 0
     assert noise_floor([0.02, -0.02], 4) == pytest.approx(math.expm1(0.01))
+
+
+@pytest.mark.parametrize(
+    ("larger", "smaller", "expected"),
+    [
+        ([5.0, 6.0, 7.0], [1.0, 2.0, 3.0, 4.0], 1 / 35),
+        ([1.0, 2.0], [3.0, 4.0], 1.0),
+        ([2.0, 4.0], [1.0, 3.0], 2 / 6),
+        ([1.0, 1.0], [1.0, 1.0], 1.0),
+        ([], [1.0], 1.0),
+    ],
+)
+def test_the_rank_sum_test_is_exact(larger: list[float], smaller: list[float], expected: float) -> None:
+    assert rank_sum_p_value(larger, smaller) == pytest.approx(expected)
+
+
+def test_a_rank_sum_level_is_the_largest_that_groups_of_these_sizes_can_reach() -> None:
+    assert attainable_rank_sum_level(3, 4, 0.05) == pytest.approx(1 / 35)
+    assert attainable_rank_sum_level(3, 4, 0.06) == pytest.approx(2 / 35)
+    assert attainable_rank_sum_level(3, 4, 0.01) == 0.0
+
+
+def test_the_next_of_alike_values_lies_in_a_wider_interval_than_their_mean() -> None:
+    values = [1.0, 1.1, 0.9, 1.05]
+    found = next_value_interval(values)
+    assert found is not None
+    assert found[0] < min(values) < max(values) < found[1]
+    assert next_value_interval([1.0]) is None

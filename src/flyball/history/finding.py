@@ -13,6 +13,7 @@ from flyball.history.models import (
     ExperimentRow,
     FingerprintRow,
     MeasurementRow,
+    RecommendationRow,
     TrialRow,
 )
 from flyball.history.records import FINISHED, INTERRUPTED, PastTrial
@@ -20,8 +21,13 @@ from flyball.history.records import FINISHED, INTERRUPTED, PastTrial
 SEARCHED = ("baseline", "search")
 """Phases whose runs say how fast a point of the space is; the later ones repeat what these found."""
 COMPLETED = "completed"
+RECOMMENDED = "recommended"
 _LONGEST_ID = 9
 """Digits; more do not fit a 32-bit key."""
+BETWEEN_RUNS = "between_runs"
+"""Option of an experiment that holds one name's study over production runs; see ``tuners.between_runs``."""
+GENERATION = "@"
+"""Stands between a study's name and its generation, from the second on; no name may hold it."""
 
 
 def find_row(session: Session, key: str, *, place: str) -> ExperimentRow:
@@ -51,7 +57,36 @@ def resumable_row(session: Session, *, now: float, one_machine: bool) -> Experim
     """Return the newest unfinished experiment that nobody works on."""
     open_ones = select(ExperimentRow).where(ExperimentRow.status != FINISHED)
     rows = session.scalars(open_ones.order_by(ExperimentRow.id.desc()))
-    return next((row for row in rows if not is_held(row, now=now, one_machine=one_machine)), None)
+    return next(
+        (
+            row
+            for row in rows
+            if not row.options.get(BETWEEN_RUNS) and not is_held(row, now=now, one_machine=one_machine)
+        ),
+        None,
+    )
+
+
+def generation_rows(session: Session, name: str) -> list[ExperimentRow]:
+    """Return the experiments of a study over production runs, the newest generation first."""
+    own, later = storable(name), storable(name) + GENERATION
+    named = (ExperimentRow.name == own) | ExperimentRow.name.startswith(later, autoescape=True)
+    rows = session.scalars(select(ExperimentRow).where(named).order_by(ExperimentRow.id.desc()))
+    # SQLite's LIKE does not tell upper from lower case.
+    return [row for row in rows if row.name == own or row.name.startswith(later)]
+
+
+def recommending_rows(session: Session, fingerprint_digest: str, *, limit: int) -> list[ExperimentRow]:
+    """Return the newest experiments of alike machines that came to a recommendation, the newest first."""
+    own = (
+        select(ExperimentRow)
+        .join(RecommendationRow, RecommendationRow.experiment_id == ExperimentRow.id)
+        .join(FingerprintRow, FingerprintRow.id == ExperimentRow.fingerprint_id)
+        .where(RecommendationRow.verdict == RECOMMENDED, FingerprintRow.digest == fingerprint_digest)
+        .order_by(ExperimentRow.id.desc())
+        .limit(limit)
+    )
+    return list(session.scalars(own))
 
 
 def matching_trials(

@@ -8,6 +8,8 @@ from flyball.history.owner import Owner
 
 RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
 """Status of an experiment; a trial's is running or finished."""
+WAITING = "waiting"
+"""Status of a study between production runs: nobody works on it, and the next run takes it up."""
 
 
 class MachineFingerprint(Protocol):
@@ -30,7 +32,8 @@ class ExperimentRecord:
     id: int
     name: str
     status: str
-    """``running``, ``finished`` or ``interrupted``; a running one whose owner is gone can be resumed too."""
+    """``running``, ``waiting``, ``finished`` or ``interrupted``; a running one whose owner is gone can be
+    resumed too."""
     created_time: float
     finished_time: float | None
     command: tuple[str, ...]

@@ -13,7 +13,13 @@ from flyball.errors import OptionError
 from flyball.history import leases
 from flyball.history.columns import storable
 from flyball.history.digest import command_digest as digest_of
-from flyball.history.finding import find_row, matching_trials, resumable_row
+from flyball.history.finding import (
+    find_row,
+    generation_rows,
+    matching_trials,
+    recommending_rows,
+    resumable_row,
+)
 from flyball.history.inserting import insert_new
 from flyball.history.machines import fingerprint_id
 from flyball.history.measured import measurement_columns
@@ -135,7 +141,7 @@ class History:
         self._renewed[experiment_id] = now
 
     def set_experiment_status(self, experiment_id: int, status: str) -> None:
-        """Set ``running``, ``finished`` or ``interrupted``; the last two give the claim back."""
+        """Set a status; any but ``running`` gives the claim back."""
         with self._database.writing() as session:
             row = _experiment(session, experiment_id)
             if status == RUNNING:
@@ -316,6 +322,17 @@ class History:
             row = resumable_row(session, now=now, one_machine=self._database.is_sqlite)
             return experiment_record(row) if row else None
 
+    def generations(self, name: str) -> list[ExperimentRecord]:
+        """Return the generations of a study over production runs, the newest first; none is no fault."""
+        with self._database.reading() as session:
+            return [experiment_record(row) for row in generation_rows(session, name)]
+
+    def recommending(self, fingerprint_digest: str, *, limit: int = 50) -> list[ExperimentRecord]:
+        """Return the newest experiments of alike machines that recommended something, the newest first."""
+        with self._database.reading() as session:
+            found = recommending_rows(session, fingerprint_digest, limit=limit)
+            return [experiment_record(row) for row in found]
+
     def experiments(self, *, limit: int | None = None) -> list[ExperimentSummary]:
         """Return experiments with their trials counted, the newest first."""
         with self._database.reading() as session:
@@ -332,6 +349,18 @@ class History:
         own = select(TrialRow).where(TrialRow.experiment_id == experiment_id).order_by(TrialRow.number)
         with self._database.reading() as session:
             return [trial_record(row) for row in session.scalars(own)]
+
+    def experiment(self, experiment_id: int) -> ExperimentRecord:
+        """Return an experiment by its id alone."""
+        with self._database.reading() as session:
+            return experiment_record(session.get_one(ExperimentRow, experiment_id))
+
+    def experiment_of_trial(self, trial_id: int) -> ExperimentRecord:
+        """Return the experiment that a trial belongs to."""
+        with self._database.reading() as session:
+            return experiment_record(
+                session.get_one(ExperimentRow, session.get_one(TrialRow, trial_id).experiment_id)
+            )
 
     def spend(self, experiment_id: int) -> float:
         """Return the seconds that the experiment's trials have used so far."""

@@ -1,0 +1,34 @@
+"""What a recommendation promises the runs that use it: samples a second, from the runs it rests on."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from flyball.tuners.base import Interval
+from flyball.tuners.statistics import next_value_interval
+
+
+def promised(document: Mapping[str, Any]) -> Interval | None:
+    """Return the rate that the next run of a recommended configuration has, with 95% confidence.
+
+    It is wider than the interval of the mean in the document: a run differs from the next one, and that
+    difference is in the runs that verified it. None where nothing is recommended, or by fewer than two runs.
+
+    Args:
+        document: ``recommendation.json``.
+    """
+    verification = document.get("verification") or {}
+    if document.get("verdict") != "recommended" or not verification:
+        return None
+    winner = verification.get("winner")
+    logs = [
+        math.log(pair["candidate"])
+        for candidate in verification.get("candidates", ())
+        if candidate["key"] == winner
+        for pair in candidate["pairs"]
+    ]
+    found = next_value_interval(logs)
+    if found is None:
+        return None
+    low, high = found
+    return Interval(point=math.exp((low + high) / 2), low=math.exp(low), high=math.exp(high))
