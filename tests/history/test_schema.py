@@ -12,11 +12,11 @@ from tests.history.fakes import complete, new_experiment, new_trial
 from flyball.database import Database, open_database
 from flyball.database.schema import MIGRATIONS, VERSION_TABLE, is_current, revisions
 from flyball.errors import DatabaseError
-from flyball.history.alert_models import AlertRow
+from flyball.history.alert_tables import ALERTS
+from flyball.history.metadata import METADATA, PREFIX
 from flyball.history.migrations.ours import include_object
 from flyball.history.models import TrialRow
 from flyball.history.store import History
-from flyball.history.tables import PREFIX, Base
 
 
 def version_of_optuna(database: Database) -> list[str]:
@@ -36,11 +36,11 @@ def tell_one(url: str, name: str, value: float) -> None:
 
 
 def test_migrations_and_models_agree(database: Database) -> None:
-    assert {AlertRow.metadata, TrialRow.metadata} == {Base.metadata}  # the tables of both are there
+    assert {ALERTS.metadata, TrialRow.metadata} == {METADATA}  # the tables of both are there
     options = {"include_object": include_object, "version_table": VERSION_TABLE, "compare_type": True}
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, METADATA) == []
 
 
 def test_the_revisions_are_those_that_alembic_finds() -> None:
@@ -100,7 +100,7 @@ def test_other_tables_are_left_alone(url: str) -> None:
     with open_database(url) as database, database.writing() as session:
         session.execute(text("CREATE TABLE theirs (n INTEGER)"))
         session.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-        for table in reversed(Base.metadata.sorted_tables):
+        for table in reversed(METADATA.sorted_tables):
             session.execute(text(f"DROP TABLE {table.name}"))
     with open_database(url) as database:
         assert "theirs" in inspect(database.engine).get_table_names()

@@ -213,6 +213,11 @@ def test_it_is_small_and_imports_nothing_that_it_does_not_need(
         mapped = Path(f"/proc/{agent.process.pid}/maps").read_text()
         # Their compiled modules would be mapped.
         assert not [name for name in (*FORBIDDEN, *unneeded) if f"/site-packages/{name}/" in mapped]
+        assert agent.end() == 0
+    loaded = set((tmp_path / "modules").read_text("utf-8").split())
+    assert ("flyball.history.alert_log" in loaded) is ("sqlalchemy" not in unneeded)
+    # 6 MB that only the tuner's tables need.
+    assert "sqlalchemy.orm" not in loaded
 
 
 def test_the_daemons_modules_import_nothing_that_only_tuning_needs() -> None:

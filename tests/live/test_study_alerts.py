@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import Table, func, select
 
 from flyball.database import open_database
-from flyball.history.alert_models import AlertRow, NotificationRow
+from flyball.history.alert_tables import ALERTS, NOTIFICATIONS
 from flyball.history.store import History
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -42,9 +41,9 @@ SPACE = "knobs:\n  micro_batch: [2, 1]\n  zero_stage: [1, 3]\n"
 """Stage 3 is much slower with so many micro-batches a step, so that the study ends with its search."""
 
 
-def count(database: Any, row: type[DeclarativeBase]) -> int:
-    with database.reading() as session:
-        return int(session.scalar(select(func.count()).select_from(row)))
+def count(database: Any, table: Table) -> int:
+    with database.querying() as connection:
+        return int(connection.scalar(select(func.count()).select_from(table)))
 
 
 def test_alerts_are_kept_with_the_runs_lead_the_search_and_reach_nobody(tmp_path: Path) -> None:
@@ -73,7 +72,7 @@ def test_alerts_are_kept_with_the_runs_lead_the_search_and_reach_nobody(tmp_path
     assert "; tried first: zero_stage" in done.stdout
 
     with open_database(f"sqlite:///{tmp_path / 'state' / 'history.db'}", for_reading=True) as database:
-        assert count(database, AlertRow) == count(database, NotificationRow) == 0
+        assert count(database, ALERTS) == count(database, NOTIFICATIONS) == 0
         history = History(database)
         (experiment,) = history.experiments()
         trials = history.trials(experiment.experiment.id)

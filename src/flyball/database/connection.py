@@ -1,15 +1,18 @@
-"""An open database: sessions that read, sessions that write, and its errors in the user's words."""
+"""An open database: how it is read and written, and its errors in the user's words."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.orm import Session
 
 from flyball.database.address import SQLITE, Address
 from flyball.database.faults import RESUME, running
+
+if TYPE_CHECKING:
+    # Loaded by the first session: the agent, which lives long beside a workload, uses connections alone.
+    from sqlalchemy.orm import Session
 
 BEGIN = "flyball_begin"
 """Execution option: how a SQLite transaction of this engine begins."""
@@ -40,18 +43,40 @@ class Database:
         return self.engine.dialect.name == SQLITE
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Give a session that sees one state of the database; what is changed in it is dropped.
+    def querying(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database; what is changed over it is dropped.
 
         Raises:
             StorageFailed: the database gave out.
         """
+        with self.guard(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """Give a connection whose changes are committed at the end, or dropped; else as ``writing``.
+
+        Raises:
+            StorageFailed: the database gave out; nothing of the changes was kept.
+        """
+        with self.guard(), immediate(self.engine).connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator["Session"]:
+        """Give an ORM session that sees one state of the database; what is changed in it is dropped.
+
+        Raises:
+            StorageFailed: the database gave out.
+        """
+        from sqlalchemy.orm import Session
+
         with self.guard(), Session(self.engine) as session:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """Give a session whose changes are committed at the end, or dropped when an exception leaves it.
+    def writing(self) -> Iterator["Session"]:
+        """Give an ORM session whose changes are committed at the end, or dropped when an exception leaves it.
 
         SQLite takes the write lock at the start (BEGIN IMMEDIATE): a transaction that reads first and writes
         later fails at once when another has written in between, whatever its timeout.
@@ -59,6 +84,8 @@ class Database:
         Raises:
             StorageFailed: the database gave out; nothing of the session was kept.
         """
+        from sqlalchemy.orm import Session
+
         with self.guard(), Session(immediate(self.engine)) as session, session.begin():
             yield session
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, delete, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, and_, delete, or_, select
 
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
 from flyball.history import alert_recording
 from flyball.history.agent_name import agent_name
-from flyball.history.alert_models import AgentRow, AlertRow, DeliveryRow, NotificationRow
 from flyball.history.alert_records import (
     Alert,
     AlertHistory,
@@ -22,6 +20,7 @@ from flyball.history.alert_records import (
     Transition,
 )
 from flyball.history.alert_rows import alert_record, delivery_record, logged_alert, notification_record
+from flyball.history.alert_tables import AGENTS, ALERTS, DELIVERIES, NOTIFICATIONS
 from flyball.history.inserting import insert_into
 
 MAX_WAITING = 100_000
@@ -58,6 +57,10 @@ class AlertLog:
         self._clock = clock or SystemClock()
         self._agent = agent_name(database, agent)
         self._max_waiting = max_waiting
+        # Written every few seconds for as long as the agent lives, and so made once.
+        beat = insert_into(database.engine.dialect, AGENTS)
+        newer = {"evaluated_time": beat.excluded.evaluated_time}
+        self._beating = beat.on_conflict_do_update(index_elements=["agent"], set_=newer)
 
     def record(
         self,
@@ -74,36 +77,32 @@ class AlertLog:
             evaluated_time: of the evaluation that they came from; None leaves the heartbeat as it was.
         """
         now = self._clock.time()
-        with self._database.writing() as session:
+        with self._database.changing() as connection:
             recorded = alert_recording.record(
-                session, self._agent, transitions, notifications, now=now, max_waiting=self._max_waiting
+                connection, self._agent, transitions, notifications, now=now, max_waiting=self._max_waiting
             )
             if evaluated_time is not None:
-                self._beat(session, evaluated_time)
+                self._beat(connection, evaluated_time)
             return recorded
 
     def open_alerts(self) -> tuple[Alert, ...]:
         """Return the pending and firing alerts of this agent, for the engine to go on with."""
-        own = select(AlertRow).where(AlertRow.agent == self._agent, AlertRow.status.in_(_OPEN))
-        with self._database.reading() as session:
-            return tuple(alert_record(row) for row in session.scalars(own.order_by(AlertRow.id)))
+        own = select(ALERTS).where(ALERTS.c.agent == self._agent, ALERTS.c.status.in_(_OPEN))
+        with self._database.querying() as connection:
+            return tuple(alert_record(row) for row in connection.execute(own.order_by(ALERTS.c.id)))
 
     def heartbeat(self, time: float) -> None:
         """Remember when the rules were last evaluated."""
-        with self._database.writing() as session:
-            self._beat(session, time)
+        with self._database.changing() as connection:
+            self._beat(connection, time)
 
     def last_heartbeat(self) -> float | None:
         """Return when the rules were last evaluated; None before the first time."""
-        with self._database.reading() as session:
-            row = session.get(AgentRow, self._agent)
-            return row.evaluated_time if row else None
+        with self._database.querying() as connection:
+            return connection.scalar(select(AGENTS.c.evaluated_time).where(AGENTS.c.agent == self._agent))
 
-    def _beat(self, session: Session, time: float) -> None:
-        # Not session.merge: this is written every few seconds, and the ORM's way takes twice as long.
-        beat = {"agent": self._agent, "evaluated_time": time}
-        insert = insert_into(session, AgentRow).values(**beat)
-        session.execute(insert.on_conflict_do_update(index_elements=["agent"], set_=beat))
+    def _beat(self, connection: Connection, time: float) -> None:
+        connection.execute(self._beating, {"agent": self._agent, "evaluated_time": time})
 
     def alerts(
         self,
@@ -114,28 +113,28 @@ class AlertLog:
         limit: int | None = None,
     ) -> tuple[LoggedAlert, ...]:
         """Return alerts, of all agents, the newest change first."""
-        query = select(AlertRow).order_by(AlertRow.changed_time.desc(), AlertRow.id.desc()).limit(limit)
+        query = select(ALERTS).order_by(ALERTS.c.changed_time.desc(), ALERTS.c.id.desc()).limit(limit)
         if status is not None:
-            query = query.where(AlertRow.status == status)
+            query = query.where(ALERTS.c.status == status)
         if rule is not None:
-            query = query.where(AlertRow.rule == rule)
+            query = query.where(ALERTS.c.rule == rule)
         if since is not None:
-            query = query.where(AlertRow.changed_time >= since)
-        with self._database.reading() as session:
-            return tuple(logged_alert(row) for row in session.scalars(query))
+            query = query.where(ALERTS.c.changed_time >= since)
+        with self._database.querying() as connection:
+            return tuple(logged_alert(row) for row in connection.execute(query))
 
     def show(self, key: str) -> AlertHistory | None:
         """Return an alert by its number, or the newest of a fingerprint; None where there is none."""
-        newest = select(AlertRow).order_by(AlertRow.active_time.desc(), AlertRow.id.desc()).limit(1)
+        newest = select(ALERTS).order_by(ALERTS.c.active_time.desc(), ALERTS.c.id.desc()).limit(1)
         # A fingerprint has 16 digits, and may have no letter among them.
         short = key.isascii() and key.isdigit() and len(key) < 16
-        query = newest.where(AlertRow.id == int(key) if short else AlertRow.fingerprint == key)
-        with self._database.reading() as session:
-            row = session.scalars(query).first()
+        query = newest.where(ALERTS.c.id == int(key) if short else ALERTS.c.fingerprint == key)
+        with self._database.querying() as connection:
+            row = connection.execute(query).first()
             if row is None:
                 return None
             return AlertHistory(
-                id=row.id, agent=row.agent, alert=alert_record(row), notifications=_told(session, row.id)
+                id=row.id, agent=row.agent, alert=alert_record(row), notifications=_told(connection, row.id)
             )
 
     def prune(self) -> int:
@@ -144,27 +143,27 @@ class AlertLog:
         A small step at a time, so that nobody waits for it; 0 when there is no more to delete.
         """
         now = self._clock.time()
-        dropped = and_(AlertRow.status == AlertStatus.DROPPED, AlertRow.changed_time < now - DROPPED_SECONDS)
-        ended = and_(AlertRow.status == AlertStatus.RESOLVED, AlertRow.changed_time < now - RETENTION_SECONDS)
-        unsent = select(NotificationRow.alert_id).where(NotificationRow.outcome == Outcome.WAITING)
-        old = select(AlertRow.id).where(
-            AlertRow.agent == self._agent, or_(dropped, ended), AlertRow.id.not_in(unsent)
+        dropped = and_(ALERTS.c.status == AlertStatus.DROPPED, ALERTS.c.changed_time < now - DROPPED_SECONDS)
+        ended = and_(ALERTS.c.status == AlertStatus.RESOLVED, ALERTS.c.changed_time < now - RETENTION_SECONDS)
+        unsent = select(NOTIFICATIONS.c.alert_id).where(NOTIFICATIONS.c.outcome == Outcome.WAITING)
+        old = select(ALERTS.c.id).where(
+            ALERTS.c.agent == self._agent, or_(dropped, ended), ALERTS.c.id.not_in(unsent)
         )
-        with self._database.writing() as session:
-            found = session.scalars(old.order_by(AlertRow.changed_time).limit(PRUNE_STEP)).all()
-            session.execute(delete(AlertRow).where(AlertRow.id.in_(found)))
+        with self._database.changing() as connection:
+            found = connection.scalars(old.order_by(ALERTS.c.changed_time).limit(PRUNE_STEP)).all()
+            connection.execute(delete(ALERTS).where(ALERTS.c.id.in_(found)))
             return len(found)
 
 
-def _told(session: Session, alert_id: int) -> tuple[tuple[Notification, tuple[Delivery, ...]], ...]:
-    own = select(NotificationRow).where(NotificationRow.alert_id == alert_id).order_by(NotificationRow.id)
+def _told(connection: Connection, alert_id: int) -> tuple[tuple[Notification, tuple[Delivery, ...]], ...]:
+    own = select(NOTIFICATIONS).where(NOTIFICATIONS.c.alert_id == alert_id).order_by(NOTIFICATIONS.c.id)
     tries = (
-        select(DeliveryRow)
-        .join(NotificationRow, NotificationRow.id == DeliveryRow.notification_id)
-        .where(NotificationRow.alert_id == alert_id)
-        .order_by(DeliveryRow.id)
+        select(DELIVERIES)
+        .join(NOTIFICATIONS, NOTIFICATIONS.c.id == DELIVERIES.c.notification_id)
+        .where(NOTIFICATIONS.c.alert_id == alert_id)
+        .order_by(DELIVERIES.c.id)
     )
     made: dict[int, list[Delivery]] = {}
-    for row in session.scalars(tries):
+    for row in connection.execute(tries):
         made.setdefault(row.notification_id, []).append(delivery_record(row))
-    return tuple((notification_record(row), tuple(made.get(row.id, ()))) for row in session.scalars(own))
+    return tuple((notification_record(row), tuple(made.get(row.id, ()))) for row in connection.execute(own))

@@ -1,14 +1,13 @@
 """Writes alerts and the notifications that they bring; what is written twice changes nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Table, case, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, case, select
 
-from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
 from flyball.history.alert_records import Alert, AlertStatus, Notification, Outcome, Recorded, Transition
 from flyball.history.alert_rows import alert_columns, alert_document
+from flyball.history.alert_tables import ALERTS, NOTIFICATIONS, RECEIVERS
 from flyball.history.inserting import insert_into
 from flyball.history.outbox_queue import chunks, promote
 from flyball.history.outbox_room import Room
@@ -20,7 +19,7 @@ _UNIQUE = ("agent", "fingerprint", "active_time")
 
 
 def record(
-    session: Session,
+    connection: Connection,
     agent: str,
     transitions: Sequence[Transition],
     notifications: Sequence[Notification],
@@ -33,41 +32,40 @@ def record(
     changes += [(each.alert, each.created_time) for each in notifications]
     if not changes:
         return Recorded()
-    _write_alerts(session, agent, changes)
+    _write_alerts(connection, agent, changes)
     if not notifications:
         return Recorded()
-    return _add(session, agent, notifications, now=now, max_waiting=max_waiting)
+    return _add(connection, agent, notifications, now=now, max_waiting=max_waiting)
 
 
-def _write_alerts(session: Session, agent: str, changes: Iterable[tuple[Alert, float]]) -> None:
+def _write_alerts(connection: Connection, agent: str, changes: Iterable[tuple[Alert, float]]) -> None:
     newest: dict[Key, tuple[Alert, float]] = {}
     for alert, time in changes:
         known = newest.get(_key(alert))
         # One statement may touch a row once; an alert goes forward only.
         if known is None or _RANKS[alert.status] > _RANKS[known[0].status]:
             newest[_key(alert)] = (alert, time)
-    table = cast(Table, AlertRow.__table__)
-    insert = insert_into(session, table)
+    insert = insert_into(connection.dialect, ALERTS)
     new = insert.excluded
-    changed = case((new["status"] == table.c.status, table.c.changed_time), else_=new["changed_time"])
-    values = {column.name: new[column.name] for column in table.columns if column.name != "id"}
+    changed = case((new["status"] == ALERTS.c.status, ALERTS.c.changed_time), else_=new["changed_time"])
+    values = {column.name: new[column.name] for column in ALERTS.columns if column.name != "id"}
     upsert = insert.on_conflict_do_update(
         index_elements=_UNIQUE,
         # An alert that is told once more has not changed.
         set_={**values, "changed_time": changed},
-        where=_rank(new["status"]) >= _rank(table.c.status),
+        where=_rank(new["status"]) >= _rank(ALERTS.c.status),
     )
     rows = [alert_columns(alert, agent=agent, changed_time=time) for alert, time in newest.values()]
-    session.execute(upsert, rows)
+    connection.execute(upsert, rows)
 
 
 def _add(
-    session: Session, agent: str, notifications: Sequence[Notification], *, now: float, max_waiting: int
+    connection: Connection, agent: str, notifications: Sequence[Notification], *, now: float, max_waiting: int
 ) -> Recorded:
-    ids = _alert_ids(session, agent, [each.alert for each in notifications])
-    known = _known(session, ids.values())
-    disabled = set(session.scalars(select(ReceiverRow.name).where(ReceiverRow.agent == agent)))
-    room = Room(session, agent, most=max_waiting, now=now)
+    ids = _alert_ids(connection, agent, [each.alert for each in notifications])
+    known = _known(connection, ids.values())
+    disabled = set(connection.scalars(select(RECEIVERS.c.name).where(RECEIVERS.c.agent == agent)))
+    room = Room(connection, agent, most=max_waiting, now=now)
     passed_over: set[tuple[int, str]] = {
         (alert_id, receiver) for (alert_id, receiver, _), outcome in known.items() if outcome == "overflow"
     }
@@ -83,11 +81,10 @@ def _add(
         outcome = Outcome.DISABLED if each.receiver in disabled else Outcome.WAITING
         rows.append(_row(agent, alert_id, each, outcome if fits else Outcome.OVERFLOW, now=now))
     if rows:
-        table = cast(Table, NotificationRow.__table__)
-        session.execute(insert_into(session, table).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection.dialect, NOTIFICATIONS).on_conflict_do_nothing(), rows)
     for receiver in {each.receiver for each in notifications}:
         touched = (each.alert.fingerprint for each in notifications if each.receiver == receiver)
-        promote(session, agent, receiver, touched, now=now)
+        promote(connection, agent, receiver, touched, now=now)
     overflow = sum(row["outcome"] == Outcome.OVERFLOW for row in rows)
     return Recorded(added=len(rows), overflow=overflow, superseded=room.superseded)
 
@@ -110,29 +107,31 @@ def _row(agent: str, alert_id: int, one: Notification, outcome: Outcome, *, now:
     }
 
 
-def _alert_ids(session: Session, agent: str, alerts: Sequence[Alert]) -> Mapping[Key, int]:
+def _alert_ids(connection: Connection, agent: str, alerts: Sequence[Alert]) -> Mapping[Key, int]:
     # An alert that came and went for weeks has many rows: only those since the oldest one asked for.
     since = min(each.active_time for each in alerts)
-    query = select(AlertRow.fingerprint, AlertRow.active_time, AlertRow.id).where(
-        AlertRow.agent == agent, AlertRow.active_time >= since
+    query = select(ALERTS.c.fingerprint, ALERTS.c.active_time, ALERTS.c.id).where(
+        ALERTS.c.agent == agent, ALERTS.c.active_time >= since
     )
     return {
         (fingerprint, active_time): number
         for chunk in chunks(each.fingerprint for each in alerts)
-        for fingerprint, active_time, number in session.execute(query.where(AlertRow.fingerprint.in_(chunk)))
+        for fingerprint, active_time, number in connection.execute(
+            query.where(ALERTS.c.fingerprint.in_(chunk))
+        )
     }
 
 
-def _known(session: Session, alert_ids: Iterable[int]) -> dict[tuple[int, str, str], str]:
+def _known(connection: Connection, alert_ids: Iterable[int]) -> dict[tuple[int, str, str], str]:
     """Return the outcomes of those that were added before."""
     query = select(
-        NotificationRow.alert_id, NotificationRow.receiver, NotificationRow.status, NotificationRow.outcome
+        NOTIFICATIONS.c.alert_id, NOTIFICATIONS.c.receiver, NOTIFICATIONS.c.status, NOTIFICATIONS.c.outcome
     )
     return {
         (alert_id, receiver, status): outcome
         for chunk in chunks(alert_ids)
-        for alert_id, receiver, status, outcome in session.execute(
-            query.where(NotificationRow.alert_id.in_(chunk))
+        for alert_id, receiver, status, outcome in connection.execute(
+            query.where(NOTIFICATIONS.c.alert_id.in_(chunk))
         )
     }
 

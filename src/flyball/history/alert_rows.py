@@ -4,13 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from flyball.history.alert_models import (
-    AlertRow,
-    DeliveryRow,
-    MuteRow,
-    NotificationRow,
-    TuningRequestRow,
-)
+from sqlalchemy import Row
+
 from flyball.history.alert_records import (
     Alert,
     AlertStatus,
@@ -66,18 +61,18 @@ def alert_columns(alert: Alert, *, agent: str, changed_time: float) -> dict[str,
     }
 
 
-def alert_record(row: AlertRow) -> Alert:
+def alert_record(row: Row[Any]) -> Alert:
     """Return an alert as it is now."""
     columns = (*_SAME, "status", "value", "labels", "annotations", "suggests")
     return alert_of_document({name: getattr(row, name) for name in columns})
 
 
-def logged_alert(row: AlertRow) -> LoggedAlert:
+def logged_alert(row: Row[Any]) -> LoggedAlert:
     """Return an alert with what the database adds."""
     return LoggedAlert(id=row.id, agent=row.agent, alert=alert_record(row), changed_time=row.changed_time)
 
 
-def notification_record(row: NotificationRow, *, told: bool = True) -> Notification:
+def notification_record(row: Row[Any], *, told: bool = True) -> Notification:
     """Return a notification."""
     return Notification(
         id=row.id,
@@ -93,14 +88,14 @@ def notification_record(row: NotificationRow, *, told: bool = True) -> Notificat
     )
 
 
-def delivery_record(row: DeliveryRow) -> Delivery:
+def delivery_record(row: Row[Any]) -> Delivery:
     """Return one try."""
     return Delivery(
         time=row.time, seconds=row.seconds, outcome=row.outcome, status=row.status, detail=row.detail
     )
 
 
-def mute_record(row: MuteRow) -> Mute:
+def mute_record(row: Row[Any]) -> Mute:
     """Return a mute."""
     return Mute(
         id=row.id,
@@ -111,7 +106,7 @@ def mute_record(row: MuteRow) -> Mute:
     )
 
 
-def tuning_request(row: TuningRequestRow) -> TuningRequest:
+def tuning_request(row: Row[Any]) -> TuningRequest:
     """Return a request."""
     return TuningRequest(
         id=row.id,

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import or_, select
+from sqlalchemy import insert, or_, select, update
 
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
-from flyball.history.alert_models import MuteRow
 from flyball.history.alert_records import Mute
 from flyball.history.alert_rows import mute_record
+from flyball.history.alert_tables import MUTES
 
 
 class MuteLog:
@@ -29,34 +29,34 @@ class MuteLog:
             until_time: seconds since the epoch; None until it is ended.
             comment: why, for people.
         """
-        row = MuteRow(
-            matchers=dict(matchers), created_time=self._clock.time(), until_time=until_time, comment=comment
-        )
-        with self._database.writing() as session:
-            session.add(row)
-            session.flush()
-            return mute_record(row)
+        row = {
+            "matchers": dict(matchers),
+            "created_time": self._clock.time(),
+            "until_time": until_time,
+            "comment": comment,
+        }
+        with self._database.changing() as connection:
+            return mute_record(connection.execute(insert(MUTES).values(row).returning(*MUTES.c)).one())
 
     def active(self) -> tuple[Mute, ...]:
         """Return those in force, the oldest first."""
-        still = or_(MuteRow.until_time.is_(None), MuteRow.until_time > self._clock.time())
-        with self._database.reading() as session:
+        still = or_(MUTES.c.until_time.is_(None), MUTES.c.until_time > self._clock.time())
+        with self._database.querying() as connection:
             return tuple(
-                mute_record(row) for row in session.scalars(select(MuteRow).where(still).order_by(MuteRow.id))
+                mute_record(row)
+                for row in connection.execute(select(MUTES).where(still).order_by(MUTES.c.id))
             )
 
     def all(self, *, limit: int | None = None) -> tuple[Mute, ...]:
         """Return all, the ended included, the newest first."""
-        query = select(MuteRow).order_by(MuteRow.id.desc()).limit(limit)
-        with self._database.reading() as session:
-            return tuple(mute_record(row) for row in session.scalars(query))
+        query = select(MUTES).order_by(MUTES.c.id.desc()).limit(limit)
+        with self._database.querying() as connection:
+            return tuple(mute_record(row) for row in connection.execute(query))
 
     def end(self, mute_id: int) -> bool:
         """End a mute now; False where there is none such in force."""
         now = self._clock.time()
-        with self._database.writing() as session:
-            row = session.get(MuteRow, mute_id)
-            if row is None or (row.until_time is not None and row.until_time <= now):
-                return False
-            row.until_time = now
-            return True
+        in_force = or_(MUTES.c.until_time.is_(None), MUTES.c.until_time > now)
+        ended = update(MUTES).where(MUTES.c.id == mute_id, in_force)
+        with self._database.changing() as connection:
+            return connection.execute(ended.values(until_time=now)).rowcount > 0

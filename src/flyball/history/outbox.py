@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import aliased
 
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
 from flyball.history import outbox_queue, outbox_room
 from flyball.history.agent_name import agent_name
-from flyball.history.alert_models import AlertRow, NotificationRow, ReceiverRow
 from flyball.history.alert_records import (
     Alert,
     AlertStatus,
@@ -20,7 +18,9 @@ from flyball.history.alert_records import (
     Outcome,
 )
 from flyball.history.alert_rows import alert_record
-from flyball.history.outbox_queue import waiting
+from flyball.history.alert_tables import ALERTS, NOTIFICATIONS, RECEIVERS
+from flyball.history.inserting import insert_into
+from flyball.history.outbox_queue import PLACE, waiting
 
 
 class Outbox:
@@ -37,66 +37,69 @@ class Outbox:
 
     def due(self, receiver: str, now: float, limit: int) -> tuple[Notification, ...]:
         """Return what may be sent now: of each alert only the oldest that is not finished."""
-        with self._database.reading() as session:
-            return outbox_queue.due(session, self._agent, receiver, now=now, limit=limit)
+        with self._database.querying() as connection:
+            return outbox_queue.due(connection, self._agent, receiver, now=now, limit=limit)
 
     def next_due(self, receiver: str, after: float) -> float | None:
         """Return the earliest time past ``after`` at which something may be sent, or None."""
-        later = waiting(self._agent, receiver), NotificationRow.next_time > after
-        with self._database.reading() as session:
-            return session.scalar(select(func.min(NotificationRow.next_time)).where(*later))
+        later = waiting(self._agent, receiver), NOTIFICATIONS.c.next_time > after
+        with self._database.querying() as connection:
+            earliest: float | None = connection.scalar(
+                select(func.min(NOTIFICATIONS.c.next_time)).where(*later)
+            )
+            return earliest
 
     def finish(self, finished: Sequence[Finished]) -> None:
         """Write down what became of notifications, and let the next of each alert follow."""
-        with self._database.writing() as session:
-            outbox_queue.finish(session, finished, now=self._clock.time())
+        with self._database.changing() as connection:
+            outbox_queue.finish(connection, finished, now=self._clock.time())
 
     def hasten(self, receiver: str) -> None:
         """Make all that waits for its next try due now: the receiver answers again."""
         now = self._clock.time()
-        late = waiting(self._agent, receiver), NotificationRow.next_time.is_not(None)
-        with self._database.writing() as session:
-            session.execute(update(NotificationRow).where(*late).values(next_time=now, waits_from=now))
+        late = waiting(self._agent, receiver), NOTIFICATIONS.c.next_time.is_not(None)
+        with self._database.changing() as connection:
+            connection.execute(update(NOTIFICATIONS).where(*late).values(next_time=now, waits_from=now))
 
     def depth(self) -> int:
         """Return how many notifications wait, of all receivers."""
-        with self._database.reading() as session:
-            return outbox_room.depth(session, self._agent)
+        with self._database.querying() as connection:
+            return outbox_room.depth(connection, self._agent)
 
     def receivers(self) -> tuple[str, ...]:
         """Return the receivers that something was ever for, as far back as alerts are kept."""
-        query = select(NotificationRow.receiver).where(NotificationRow.agent == self._agent).distinct()
-        with self._database.reading() as session:
-            return tuple(sorted(session.scalars(query)))
+        query = select(NOTIFICATIONS.c.receiver).where(NOTIFICATIONS.c.agent == self._agent).distinct()
+        with self._database.querying() as connection:
+            return tuple(sorted(connection.scalars(query)))
 
     def requeue(self, alert_id: int, *, receiver: str | None = None) -> int:
         """Send an alert's finished notifications again, with the same webhook-id; return how many."""
-        query = select(NotificationRow).where(
-            NotificationRow.alert_id == alert_id,
-            NotificationRow.outcome.not_in((Outcome.WAITING, Outcome.DISABLED)),
+        query = select(*PLACE).where(
+            NOTIFICATIONS.c.alert_id == alert_id,
+            NOTIFICATIONS.c.outcome.not_in((Outcome.WAITING, Outcome.DISABLED)),
         )
         if receiver is not None:
-            query = query.where(NotificationRow.receiver == receiver)
-        with self._database.writing() as session:
-            rows = session.scalars(query.order_by(NotificationRow.id)).all()
-            outbox_queue.put_back(session, rows, now=self._clock.time())
+            query = query.where(NOTIFICATIONS.c.receiver == receiver)
+        with self._database.changing() as connection:
+            rows = connection.execute(query.order_by(NOTIFICATIONS.c.id)).all()
+            outbox_queue.put_back(connection, rows, now=self._clock.time())
             return len(rows)
 
     def unmute(self, mutes: Sequence[Mute]) -> int:
         """Let firing alerts that were muted, and are so by none of ``mutes``, be told after all."""
         query = (
-            select(NotificationRow)
-            .join(AlertRow, AlertRow.id == NotificationRow.alert_id)
+            select(*PLACE, NOTIFICATIONS.c.document)
+            .join(ALERTS, ALERTS.c.id == NOTIFICATIONS.c.alert_id)
             .where(
-                AlertRow.agent == self._agent,
-                AlertRow.status == AlertStatus.FIRING,
-                NotificationRow.outcome == Outcome.MUTED,
+                ALERTS.c.agent == self._agent,
+                ALERTS.c.status == AlertStatus.FIRING,
+                NOTIFICATIONS.c.outcome == Outcome.MUTED,
             )
         )
-        with self._database.writing() as session:
-            muted = session.scalars(query.order_by(NotificationRow.id)).all()
+        with self._database.changing() as connection:
+            muted = connection.execute(query.order_by(NOTIFICATIONS.c.id)).all()
             rows = [row for row in muted if not any(each.matches(row.document["labels"]) for each in mutes)]
-            outbox_queue.put_back(session, rows, now=self._clock.time())
+            outbox_queue.put_back(connection, rows, now=self._clock.time())
             return len(rows)
 
     def disable(self, receiver: str, reason: str) -> None:
@@ -104,58 +107,59 @@ class Outbox:
 
         Of one that is disabled already, time and reason stay.
         """
-        row = ReceiverRow(agent=self._agent, name=receiver, disabled_time=self._clock.time(), reason=reason)
-        with self._database.writing() as session:
-            if session.get(ReceiverRow, (self._agent, receiver)) is None:
-                session.add(row)
+        own = {"agent": self._agent, "name": receiver}
+        row = {**own, "disabled_time": self._clock.time(), "reason": reason}
+        with self._database.changing() as connection:
+            adding = insert_into(connection.dialect, RECEIVERS).values(row)
+            connection.execute(adding.on_conflict_do_nothing(index_elements=list(own)))
             kept = {"outcome": str(Outcome.DISABLED), "next_time": None}
-            session.execute(update(NotificationRow).where(waiting(self._agent, receiver)).values(kept))
+            connection.execute(update(NOTIFICATIONS).where(waiting(self._agent, receiver)).values(kept))
 
     def enable(self, receiver: str) -> float | None:
         """Send to a receiver again, what was kept first; return since when it was disabled, None if never."""
-        own = ReceiverRow.agent == self._agent, ReceiverRow.name == receiver
+        own = RECEIVERS.c.agent == self._agent, RECEIVERS.c.name == receiver
         kept = (
-            NotificationRow.agent == self._agent,
-            NotificationRow.receiver == receiver,
-            NotificationRow.outcome == Outcome.DISABLED,
+            NOTIFICATIONS.c.agent == self._agent,
+            NOTIFICATIONS.c.receiver == receiver,
+            NOTIFICATIONS.c.outcome == Outcome.DISABLED,
         )
-        with self._database.writing() as session:
-            found = session.scalar(delete(ReceiverRow).where(*own).returning(ReceiverRow.disabled_time))
+        with self._database.changing() as connection:
+            found = connection.scalar(delete(RECEIVERS).where(*own).returning(RECEIVERS.c.disabled_time))
             if found is not None:
                 back = {"outcome": str(Outcome.WAITING), "next_time": None}
-                session.execute(update(NotificationRow).where(*kept).values(back))
-                outbox_queue.promote(session, self._agent, receiver, None, now=self._clock.time())
+                connection.execute(update(NOTIFICATIONS).where(*kept).values(back))
+                outbox_queue.promote(connection, self._agent, receiver, None, now=self._clock.time())
             return found
 
     def ends_unheard(self, receiver: str, since: float) -> tuple[Alert, ...]:
         """Return the alerts that ended since a time, of which a receiver was told only that they fire."""
-        fired, over = NotificationRow, aliased(NotificationRow)
+        fired, over = NOTIFICATIONS, NOTIFICATIONS.alias()
         query = (
-            select(AlertRow)
-            .join(fired, (fired.alert_id == AlertRow.id) & (fired.receiver == receiver))
+            select(ALERTS)
+            .join(fired, (fired.c.alert_id == ALERTS.c.id) & (fired.c.receiver == receiver))
             .outerjoin(
                 over,
-                (over.alert_id == AlertRow.id)
-                & (over.receiver == receiver)
-                & (over.status == AlertStatus.RESOLVED),
+                (over.c.alert_id == ALERTS.c.id)
+                & (over.c.receiver == receiver)
+                & (over.c.status == AlertStatus.RESOLVED),
             )
             .where(
-                AlertRow.agent == self._agent,
-                AlertRow.status == AlertStatus.RESOLVED,
-                AlertRow.changed_time >= since,
-                fired.status == AlertStatus.FIRING,
-                fired.outcome != Outcome.OVERFLOW,
-                over.id.is_(None),
+                ALERTS.c.agent == self._agent,
+                ALERTS.c.status == AlertStatus.RESOLVED,
+                ALERTS.c.changed_time >= since,
+                fired.c.status == AlertStatus.FIRING,
+                fired.c.outcome != Outcome.OVERFLOW,
+                over.c.id.is_(None),
             )
         )
-        with self._database.reading() as session:
-            return tuple(alert_record(row) for row in session.scalars(query.order_by(AlertRow.id)))
+        with self._database.querying() as connection:
+            return tuple(alert_record(row) for row in connection.execute(query.order_by(ALERTS.c.id)))
 
     def disabled(self) -> tuple[DisabledReceiver, ...]:
         """Return the receivers that get nothing, by name."""
-        own = select(ReceiverRow).where(ReceiverRow.agent == self._agent).order_by(ReceiverRow.name)
-        with self._database.reading() as session:
+        own = select(RECEIVERS).where(RECEIVERS.c.agent == self._agent).order_by(RECEIVERS.c.name)
+        with self._database.querying() as connection:
             return tuple(
                 DisabledReceiver(name=row.name, disabled_time=row.disabled_time, reason=row.reason)
-                for row in session.scalars(own)
+                for row in connection.execute(own)
             )

@@ -4,11 +4,10 @@ What is kept for a disabled receiver counts, too. What a replay or the end of a 
 and so do the ends that a receiver missed while it was not in the configuration.
 """
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Connection, func, select, update
 
-from flyball.history.alert_models import AlertRow, NotificationRow
 from flyball.history.alert_records import AlertStatus, Outcome
+from flyball.history.alert_tables import ALERTS, NOTIFICATIONS
 from flyball.history.outbox_queue import chunks, waiting
 
 _PASSED_OVER = (Outcome.OVERFLOW, Outcome.MUTED, Outcome.SUPERSEDED)
@@ -16,9 +15,9 @@ _PASSED_OVER = (Outcome.OVERFLOW, Outcome.MUTED, Outcome.SUPERSEDED)
 _HELD = (Outcome.WAITING, Outcome.DISABLED)
 
 
-def depth(session: Session, agent: str) -> int:
+def depth(connection: Connection, agent: str) -> int:
     """Return how many notifications wait."""
-    return session.scalar(select(func.count()).select_from(NotificationRow).where(waiting(agent))) or 0
+    return connection.scalar(select(func.count()).select_from(NOTIFICATIONS).where(waiting(agent))) or 0
 
 
 class Room:
@@ -28,8 +27,8 @@ class Room:
     of its resolved one, too, so that what waits never passes the bound.
     """
 
-    def __init__(self, session: Session, agent: str, *, most: int, now: float) -> None:
-        self._session, self._agent, self._most, self._now = session, agent, most, now
+    def __init__(self, connection: Connection, agent: str, *, most: int, now: float) -> None:
+        self._connection, self._agent, self._most, self._now = connection, agent, most, now
         self._may_supersede = True
         self.superseded = 0
         """Notifications that were taken out."""
@@ -43,7 +42,7 @@ class Room:
             self._used += 1
             return True
         if self._used + 2 > self._most and self._may_supersede:
-            won = supersede(self._session, self._agent, most=max(1, self._most // 100), now=self._now)
+            won = supersede(self._connection, self._agent, most=max(1, self._most // 100), now=self._now)
             self._used, self._may_supersede = self._used - won, won > 0
             self.superseded += won
         if self._used + 2 > self._most:
@@ -52,52 +51,51 @@ class Room:
         return True
 
     def _held(self) -> int:
-        own = NotificationRow.agent == self._agent, NotificationRow.outcome.in_(_HELD)
-        return self._session.scalar(select(func.count()).select_from(NotificationRow).where(*own)) or 0
+        own = NOTIFICATIONS.c.agent == self._agent, NOTIFICATIONS.c.outcome.in_(_HELD)
+        return self._connection.scalar(select(func.count()).select_from(NOTIFICATIONS).where(*own)) or 0
 
     def _promised(self) -> int:
         query = (
             select(func.count())
-            .select_from(NotificationRow)
-            .join(AlertRow, AlertRow.id == NotificationRow.alert_id)
+            .select_from(NOTIFICATIONS)
+            .join(ALERTS, ALERTS.c.id == NOTIFICATIONS.c.alert_id)
             .where(
-                AlertRow.agent == self._agent,
-                AlertRow.status == AlertStatus.FIRING,
-                NotificationRow.status == AlertStatus.FIRING,
-                NotificationRow.outcome.not_in(_PASSED_OVER),
+                ALERTS.c.agent == self._agent,
+                ALERTS.c.status == AlertStatus.FIRING,
+                NOTIFICATIONS.c.status == AlertStatus.FIRING,
+                NOTIFICATIONS.c.outcome.not_in(_PASSED_OVER),
             )
         )
-        return self._session.scalar(query) or 0
+        return self._connection.scalar(query) or 0
 
 
-def supersede(session: Session, agent: str, *, most: int, now: float) -> int:
+def supersede(connection: Connection, agent: str, *, most: int, now: float) -> int:
     """Take out alerts that fired and resolved and were never tried; return the places won.
 
     The oldest notification of an alert that waits stays, as it may be on its way.
     """
-    fired, resolved = NotificationRow, aliased(NotificationRow)
+    fired, resolved = NOTIFICATIONS, NOTIFICATIONS.alias()
     pairs = (
-        select(fired.id, resolved.id)
-        .join(resolved, (resolved.alert_id == fired.alert_id) & (resolved.receiver == fired.receiver))
-        .where(
-            fired.agent == agent,
-            fired.status == AlertStatus.FIRING,
-            fired.outcome.in_(_HELD),
-            fired.attempts == 0,
-            fired.next_time.is_(None),
-            resolved.status == AlertStatus.RESOLVED,
-            resolved.outcome.in_(_HELD),
+        select(fired.c.id, resolved.c.id)
+        .join_from(
+            fired,
+            resolved,
+            (resolved.c.alert_id == fired.c.alert_id) & (resolved.c.receiver == fired.c.receiver),
         )
-        .order_by(fired.id)
+        .where(
+            fired.c.agent == agent,
+            fired.c.status == AlertStatus.FIRING,
+            fired.c.outcome.in_(_HELD),
+            fired.c.attempts == 0,
+            fired.c.next_time.is_(None),
+            resolved.c.status == AlertStatus.RESOLVED,
+            resolved.c.outcome.in_(_HELD),
+        )
+        .order_by(fired.c.id)
         .limit(most)
     )
-    found = [each for pair in session.execute(pairs) for each in pair]
+    found = [each for pair in connection.execute(pairs) for each in pair]
     now_superseded = {"outcome": str(Outcome.SUPERSEDED), "finished_time": now}
     for chunk in chunks(found):
-        session.execute(
-            update(NotificationRow)
-            .where(NotificationRow.id.in_(chunk))
-            .values(now_superseded)
-            .execution_options(synchronize_session=False)
-        )
+        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(chunk)).values(now_superseded))
     return len(found)

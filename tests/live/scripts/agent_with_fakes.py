@@ -1,4 +1,7 @@
-"""Runs the command line as ``flyball`` does, with collectors of its own: ``steady`` and ``moody``."""
+"""Runs the command line as ``flyball`` does, with collectors of its own: ``steady`` and ``moody``.
+
+At its end it writes what it imported into ``modules`` beside the configuration.
+"""
 
 import sys
 import time
@@ -76,4 +79,8 @@ TYPES = {
 }
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], wiring=Wiring(collector_types=lambda: TYPES)))
+    status = run(sys.argv[1:], wiring=Wiring(collector_types=lambda: TYPES))
+    if "--config" in sys.argv:
+        config = Path(sys.argv[sys.argv.index("--config") + 1])
+        config.with_name("modules").write_text("\n".join(sys.modules), "utf-8")
+    sys.exit(status)

@@ -3,12 +3,12 @@
 from alembic import context
 
 from flyball.database.schema import VERSION_TABLE
+from flyball.history.metadata import METADATA
 from flyball.history.migrations.ours import include_object
-from flyball.history.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=METADATA,
     version_table=VERSION_TABLE,
     include_object=include_object,
     transactional_ddl=True,

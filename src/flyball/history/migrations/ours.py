@@ -1,7 +1,7 @@
 """Which of a database's objects are ours."""
 
 from flyball.database.schema import VERSION_TABLE
-from flyball.history.tables import PREFIX
+from flyball.history.metadata import PREFIX
 
 
 def include_object(thing: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:
