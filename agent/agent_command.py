@@ -1,13 +1,15 @@
 """``flyball agent``: the daemon beside the workloads."""
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flyball.agent.daemon.process_arguments import daemon_arguments
 from flyball.agent.wiring import Wiring
-from flyball.clock import SystemClock
 
 if TYPE_CHECKING:
     from flyball.agent.daemon.config_file import Effective
@@ -32,44 +34,27 @@ def agent(
     ] = False,
 ) -> None:
     """Watch the GPUs, runs and links of this machine, and serve what is known to Prometheus."""
+    wiring: Wiring = context.obj
+    if wiring.become is not None and not print_config and not check_config:
+        wiring.become(daemon_arguments(config, listen, debug=wiring.debug))
     # Imported only now: other commands need no HTTP server.
     from flyball.agent.daemon.config_file import read_config
     from flyball.agent.daemon.config_print import written
     from flyball.agent.daemon.config_summary import summary
-
-    wiring: Wiring = context.obj
+    from flyball.agent.daemon.process import serve
 
     def read() -> "Effective":
         return read_config(config, wiring.collector_types, listen=listen)
 
-    effective = read()
     if print_config:
-        wiring.out.write(written(effective))
+        wiring.out.write(written(read()))
     elif check_config:
-        wiring.out.write(f"ok: {summary(effective)}\n")
+        wiring.out.write(f"ok: {summary(read())}\n")
     else:
-        _run(effective, read, config, wiring)
+        serve(read, config_file=config, out=wiring.out)
 
 
-def _run(
-    effective: "Effective", read: "Callable[[], Effective]", config_file: Path | None, wiring: Wiring
-) -> None:
-    import asyncio
-
-    from flyball.agent.daemon import logs
-    from flyball.agent.daemon.lock import locked
-    from flyball.agent.daemon.service import Daemon
-
-    logs.configure(effective.config.log_format, effective.config.log_level)
-
-    def say(address: str) -> None:
-        wiring.out.write(f"flyball agent: {address}\n")
-        wiring.out.flush()
-
-    async def serve() -> None:
-        log = logs.Lines()
-        daemon = Daemon(effective, read=read, config_file=config_file, clock=SystemClock(), log=log)
-        await daemon.serve(say)
-
-    with locked(effective.config.state_folder):
-        asyncio.run(serve())
+def become(arguments: Sequence[str]) -> NoReturn:
+    """Go on as the daemon's process, under the same id. Never from the working folder: -P."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "flyball.agent.daemon", *arguments])

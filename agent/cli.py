@@ -8,34 +8,30 @@ with ``--detailed-exitcode`` 3 for the verdict keep and 4 for unverified.
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flyball.agent.agent_command import agent
+from flyball.agent.agent_command import agent, become
 from flyball.agent.alerts_command import alerts_app
 from flyball.agent.arguments import EXAMPLE, split_arguments
 from flyball.agent.autotune_command import autotune
 from flyball.agent.doctor_command import doctor
+from flyball.agent.faults import OWN_FAULT_STATUS, tell_fault, tell_unexpected
 from flyball.agent.history_commands import history_app
 from flyball.agent.lint_command import lint
 from flyball.agent.p2p_command import EXAMPLE as P2P_EXAMPLE
 from flyball.agent.p2p_command import p2p
 from flyball.agent.policies_command import policies_app
 from flyball.agent.probe_command import probe_app
-from flyball.agent.redact import redact_urls
 from flyball.agent.run_command import EXAMPLE as RUN_EXAMPLE
 from flyball.agent.run_command import run as run_command
-from flyball.agent.text import clean
 from flyball.agent.top_command import top
 from flyball.agent.usage import UsageError, usage_error
 from flyball.agent.version import show_version
 from flyball.agent.wiring import Wiring
-from flyball.errors import FlyballError, Interrupted, PolicyError
-
-_OWN_FAULT_STATUS = 1
+from flyball.errors import FlyballError, Interrupted
 
 _AUTOTUNE_USAGE: dict[str, Any] = {
     "options_metavar": "[OPTIONS] -- COMMAND...",
@@ -115,7 +111,7 @@ def run(arguments: Sequence[str], *, program: str = "flyball", wiring: Wiring | 
     except (KeyboardInterrupt, typer.Abort):
         return _fail(wiring, Interrupted("stopped by a signal"))
     except SystemExit as leaving:  # typer's way out of shell completion and of a closed pipe
-        return leaving.code if isinstance(leaving.code, int) else _OWN_FAULT_STATUS
+        return leaving.code if isinstance(leaving.code, int) else OWN_FAULT_STATUS
     except Exception as error:
         return _unexpected(wiring, error)
 
@@ -131,21 +127,11 @@ def _invoke(arguments: Sequence[str], program: str, wiring: Wiring) -> int:
 
 
 def _fail(wiring: Wiring, error: FlyballError) -> int:
-    if wiring.debug:
-        traceback.print_exception(error, file=wiring.err)
-    faults = error.faults if isinstance(error, PolicyError) else (error,)
-    for fault in faults:
-        wiring.err.write(f"error: {redact_urls(clean(str(fault)))}\n")
-    return error.exit_status
+    return tell_fault(error, wiring.err, debug=wiring.debug)
 
 
 def _unexpected(wiring: Wiring, error: Exception) -> int:
-    if wiring.debug:
-        traceback.print_exception(error, file=wiring.err)
-        return _OWN_FAULT_STATUS
-    text = redact_urls(clean(f"{type(error).__name__}: {error}"))
-    wiring.err.write(f"internal error: {text}; run again with --debug\n")
-    return _OWN_FAULT_STATUS
+    return tell_unexpected(error, wiring.err, debug=wiring.debug)
 
 
 def _leave(status: int) -> NoReturn:
@@ -158,7 +144,7 @@ def _leave(status: int) -> NoReturn:
 
 def main() -> NoReturn:
     """Entry point of ``flyball``."""
-    _leave(run(sys.argv[1:], program="flyball"))
+    _leave(run(sys.argv[1:], program="flyball", wiring=Wiring(become=become)))
 
 
 def autotune_main() -> NoReturn:

@@ -1,10 +1,10 @@
 """What the commands are connected to: handed in, so that a test can connect them to something else."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from flyball.agent.history_records import Past
 from flyball.clock import Clock, SystemClock
@@ -65,6 +65,8 @@ class Wiring:
     count_gpus: Callable[[], int] = count_real_gpus
     driver_version: Callable[[], str] = real_driver_version
     clock: Clock = field(default_factory=SystemClock)
+    become: Callable[[Sequence[str]], NoReturn] | None = None
+    """Makes this process the daemon's, which holds nothing of the command line; None where it must stay."""
     command: tuple[str, ...] | None = None
     """What stood after ``--``; None where there was no ``--``."""
     debug: bool = False

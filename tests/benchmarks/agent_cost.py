@@ -36,7 +36,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def agent(fake_gpus: int, arguments: list[str]) -> int:
-    """In the agent's process: put the fake in pynvml's place, and run the command line."""
+    """Put the fake in pynvml's place, and be the process that ``flyball agent`` becomes."""
     if fake_gpus:
         spec = importlib.util.spec_from_file_location("nvml_fake", FAKE)
         assert spec is not None
@@ -44,9 +44,9 @@ def agent(fake_gpus: int, arguments: list[str]) -> int:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.install(fake_gpus)
-    from flyball.agent.cli import run
+    from flyball.agent.daemon.process import main
 
-    return run(arguments)
+    return main(arguments)
 
 
 @contextlib.contextmanager
@@ -54,7 +54,9 @@ def started(folder: Path, fake_gpus: int) -> Iterator[tuple[int, str]]:
     """Yield the agent's process id and address."""
     config = folder / "flyball.yaml"
     config.write_text(f"listen: 127.0.0.1:0\nstate_folder: {folder}/state\nrun_folders: [{folder}/runs]\n")
-    command = [sys.executable, __file__, "--agent", str(fake_gpus), str(config)]
+    command = [str(Path(sys.executable).with_name("flyball")), "agent", "--config", str(config)]
+    if fake_gpus:
+        command = [sys.executable, __file__, "--agent", str(fake_gpus), str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -190,7 +192,7 @@ def main() -> int:
     parser.add_argument("--agent", nargs=2, metavar=("GPUS", "CONFIG"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.agent:
-        return agent(int(given.agent[0]), ["agent", "--config", given.agent[1]])
+        return agent(int(given.agent[0]), [f"--config={given.agent[1]}"])
     with tempfile.TemporaryDirectory() as name:
         folder, ended = Path(name), threading.Event()
         writing = (folder, given.ranks, given.steps_per_second, ended)
