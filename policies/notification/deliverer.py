@@ -22,6 +22,8 @@ from flyball.policies.notification.tally import Tally
 from flyball.policies.notification.waiting import Pause, Run, pause
 
 PRUNE_SECONDS = 60.0
+PRUNED_SECONDS = 600.0
+"""From one look for what is old to the next where there was nothing."""
 EMPTY_SECONDS = 15.0
 """From one look at an empty outbox to the next, for the metric: about as often as it is scraped."""
 _CLOSE_SECONDS = 0.3
@@ -157,14 +159,15 @@ class Deliverer:
 
     async def _keep(self) -> None:
         """Count what waits, and delete what is old."""
-        pruned, depth = self._chain.clock.monotonic(), 0
+        prune_at, depth = self._chain.clock.monotonic() + PRUNE_SECONDS, 0
         while True:
             self._filling.clear()
             with contextlib.suppress(StorageFailed):  # the loops say it
                 depth = self._chain.tally.outbox_depth = await self._chain.run(self._chain.outbox.depth)
-                if self._chain.clock.monotonic() - pruned >= PRUNE_SECONDS:
-                    pruned = self._chain.clock.monotonic()
-                    await self._chain.run(self._alerts.prune)
+                if (now := self._chain.clock.monotonic()) >= prune_at:
+                    prune_at = now + PRUNE_SECONDS
+                    if not await self._chain.run(self._alerts.prune):
+                        prune_at = now + PRUNED_SECONDS
             await self._chain.pause(self._filling, POLL_SECONDS if depth else EMPTY_SECONDS)
 
 

@@ -34,6 +34,7 @@ class Outbox:
         self._database = database
         self._clock = clock or SystemClock()
         self._agent = agent_name(database, agent)
+        self._depth = outbox_room.depth(self._agent)
 
     def due(self, receiver: str, now: float, limit: int) -> tuple[Notification, ...]:
         """Return what may be sent now: of each alert only the oldest that is not finished."""
@@ -64,7 +65,7 @@ class Outbox:
     def depth(self) -> int:
         """Return how many notifications wait, of all receivers."""
         with self._database.querying() as connection:
-            return outbox_room.depth(connection, self._agent)
+            return connection.scalar(self._depth) or 0
 
     def receivers(self) -> tuple[str, ...]:
         """Return the receivers that something was ever for, as far back as alerts are kept."""

@@ -4,7 +4,9 @@ What is kept for a disabled receiver counts, too. What a replay or the end of a 
 and so do the ends that a receiver missed while it was not in the configuration.
 """
 
-from sqlalchemy import Connection, func, select, update
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select, update
 
 from flyball.history.alert_records import AlertStatus, Outcome
 from flyball.history.alert_tables import ALERTS, NOTIFICATIONS
@@ -15,9 +17,9 @@ _PASSED_OVER = (Outcome.OVERFLOW, Outcome.MUTED, Outcome.SUPERSEDED)
 _HELD = (Outcome.WAITING, Outcome.DISABLED)
 
 
-def depth(connection: Connection, agent: str) -> int:
-    """Return how many notifications wait."""
-    return connection.scalar(select(func.count()).select_from(NOTIFICATIONS).where(waiting(agent))) or 0
+def depth(agent: str) -> Select[Any]:
+    """How many notifications wait; asked for as long as the agent lives, and so made once."""
+    return select(func.count()).select_from(NOTIFICATIONS).where(waiting(agent))
 
 
 class Room:
