@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flyball.agent.daemon.shared_thread import SharedThread
+from flyball.agent.daemon.shared_thread import SHORT_JOBS, SharedThread
 
 
 def play(story: Callable[[SharedThread], Awaitable[Any]]) -> None:
@@ -94,5 +94,43 @@ def test_what_a_job_raises_reaches_whoever_asked() -> None:
         with pytest.raises(LookupError, match="nothing there"):
             await worker.submit(wrong)
         assert await worker.submit(lambda: 3) == 3
+
+    play(story)
+
+
+def test_a_job_that_hangs_does_not_keep_back_what_came_of_those_before_it() -> None:
+    async def story(shared: SharedThread) -> None:
+        quick, slow = shared.worker("quick"), shared.worker("slow")
+        begun, released = threading.Event(), threading.Event()
+        # The first job holds the thread until both others wait behind it: they are told of together.
+        first = quick.submit(begun.wait)
+        before, hanging = quick.submit(lambda: 7), slow.submit(released.wait)
+        begun.set()
+        assert await first
+        assert await before == 7
+        assert not hanging.done()
+        released.set()
+        assert await hanging
+        slow.stop()
+
+    play(story)
+
+
+def test_a_worker_that_was_slow_once_comes_back_after_a_number_of_short_jobs() -> None:
+    async def story(shared: SharedThread) -> None:
+        slow, quick = shared.worker("slow"), shared.worker("quick")
+        released = threading.Event()
+
+        def hang() -> int:
+            released.wait()
+            return threading.get_ident()
+
+        hanging = slow.submit(hang)
+        other = await quick.submit(threading.get_ident)
+        released.set()
+        own = await hanging
+        seen = [await slow.submit(threading.get_ident) for _ in range(SHORT_JOBS + 1)]
+        assert set(seen[:SHORT_JOBS]) == {own}
+        assert seen[SHORT_JOBS] == other != own
 
     play(story)

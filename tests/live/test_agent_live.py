@@ -225,3 +225,19 @@ def test_the_daemons_modules_import_nothing_that_only_tuning_needs() -> None:
     code = f"import sys, {modules}; print([name for name in {FORBIDDEN!r} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"
+
+
+def test_flyball_agent_becomes_a_process_without_the_command_line(tmp_path: Path) -> None:
+    with running(tmp_path, program=(str(Path(sys.executable).with_name("flyball")),)) as agent:
+        assert httpx2.get(f"{agent.url()}/-/healthy").status_code == 200
+        arguments = Path(f"/proc/{agent.process.pid}/cmdline").read_text().split("\0")
+        assert arguments[-3:] == ["flyball.agent.daemon", f"--config={agent.config}", ""]
+        # It reads its configuration as before: a fault in a reload is told, and it goes on.
+        agent.write("listen_to: 1\n")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.line("not taken over.*flyball.yaml:4: listen_to")
+        assert agent.end() == 0
+    command = [str(Path(sys.executable).with_name("flyball")), "agent", "--config", str(agent.config)]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert re.fullmatch(r"error: \S+flyball.yaml:4: listen_to: .*\n", refused.stderr)
