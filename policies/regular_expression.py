@@ -8,6 +8,8 @@ import re
 import warnings
 from collections.abc import Iterator
 
+from flyball.policies.regular_expression_cost import may_explode
+
 LONGEST = 1000
 MOST_REPEATS = 1000
 """RE2 refuses more."""
@@ -50,6 +52,9 @@ def check(pattern: str) -> None:
             mend = "write \\ before what stands for itself"
             message = f"'{pattern[:_SHOWN]}' is no regular expression: {what}; {mend}"
             raise ValueError(message) from None
+    if may_explode(pattern, FLAGS):
+        what = "repeats what can be cut in several ways, which may take for ever"
+        raise ValueError(f"'{pattern[:_SHOWN]}' {what}; write one repetition, or list the values")
 
 
 def quote(text: str) -> str:

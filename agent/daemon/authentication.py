@@ -12,10 +12,12 @@ from pathlib import Path
 
 from flyball.agent.daemon.worker import Worker
 from flyball.errors import OptionError
+from flyball.file_system import open_regular
 
 _MOST_REMEMBERED = 256
 _MOST_WAITING = 16
 _LEAST_TOKEN = 16
+_MOST_BYTES = 1 << 16
 _NOBODY = "$2b$10$Kd6Z0oPpV9Wb6D1u1dXHEuP0kq5gqWl6Wb7m0yB0kE1b8mUuVd0uK"
 """A hash that nobody has: an unknown name must take as long as a wrong password."""
 
@@ -36,7 +38,8 @@ def read_token(path: Path) -> str:
         OptionError: the file cannot be read, or holds less than 16 characters.
     """
     try:
-        token = path.read_text("ascii").strip()
+        with open_regular(path) as file:
+            token = file.read(_MOST_BYTES).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         what = (error.strerror if isinstance(error, OSError) else None) or "cannot be read"
         raise OptionError(what, where=str(path), mend="name a file that holds the token") from error

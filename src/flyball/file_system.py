@@ -1,7 +1,14 @@
-"""Which file system a path lies on: SQLite's write-ahead log needs memory shared by one kernel."""
+"""Which file system a path lies on: SQLite's write-ahead log needs memory shared by one kernel.
 
+And whether what lies there is a file at all.
+"""
+
+import errno
+import os
 import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -81,3 +88,15 @@ def _mount(line: str) -> tuple[Path | None, str | None]:
     # Blanks and backslashes in a mount point are written as \040 and the like.
     point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
     return Path(point), kinds[0]
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; a pipe or device, which may block for ever, is refused. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "is no regular file", str(path))

@@ -21,6 +21,7 @@ from ruamel.yaml.events import (
 )
 
 from flyball.errors import OptionError
+from flyball.file_system import open_regular
 
 MAX_BYTES = 2**20
 MOST_LEVELS = 50
@@ -118,7 +119,7 @@ def read_with_faults(path: Path, *, mend: str) -> tuple[YamlFile | None, list[Op
 def _text(path: Path, mend: str) -> str:
     name = str(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
         text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

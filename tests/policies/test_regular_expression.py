@@ -22,6 +22,7 @@ BOTH = [
         "[]a]",
         "[^]a]",
     ),
+    *(r"gpu-\d+(,gpu-\d+)*", "(foo|bar)+", "(far|foo)+", "([0-9]{2}:){5}", r"\d+(\.\d+)*", "(a|bc)*"),
     *(r"[\]a-]", r"\.\*", "{", "a{2,}", "x{1000}", r"\x41", "^a$", "über", "a{,", r"\t"),
 ]
 PYTHON_ALONE = [
@@ -32,6 +33,11 @@ RE2_ALONE = [r"\pL", r"\p{Greek}", r"\z", "[[:alpha:]]", r"\Qa.b\E", "(?U)a+", "
 OTHERWISE = ["a{,3}", r"\07", "[[]"]
 """Both read these, and not alike, or not in every version."""
 NEITHER = ["(", ")", "[", "*a", "a**", "[b-a]", "\\", "x{2}{3}"]
+
+FOR_EVER = [
+    *("(a+)+", "(a|aa)+", "(a|b+)+", "(.*)*", "(a?){30}a{30}", r"(\w+\s?)*", "((ab)*c*)+", "(a|)+"),
+    *("((a{0,30}){0,30}){0,30}", "(x{1000}){2}", "(?i)(aA*)+", "(,[^a]+)+"),
+]
 
 
 @pytest.mark.parametrize("pattern", BOTH)
@@ -45,6 +51,12 @@ def test_all_else_is_refused_with_a_mend(pattern: str) -> None:
     with pytest.raises(ValueError, match="; write") as caught:
         check(pattern)
     assert f"'{pattern}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", FOR_EVER)
+def test_what_may_take_for_ever_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="may take for ever; write one repetition, or list the values"):
+        check(pattern)
 
 
 @pytest.mark.parametrize("text", ["a.b", "a|b", "(x)", r"\d", "[a]", "{2}", "^$", "gpu-0/1", "ü b", "a+*?"])

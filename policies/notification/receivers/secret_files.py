@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyball.errors import OptionError
+from flyball.file_system import open_regular
 
 SIGNING_PREFIX = "whsec_"
 MAKE_SIGNING_SECRET = 'echo "whsec_$(openssl rand -base64 32)"'
@@ -53,7 +54,7 @@ class SecretFile:
 
     def _fault_or_text(self) -> "str | SecretUnreadable":
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 text = file.read(_MOST_BYTES).decode("ascii").strip()
         except OSError as error:
             return SecretUnreadable(f"{self.path}: {error.strerror or 'cannot be read'}")
