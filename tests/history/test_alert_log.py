@@ -1,6 +1,7 @@
 """Alerts are kept as they change, on both databases, and what is recorded twice counts once."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,23 @@ def test_nothing_is_kept_of_a_transaction_that_fails(tmp_path: Path) -> None:
             connection.execute(text(f"PRAGMA max_page_count = {pages + 10_000}"))
         log.record([change(each) for each in many], [told(each) for each in many], evaluated_time=1.0)
         assert (len(log.open_alerts()), log.last_heartbeat(), outbox.depth()) == (200, 1.0, 200)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_taken_away_is_said_and_works_when_it_is_back(tmp_path: Path, replaced: bool) -> None:
+    path, aside = tmp_path / "agent.db", tmp_path / "aside.db"
+    with open_database(f"sqlite:///{path}") as database:
+        log = AlertLog(database)
+        path.rename(aside)
+        if replaced:
+            path.touch()
+        said = f"{path}: was removed or replaced while it was open; put the file back"
+        with pytest.raises(StorageFailed, match=re.escape(said)):
+            log.open_alerts()
+        with pytest.raises(StorageFailed, match=re.escape(said)), database.changing():
+            pass
+        aside.replace(path)
+        assert list(log.open_alerts()) == []
 
 
 def test_a_locked_database_is_said_and_works_when_it_is_free(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """An open database: how it is read and written, and its errors in the user's words."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from flyball.database.address import SQLITE, Address
 from flyball.database.faults import RESUME, running
+from flyball.errors import StorageFailed
 
 if TYPE_CHECKING:
     # Loaded by the first session: the agent, which lives long beside a workload, uses connections alone.
@@ -26,6 +27,8 @@ class Database:
     engine: Engine = field(repr=False)
     go_on: str = RESUME
     """What is to be done once a database that gave out is well again."""
+    file: tuple[int, int] | None = None
+    """Device and inode of a SQLite file."""
 
     @property
     def url(self) -> str:
@@ -89,9 +92,18 @@ class Database:
         with self.guard(), Session(immediate(self.engine)) as session, session.begin():
             yield session
 
-    def guard(self) -> AbstractContextManager[None]:
-        """Turn database errors inside, Optuna's on the same database included, into StorageFailed."""
-        return running(self.address, go_on=self.go_on)
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn database errors inside, Optuna's on the same database included, into StorageFailed.
+
+        A file that was removed or replaced is one: SQLite would go on in what nobody will find again.
+        """
+        if self.file is not None and self.file != file_identity(self.address):
+            mend = "put the file back, or start what has it open anew: it begins with an empty one"
+            what = "was removed or replaced while it was open"
+            raise StorageFailed(what, where=self.address.place, mend=mend)
+        with running(self.address, go_on=self.go_on):
+            yield
 
     def close(self) -> None:
         """Close every connection."""
@@ -102,6 +114,15 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def file_identity(address: Address) -> tuple[int, int] | None:
+    """Return device and inode of a SQLite file; None where there is none."""
+    try:
+        found = address.path.stat() if address.path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def immediate(engine: Engine) -> Engine:
