@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.benchmarks.statistics_recorded_noise import DATA, FEWEST_FOUND, MOST_FALSE, load, run_noise, score
 
-STUDIES = 24
+STUDIES = 60
 RECORD = DATA / "step_noise.json"
 
 
