@@ -212,6 +212,13 @@ def read(values: Mapping[str, Any], key: str, default: Any = None) -> Any:
     return here
 
 
+def stands(values: Mapping[str, Any], key: str) -> bool:
+    """Whether a key path is there, whatever its value, null included."""
+    section, _, name = key.rpartition(".")
+    parent = read(values, section) if section else values
+    return isinstance(parent, Mapping) and name in parent
+
+
 def known(values: Mapping[str, Any], key: str, default: Any) -> Any:
     """Like ``read``, and ``default`` also for null and for the "auto" that transformers fills in."""
     value = read(values, key)

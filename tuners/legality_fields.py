@@ -9,9 +9,10 @@ from typing import Any
 
 from flyball.tuners.config import read
 from flyball.tuners.context import Context
-from flyball.tuners.deepspeed_facts import Field, facts_of
+from flyball.tuners.deepspeed_facts import Field
 from flyball.tuners.finding import Finding, Rule, found, shown
-from flyball.tuners.legality_versions import ALIASES
+from flyball.tuners.legality_sections import checked_sections
+from flyball.tuners.shape import number_of
 
 _SWITCH_TEXTS = frozenset({"0", "1", "on", "off", "t", "f", "true", "false", "y", "n", "yes", "no"})
 _KIND_TEXTS = {
@@ -61,14 +62,10 @@ def _deprecated(section: str, key: str, field: Field, content: Mapping[str, Any]
 
 
 def _settings(config: Mapping[str, Any], context: Context) -> Iterator[tuple[str, Any, Field]]:
-    sections = facts_of(context.deepspeed_version).sections
-    for section in (*sections, *ALIASES):
-        fields = sections.get(ALIASES.get(section, section), {})
-        content = read(config, section)
-        if isinstance(content, Mapping) and not (section == "bfloat16" and read(config, "bf16") is not None):
-            for name, value in content.items():
-                if name in fields and value != "auto":
-                    yield f"{section}.{name}", value, fields[name]
+    for section in checked_sections(config, context):
+        for name, value in section.content.items():
+            if name in section.fields and value != "auto":
+                yield f"{section.name}.{name}", value, section.fields[name]
 
 
 def _judge(key: str, value: Any, field: Field) -> Iterator[Finding]:
@@ -116,7 +113,7 @@ def _judge_kind(key: str, value: Any, field: Field) -> Iterator[Finding]:
     if all(fit is not EXACT for fit in fits):
         what = f"{shown(value)} is taken for {_KIND_TEXTS[kinds[fits.index(CONVERTED)]]}"
         yield found("value-as-text", key, what, f"write {_example(field)}")
-    number = _number(value)
+    number = number_of(value)
     for bound, limit in field.bounds:
         text, holds = _BOUND_TEXTS[bound]
         if number is not None and not holds(number, limit):
@@ -150,7 +147,7 @@ def _fits_number(value: Any, *, whole: bool) -> str | None:
         return CONVERTED
     if isinstance(value, int | float):
         return EXACT if not whole or value == int(value) else None
-    number = _number(value)
+    number = number_of(value)
     if number is None or (whole and not value.strip().lstrip("+-").removesuffix(".0").isdigit()):
         return None
     return CONVERTED
@@ -162,13 +159,6 @@ def _fits_switch(value: Any) -> str | None:
     if isinstance(value, int | float):
         return CONVERTED if value in (0, 1) else None
     return CONVERTED if isinstance(value, str) and value.lower() in _SWITCH_TEXTS else None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value) if isinstance(value, str | int | float) else None
-    except ValueError:
-        return None
 
 
 def _one_of(choices: tuple[Any, ...]) -> str:

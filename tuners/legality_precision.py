@@ -6,7 +6,7 @@ from typing import Any
 from flyball.tuners.config import known, read
 from flyball.tuners.context import Context, is_before
 from flyball.tuners.finding import Finding, Rule, found, shown
-from flyball.tuners.shape import is_on, offloads, precision, precision_is_open, stage_of
+from flyball.tuners.shape import is_on, number_of, offloads, precision, precision_is_open, stage_of
 
 WIRE_TYPES = ("fp32", "fp16", "bf16")
 TORCH_TYPES = {
@@ -38,7 +38,7 @@ def fp16_on_cpu(config: Mapping[str, Any], context: Context) -> Iterator[Finding
 
 def loss_scale(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """Dynamic loss scaling (loss_scale 0) divides by its window and must not scale to nothing."""
-    scale = _number(known(config, "fp16.loss_scale", 0))
+    scale = number_of(known(config, "fp16.loss_scale", 0))
     if scale is not None and scale < 0:
         yield found("loss-scale", "fp16.loss_scale", f"{scale:g} is below 0", "write 0 for dynamic scaling")
     if not is_on(config, "fp16.enabled"):
@@ -48,7 +48,7 @@ def loss_scale(config: Mapping[str, Any], context: Context) -> Iterator[Finding]
         ("loss_scale_window",) if is_before(context, (0, 19)) else ("loss_scale_window", "min_loss_scale")
     )
     for name in checked:
-        value = _number(known(config, f"fp16.{name}", 1))
+        value = number_of(known(config, f"fp16.{name}", 1))
         if scale == 0 and value is not None and value <= 0:
             yield found(
                 "loss-scale", f"fp16.{name}", f"{value:g} is not above 0", "write a whole number above 0"
@@ -148,13 +148,6 @@ def apex(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
 
 def _torch_type(value: Any) -> str | None:
     return next((name for name, texts in TORCH_TYPES.items() if str(value) in texts), None)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value) if isinstance(value, int | float | str) else None
-    except ValueError:
-        return None
 
 
 RULES: tuple[Rule, ...] = (

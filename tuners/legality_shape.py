@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flyball.tuners.config import read
+from flyball.tuners.config import read, stands
 from flyball.tuners.context import Context
 from flyball.tuners.finding import Finding, Rule, found, shown
 
@@ -46,7 +46,7 @@ SWITCHES = ("wall_clock_breakdown", "flops_profiler.enabled")
 def sections(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """DeepSpeed fails on a section that is no mapping; ``"zero_optimization": true`` is its old form."""
     for key in SECTIONS:
-        if not _stands(config, key):
+        if not stands(config, key):
             continue
         value = read(config, key)
         old_form = key == "zero_optimization" and isinstance(value, bool)
@@ -65,16 +65,10 @@ def names(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
 def switches(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """Switches that DeepSpeed computes with."""
     for key in SWITCHES:
-        if _stands(config, key) and not isinstance(value := read(config, key), bool | int):
+        if stands(config, key) and not isinstance(value := read(config, key), bool | int):
             yield found(
                 "switch-shape", key, f"{shown(value)} is neither true nor false", "write true or false"
             )
-
-
-def _stands(config: Mapping[str, Any], key: str) -> bool:
-    section, _, name = key.rpartition(".")
-    parent = read(config, section) if section else config
-    return isinstance(parent, Mapping) and name in parent
 
 
 RULES: tuple[Rule, ...] = (sections, names, switches)

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from flyball.tuners.config import known_keys, nearest, read
+from flyball.tuners.config import known_keys, nearest, read, stands
 from flyball.tuners.context import Context, is_before, release
 from flyball.tuners.deepspeed_facts import facts_of, versions_with
 from flyball.tuners.finding import Finding, Rule, found
+from flyball.tuners.legality_sections import CheckedSection, checked_sections
 
-ALIASES = {"bfloat16": "bf16"}
-"""A section's older name."""
 RENAMED: Mapping[str, tuple[tuple[int, ...], str]] = {
     "aio.thread_count": ((0, 16, 9), "intra_op_parallelism"),
 }
@@ -22,7 +21,7 @@ def removed_keys(config: Mapping[str, Any], context: Context) -> Iterator[Findin
     if context.deepspeed_version is None:
         return
     for key, version in _removed(context.deepspeed_version).items():
-        if _stands(config, key):
+        if stands(config, key):
             what = f"removed from DeepSpeed in {version}, and {context.deepspeed_version} refuses it"
             yield found("key-removed", key, what, "remove the key")
 
@@ -44,28 +43,23 @@ def unknown_fields(config: Mapping[str, Any], context: Context) -> Iterator[Find
     """A key that the section's model does not have; DeepSpeed drops every "auto" before it looks."""
     if context.deepspeed_version is None:
         return
-    facts = facts_of(context.deepspeed_version)
-    sections = [(name, name) for name in facts.sections] + list(ALIASES.items())
-    for section, model in sections:
-        content = read(config, section)
-        fields = facts.sections.get(model)
-        if not isinstance(content, Mapping) or fields is None or _is_unread(config, section):
-            continue
-        for key, value in content.items():
-            path = f"{section}.{key}"
-            if key not in fields and value != "auto" and path not in _removed(context.deepspeed_version):
-                yield _unknown(path, model, key, tuple(fields), context)
+    for section in checked_sections(config, context):
+        for key, value in section.content.items():
+            path = f"{section.name}.{key}"
+            known_here = key in section.fields or path in _removed(context.deepspeed_version)
+            if not known_here and value != "auto":
+                yield _unknown(path, section, key, context)
 
 
-def _unknown(path: str, model: str, key: str, fields: tuple[str, ...], context: Context) -> Finding:
+def _unknown(path: str, section: CheckedSection, key: str, context: Context) -> Finding:
     version = context.deepspeed_version
-    elsewhere = versions_with(model, key)
+    elsewhere = versions_with(section.model, key)
     if elsewhere:
         first, last = elsewhere[0], elsewhere[-1]
         what = f"DeepSpeed {version} does not have this key"
         span = first if first == last else f"{first} to {last}"
         return found("key-version", path, f"{what}: of those known here, {span} do", "remove the key")
-    close = nearest(key, fields)
+    close = nearest(key, section.fields)
     mend = f"did you mean {close!r}?" if close else "remove it"
     return found("key-unknown", path, f"DeepSpeed {version} refuses this key", mend)
 
@@ -103,17 +97,6 @@ def _unchecked(version: str | None) -> Mapping[str, frozenset[str]]:
     checked, strict = facts_of(version).sections, known_keys().strict_sections
     late = {section: strict[section] for section in ("fp16", "bf16") if section not in checked}
     return {**known_keys().loose_sections, **late}
-
-
-def _is_unread(config: Mapping[str, Any], section: str) -> bool:
-    """bfloat16 is read only where bf16 is not there."""
-    return section == "bfloat16" and read(config, "bf16") is not None
-
-
-def _stands(config: Mapping[str, Any], key: str) -> bool:
-    section, _, name = key.rpartition(".")
-    parent = read(config, section) if section else config
-    return isinstance(parent, Mapping) and name in parent
 
 
 RULES: tuple[Rule, ...] = (removed_keys, unknown_fields, ignored_keys, passed_over)

@@ -30,6 +30,14 @@ def is_on(config: Mapping[str, Any], key: str) -> bool:
     return value.lower() in _ON if isinstance(value, str) else value is True or value == 1
 
 
+def number_of(value: Any) -> float | None:
+    """Return a number, one that is written as a text too; None for what is none."""
+    try:
+        return float(value) if isinstance(value, int | float | str) else None
+    except ValueError:
+        return None
+
+
 def overlap_of(config: Mapping[str, Any]) -> bool:
     """Whether gradient reduction overlaps the backward pass; on by default at stage 3 only."""
     return bool(known(config, "zero_optimization.overlap_comm", stage_of(config) == MAX_STAGE))
