@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,10 @@ from flyball.history.store import History
 from flyball.tuners.between_runs_key import JobKey
 from flyball.tuners.between_runs_turn import Asked
 from flyball.tuners.job import Job, read_job
-from flyball.tuners.ledger import RESULTS, Ledger, job_digest, keep_originals, require_writable
+from flyball.tuners.ledger import Ledger, ledger_of
+from flyball.tuners.ledger_opening import RESULTS, keep_originals, new_experiment, require_new
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import json_bytes, write_whole
-from flyball.tuners.resume import options_json
 from flyball.tuners.study_setup import space_of
 
 OBSERVED = "observed.json"
@@ -66,7 +65,7 @@ def begin_or_continue(
         )
     changed = key.changed(past[0].options[BETWEEN_RUNS]) if past else ()
     if past and not changed:
-        return ledger_of(history, past[0], asked.options, asked.owner, machine), []
+        return taken_up(history, past[0], asked.options, asked.owner, machine), []
     if job.document is not None:
         space_of(asked.options, job)  # a malformed one is refused before anything runs
     generation = len(past) + 1
@@ -77,7 +76,7 @@ def begin_or_continue(
         if len(found) <= len(past):
             raise
         # Another run began it in this very moment.
-        return ledger_of(history, found[0], asked.options, asked.owner, machine), []
+        return taken_up(history, found[0], asked.options, asked.owner, machine), []
     if not past:
         return ledger, [f"study {name} begins: this run is your own configuration's"]
     return ledger, [f"study {name}: {_and(changed)} changed, so it begins anew as {ledger.name}"]
@@ -90,31 +89,15 @@ def _begun(
     name = (options.name or "") + (f"{GENERATION}{generation}" if generation > 1 else "")
     output = (options.output or options.cwd / RESULTS / (options.name or "")).absolute()
     output = output.with_name(output.name + (f"{GENERATION}{generation}" if generation > 1 else ""))
-    if output.exists() and any(output.iterdir()):
-        raise OptionError(
-            "holds results already", where=str(output), mend="choose another with --output, or remove it"
-        )
-    require_writable(output)
-    seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
-    job_key = job_digest(options, job)
-    experiment_id = history.create_experiment(
-        name=name,
-        command=options.command,
-        base_config=job.config,
-        space={"file": str(options.space) if options.space else "default"},
-        seed=seed,
-        budget_seconds=None,
-        options={**options_json(options), BETWEEN_RUNS: dict(key.parts)},
-        fingerprint=machine,
-        output_directory=output,
-        command_digest=job_key,
+    require_new(output, mend="choose another with --output, or remove it")
+    begun = new_experiment(
+        history, options, job, machine, name=name, output=output, more={BETWEEN_RUNS: dict(key.parts)}
     )
     keep_originals(output, options, job)
-    found = history.experiment(experiment_id)
-    return ledger_of(history, found, options, asked.owner, machine)
+    return taken_up(history, begun, options, asked.owner, machine)
 
 
-def ledger_of(
+def taken_up(
     history: History,
     experiment: ExperimentRecord,
     options: StudyOptions,
@@ -123,21 +106,12 @@ def ledger_of(
 ) -> Ledger:
     """Return the ledger of a study; what it was begun with stays, whatever a later run says."""
     stored = experiment.options
-    return Ledger(
-        history=history,
-        experiment_id=experiment.id,
-        name=experiment.name,
-        seed=experiment.seed or 0,
-        output=Path(experiment.output_directory),
-        options=replace(
-            options,
-            trials=stored.get("trials"),
-            memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
-        ),
-        owner=owner,
-        machine=machine,
-        job_key=experiment.command_digest,
+    begun_with = replace(
+        options,
+        trials=stored.get("trials"),
+        memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
     )
+    return ledger_of(history, experiment, begun_with, owner, machine)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from flyball.errors import BadInput, DatabaseError, FlyballError
 from flyball.history.finding import BETWEEN_RUNS
 from flyball.history.records import ExperimentRecord
 from flyball.history.store import History
-from flyball.tuners.base import Configuration, Phase, TrialReport
+from flyball.tuners.base import Phase, TrialReport
 from flyball.tuners.between_runs import (
     BATCH_UNSEEN,
     CHANGES_CHECKPOINT,
@@ -31,16 +31,16 @@ from flyball.tuners.between_runs_open import (
     begin_or_continue,
     claimed,
     keep_observed,
-    ledger_of,
     opened,
     read_observed,
+    taken_up,
     understood,
 )
 from flyball.tuners.between_runs_plan import USE
 from flyball.tuners.between_runs_report import EndedRun, RunRecord
 from flyball.tuners.between_runs_turn import Asked, Ended, Recorded, Turn, asked_of_document
 from flyball.tuners.job import device_memory
-from flyball.tuners.ledger import Ledger
+from flyball.tuners.ledger import Ledger, configuration_of
 from flyball.tuners.measurement_series import busiest_header
 from flyball.tuners.output import json_bytes, write_whole
 from flyball.tuners.promise import promised
@@ -168,7 +168,7 @@ def record(ended: Ended, asked: Asked, *, machine: Fingerprint, clock: Clock) ->
     run = EndedRun.read(ended)
     with opened(asked.options.database_url, clock=clock) as history:
         experiment = history.experiment_of_trial(ended.trial_id)
-        ledger = ledger_of(history, experiment, asked.options, asked.owner, machine)
+        ledger = taken_up(history, experiment, asked.options, asked.owner, machine)
         report = _finish(ledger, run, machine)
         restart = run.may_restart(report.outcome) and not ended.is_own
         summary = _decide(history, experiment, asked, machine, clock)
@@ -180,21 +180,14 @@ def record(ended: Ended, asked: Asked, *, machine: Fingerprint, clock: Clock) ->
 def _finish(ledger: Ledger, run: EndedRun, machine: Fingerprint) -> TrialReport:
     trials = ledger.history.trials(ledger.experiment_id)
     trial = next(each for each in trials if each.id == run.ended.trial_id)
-    plain, header = trial.configuration, busiest_header(run.journals)
-    configuration = Configuration(
-        assignment=dict(plain.assignment),
-        ds_config=plain.ds_config,
-        arguments=plain.arguments,
-        environment=plain.environment,
-        probe=plain.probe,
-    )
+    header = busiest_header(run.journals)
     observed = read_observed(ledger.output)
     device = str((observed or header or {}).get("device") or "cpu").partition(":")[0]
     report = run.report(
         RunRecord(
             number=trial.number,
             phase=Phase(trial.phase),
-            configuration=configuration,
+            configuration=configuration_of(trial.configuration),
             is_own=run.ended.is_own,
         ),
         own_feeding=own_feeding(ledger, observed),
@@ -221,7 +214,7 @@ def _decide(
     if not same:
         return None
     with claimed(history, experiment.id, clock=clock):
-        ledger = ledger_of(history, experiment, asked.options, asked.owner, machine)
+        ledger = taken_up(history, experiment, asked.options, asked.owner, machine)
         study = BetweenRuns(ledger=ledger, job=job, clock=clock)
         study.decided()
         return study.summary

@@ -1,11 +1,6 @@
 """One study's record in the history: its experiment, its runs, and what of them a resume goes on from."""
 
 import contextlib
-import hashlib
-import itertools
-import secrets
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,26 +10,28 @@ import optuna
 from optuna.storages import RDBStorage
 
 from flyball.collectors.fingerprint import Fingerprint
-from flyball.database import open_database
-from flyball.errors import Interrupted, OptionError
+from flyball.errors import Interrupted
 from flyball.history.alert_rows import alert_of_document
-from flyball.history.digest import command_digest
 from flyball.history.owner import Owner
-from flyball.history.records import FINISHED, INTERRUPTED, RUNNING, TrialRecord
+from flyball.history.records import (
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    ConfigurationRecord,
+    ExperimentRecord,
+    TrialRecord,
+)
 from flyball.history.store import History
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Phase, TrialReport
 from flyball.tuners.conclusion import Concluded
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.job import Job, script_text
 from flyball.tuners.options import StudyOptions
-from flyball.tuners.output import alerts_json, measurement_from_json, measurement_json, write_whole
-from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable, options_json
+from flyball.tuners.output import alerts_json, measurement_from_json, measurement_json
 from flyball.tuners.sampler import Search
 from flyball.tuners.surrogate import Observation
 from flyball.tuners.trial_runner import TRIALS, Run
 
-RESULTS = "flyball_results"
 BUSY_SECONDS = 60
 
 Finish = Callable[[TrialReport], None]
@@ -42,7 +39,7 @@ Finish = Callable[[TrialReport], None]
 
 @dataclass(kw_only=True)
 class Ledger:
-    """The record of one study; made by ``open_history``."""
+    """The record of one study; made by ``ledger_opening``."""
 
     history: History
     experiment_id: int
@@ -218,123 +215,10 @@ class Ledger:
         self.history.set_experiment_status(self.experiment_id, FINISHED if finished else INTERRUPTED)
 
 
-def report_of(trial: TrialRecord) -> TrialReport:
-    """Return a recorded run as the study knows it."""
-    own = trial.configuration
-    return TrialReport(
-        number=trial.number,
-        phase=Phase(trial.phase),
-        configuration=Configuration(
-            assignment=dict(own.assignment),
-            ds_config=own.ds_config,
-            arguments=own.arguments,
-            environment=own.environment,
-            probe=own.probe,
-        ),
-        outcome=Outcome(
-            kind=OutcomeKind(trial.outcome or INTERRUPTED), reason=trial.reason or "", rank=trial.rank
-        ),
-        measurement=measurement_from_json(trial.measurement.document) if trial.measurement else None,
-        launcher=trial.launcher or "",
-        startup_seconds=trial.startup_seconds,
-        total_seconds=trial.total_seconds or 0.0,
-        waited_seconds=trial.waited_seconds or 0.0,
-        notes=trial.notes,
-        alerts=None if trial.alerts is None else tuple(map(alert_of_document, trial.alerts)),
-    )
-
-
-@contextlib.contextmanager
-def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Iterator[Ledger]:
-    """Open the database and begin an experiment in it, or take the one up that is to be resumed.
-
-    Raises:
-        DatabaseError: the database cannot be used, or a living process works on the experiment.
-        OptionError: the name or the output folder is taken.
-        StorageFailed: the output folder cannot be written.
-    """
-    with open_database(options.database_url) as database:
-        history = History(database)
-        owner = Owner.current()
-        if options.resume is not None:
-            ledger = _resumed(history, owner, options, machine)
-        else:
-            ledger = _begun(history, owner, options, job, machine)
-        try:
-            yield ledger
-        except BaseException:
-            with contextlib.suppress(Exception):
-                history.set_experiment_status(ledger.experiment_id, INTERRUPTED)
-            raise
-
-
-def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, machine: Fingerprint) -> Ledger:
-    results = (options.typed_in or options.cwd) / RESULTS
-    name = options.name or free_name(default_name(job), history, results)
-    output = options.output or results / name
-    if output.exists() and any(output.iterdir()):
-        raise OptionError(
-            "holds results already", where=str(output), mend="choose another with --output, or --resume it"
-        )
-    require_writable(output)
-    seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
-    job_key = job_digest(options, job)
-    experiment_id = history.create_experiment(
-        name=name,
-        command=options.command,
-        base_config=job.config,
-        space={"file": str(options.space) if options.space else "default"},
-        seed=seed,
-        budget_seconds=options.budget_seconds,
-        options=options_json(options),
-        fingerprint=machine,
-        output_directory=output,
-        command_digest=job_key,
-    )
-    history.claim(experiment_id, owner)
-    keep_originals(output, options, job)
-    return Ledger(
-        history=history,
-        experiment_id=experiment_id,
-        name=name,
-        seed=seed,
-        output=output,
-        options=options,
-        owner=owner,
-        machine=machine,
-        job_key=job_key,
-    )
-
-
-def require_writable(output: Path) -> None:
-    """Make the output folder and write to it once.
-
-    Raises:
-        OptionError: it cannot be made or written; nothing is recorded yet.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output) as file:
-            file.write(b"0")
-    except OSError as error:
-        raise OptionError(
-            f"cannot be written: {error.strerror}",
-            where=str(output),
-            mend="name another folder with --output",
-        ) from error
-
-
-def keep_originals(output: Path, options: StudyOptions, job: Job) -> None:
-    """Copy what a resume must find unchanged: the user's config and space, as they were."""
-    if job.user_config is not None:
-        write_whole(output / ORIGINAL_CONFIG, job.user_config)
-    if options.space is not None and options.space.is_file():
-        write_whole(output / ORIGINAL_SPACE, options.space.read_bytes())
-
-
-def _resumed(history: History, owner: Owner, options: StudyOptions, machine: Fingerprint) -> Ledger:
-    experiment = find_resumable(history, options)
-    history.claim(experiment.id, owner)
+def ledger_of(
+    history: History, experiment: ExperimentRecord, options: StudyOptions, owner: Owner, machine: Fingerprint
+) -> Ledger:
+    """Return the ledger of a recorded study."""
     return Ledger(
         history=history,
         experiment_id=experiment.id,
@@ -348,25 +232,31 @@ def _resumed(history: History, owner: Owner, options: StudyOptions, machine: Fin
     )
 
 
-def job_digest(options: StudyOptions, job: Job) -> str:
-    """Return what makes two studies the same job.
+def report_of(trial: TrialRecord) -> TrialReport:
+    """Return a recorded run as the study knows it."""
+    return TrialReport(
+        number=trial.number,
+        phase=Phase(trial.phase),
+        configuration=configuration_of(trial.configuration),
+        outcome=Outcome(
+            kind=OutcomeKind(trial.outcome or INTERRUPTED), reason=trial.reason or "", rank=trial.rank
+        ),
+        measurement=measurement_from_json(trial.measurement.document) if trial.measurement else None,
+        launcher=trial.launcher or "",
+        startup_seconds=trial.startup_seconds,
+        total_seconds=trial.total_seconds or 0.0,
+        waited_seconds=trial.waited_seconds or 0.0,
+        notes=trial.notes,
+        alerts=None if trial.alerts is None else tuple(map(alert_of_document, trial.alerts)),
+    )
 
-    The command, where and by which interpreter it runs, its ranks, the script's text and the user's config.
-    """
-    script = hashlib.sha256(script_text(job.command).encode()).hexdigest()
-    place = (str(options.cwd), job.command.interpreter, job.command.ranks)
-    return command_digest(options.command, *place, script, job.config)
 
-
-def free_name(name: str, history: History, results: Path) -> str:
-    """Return ``name``, with a number behind it where another study of the same second has it."""
-    taken = {summary.experiment.name for summary in history.experiments()}
-    candidates = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-    return next(each for each in candidates if each not in taken and not (results / each).exists())
-
-
-def default_name(job: Job) -> str:
-    """Return the script's name and the time: unique enough, and it sorts."""
-    script = job.command.script.stem if job.command.script else (job.command.module or "job")
-    safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in script)[:40]
-    return f"{safe.strip('.-_') or 'job'}-{time.strftime('%Y%m%d-%H%M%S')}"
+def configuration_of(record: ConfigurationRecord) -> Configuration:
+    """Return a recorded configuration as the study knows it."""
+    return Configuration(
+        assignment=dict(record.assignment),
+        ds_config=record.ds_config,
+        arguments=record.arguments,
+        environment=record.environment,
+        probe=record.probe,
+    )

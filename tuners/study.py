@@ -17,7 +17,7 @@ from flyball.tuners.dry_run import describe
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
 from flyball.tuners.knobs_registry import BY_NAME
-from flyball.tuners.ledger import job_digest, open_history
+from flyball.tuners.ledger_opening import job_digest, open_history
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
