@@ -19,13 +19,7 @@ from flyball.history.finding import BETWEEN_RUNS
 from flyball.history.records import ExperimentRecord
 from flyball.history.store import History
 from flyball.tuners.base import Phase, TrialReport
-from flyball.tuners.between_runs import (
-    BATCH_UNSEEN,
-    CHANGES_CHECKPOINT,
-    BetweenRuns,
-    NextRun,
-    own_feeding,
-)
+from flyball.tuners.between_runs import BetweenRuns, NextRun
 from flyball.tuners.between_runs_key import JobKey
 from flyball.tuners.between_runs_open import (
     begin_or_continue,
@@ -38,6 +32,8 @@ from flyball.tuners.between_runs_open import (
 )
 from flyball.tuners.between_runs_plan import USE
 from flyball.tuners.between_runs_report import EndedRun, RunRecord
+from flyball.tuners.between_runs_so_far import own_feeding
+from flyball.tuners.between_runs_space import BATCH_UNSEEN, CHANGES_CHECKPOINT
 from flyball.tuners.between_runs_turn import Asked, Ended, Recorded, Turn, asked_of_document
 from flyball.tuners.job import device_memory
 from flyball.tuners.ledger import Ledger, configuration_of
@@ -136,10 +132,8 @@ def _other_turn(study: BetweenRuns, wanted: NextRun, number: int) -> Turn:
     path = study.ledger.output / CONFIGS / f"{number}.json"
     write_whole(path, json_bytes(dict(own.ds_config)))
     probe: dict[str, Any] = {"samples_from": study.ledger.options.samples_from, "knobs": dict(own.probe)}
-    overridden = study.ledger.options.config is not None
-    engine = 0 if overridden else int((study.header or {}).get("engine") or 0)
     if command.config_place == "probe":
-        probe |= {"substitute_config": dict(own.ds_config), "substitute_engine": engine}
+        probe |= {"substitute_config": dict(own.ds_config), "substitute_engine": study.engine}
     promise = _promise(study) if wanted.label == USE else None
     return replace(
         _own_turn(study),
