@@ -22,7 +22,7 @@ from flyball.tuners.between_runs_plan import (
     set_aside,
     wants_own,
 )
-from flyball.tuners.between_runs_race import RaceRun, judge, looks_made, race_rules, without_race
+from flyball.tuners.between_runs_race import RaceRun, judge, looks_made, race_looks, race_rules, without_race
 from flyball.tuners.between_runs_so_far import SoFar
 from flyball.tuners.conclusion import Concluded
 from flyball.tuners.recommendation import objection
@@ -158,7 +158,9 @@ class BetweenRuns(SoFar):
         digest = best_of(self._logs())
         able = self.eligible()
         candidates = {f"trial {able[digest].number}": digest} if digest else {}
-        Declared(candidates=candidates, rules=race_rules(self.ledger.seed)).write(self.ledger.output)
+        rules = race_rules(self.ledger.seed)
+        planned = race_looks(rules.error_rate) if candidates else ()
+        Declared(candidates=candidates, rules=rules, planned=planned).write(self.ledger.output)
 
     def _race(self, candidate: str) -> list[RaceRun]:
         """The own run that led into the race, then all that ran in it, by number."""

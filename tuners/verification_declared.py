@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flyball.tuners.output import write_whole
-from flyball.tuners.verification_plan import Rules
+from flyball.tuners.verification_plan import Look, Rules
 
 FILE = "verification_plan.json"
 
@@ -23,6 +23,8 @@ class Declared:
     rules: Rules
     series: int = 0
     """How many fields of candidates were given up before this one, because their runs were too long."""
+    planned: tuple[Look, ...] | None = None
+    """The tests as the file tells them, where they are not the rule's own."""
 
     def write(self, folder: Path) -> None:
         """Write the plan into the study's folder.
@@ -40,7 +42,8 @@ class Declared:
 
     def looks(self) -> list[dict[str, float]]:
         """Return the planned tests, for whoever reads the file."""
-        planned = self.rules.looks(len(self.candidates)) if self.candidates else ()
+        of_rule = self.rules.looks(len(self.candidates)) if self.candidates else ()
+        planned = of_rule if self.planned is None else self.planned
         return [{"pairs": look.pairs, "level": look.level} for look in planned]
 
 

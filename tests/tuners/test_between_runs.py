@@ -74,6 +74,8 @@ def test_the_evidence_decides_and_the_results_are_those_of_a_plain_study(job: Pr
     assert {"ds_config_optimal.json", "cmd_optimal.txt", "summary.txt", "report.html"} <= {
         path.name for path in output.iterdir()
     }
+    plan = json.loads((output / "verification_plan.json").read_text())
+    assert plan["looks"] == document["verification"]["looks"]
     assert turn.study == "nightly"
 
 
