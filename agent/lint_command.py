@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from flyball.agent.redact import redact_urls
-from flyball.agent.text import clean
+from flyball.agent.text import clean, counted
 from flyball.agent.wiring import Wiring
 from flyball.errors import BadInput, ConfigError, OptionError
 
@@ -139,9 +139,7 @@ def _summary(reports: Sequence["FileReport"]) -> str:
     from flyball.tuners.lint_document import count
 
     read = sum(report.unreadable is None and report.name != "environment" for report in reports)
-    counts = [_counted(count(reports, severity), severity.value) for severity in Severity]
-    return f"{', '.join(counts)} in {_counted(read, 'file')}"
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+    counts = [
+        counted(count(reports, severity), severity.value, f"{severity.value}s") for severity in Severity
+    ]
+    return f"{', '.join(counts)} in {counted(read, 'file', 'files')}"

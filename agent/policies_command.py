@@ -9,7 +9,7 @@ import typer
 from flyball.agent.policies_export_command import export
 from flyball.agent.policies_test_command import run_tests
 from flyball.agent.redact import redact_urls
-from flyball.agent.text import clean
+from flyball.agent.text import clean, counted
 from flyball.agent.wiring import Wiring
 from flyball.errors import PolicyError
 
@@ -47,13 +47,9 @@ def check(
     if as_json:
         _print_json(wiring.out, files=count, policies=len(rules), error=None)
     else:
-        found, of = _counted(len(rules), "policy", "policies"), _counted(count, "file", "files")
+        found, of = counted(len(rules), "policy", "policies"), counted(count, "file", "files")
         wiring.out.write(f"ok: {found} in {of}\n")
     return 0
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
 
 
 def _print_json(out: TextIO, *, files: int, policies: int | None, error: PolicyError | None) -> None:

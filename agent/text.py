@@ -29,6 +29,11 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
+def counted(count: int, one: str, several: str) -> str:
+    """Return ``1 file``, ``2 files``."""
+    return f"{count} {one if count == 1 else several}"
+
+
 def describe_changes(changes: Mapping[str, Any]) -> str:
     """Return ``knob=value`` pairs for people; without any, it is the user's own configuration."""
     pairs = (f"{clean(str(knob))}={describe_value(value)}" for knob, value in changes.items())

@@ -39,7 +39,7 @@ from flyball.tuners.job import device_memory
 from flyball.tuners.ledger import Ledger, configuration_of
 from flyball.tuners.measurement_series import busiest_header
 from flyball.tuners.output import json_bytes, write_whole
-from flyball.tuners.promise import promised
+from flyball.tuners.promise import promise_json
 from flyball.tuners.search_loop import changed_knobs
 from flyball.tuners.trial_runner import Run
 
@@ -147,10 +147,9 @@ def _other_turn(study: BetweenRuns, wanted: NextRun, number: int) -> Turn:
 
 def _promise(study: BetweenRuns) -> dict[str, Any] | None:
     found = study.ledger.history.recommendation(study.ledger.experiment_id)
-    interval = promised(found.document) if found else None
-    if interval is None or study.ledger.options.samples_from != "batch":
+    if found is None:
         return None
-    return {"experiment": study.ledger.name, "low": interval.low, "high": interval.high}
+    return promise_json(study.ledger.name, found.document, samples_from=study.ledger.options.samples_from)
 
 
 def record(ended: Ended, asked: Asked, *, machine: Fingerprint, clock: Clock) -> Recorded:

@@ -8,6 +8,18 @@ from flyball.tuners.base import Interval
 from flyball.tuners.statistics import next_value_interval
 
 
+def promise_json(experiment: str, document: Mapping[str, Any], *, samples_from: str) -> dict[str, Any] | None:
+    """Return ``promise.json`` of a run that uses a study's recommendation; None where nothing is promised.
+
+    Args:
+        experiment: name of the study.
+        document: its ``recommendation.json``.
+        samples_from: of the study; a rate in samples that the config counts is not what a run's batches show.
+    """
+    interval = promised(document) if samples_from == "batch" else None
+    return {"experiment": experiment, "low": interval.low, "high": interval.high} if interval else None
+
+
 def promised(document: Mapping[str, Any]) -> Interval | None:
     """Return the rate that the next run of a recommended configuration has, with 95% confidence.
 

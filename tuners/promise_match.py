@@ -11,7 +11,7 @@ from flyball.history.store import History
 from flyball.runner.command import Command, parse_command
 from flyball.tuners.config import load_document, read_config
 from flyball.tuners.output import COMMAND
-from flyball.tuners.promise import promised
+from flyball.tuners.promise import promise_json
 
 SHELLS = ("sh", "bash", "dash")
 
@@ -35,11 +35,12 @@ def find_promise(
     """
     for experiment in history.recommending(fingerprint_digest):
         found = history.recommendation(experiment.id)
-        interval = promised(found.document) if found else None
-        if found is None or interval is None or experiment.options.get("samples_from") == "config":
+        if found is None:
             continue
-        if _is_used(experiment, found.document["recommended"], command, cwd, environment):
-            return {"experiment": experiment.name, "low": interval.low, "high": interval.high}
+        samples_from = experiment.options.get("samples_from") or "batch"
+        promise = promise_json(experiment.name, found.document, samples_from=samples_from)
+        if promise and _is_used(experiment, found.document["recommended"], command, cwd, environment):
+            return promise
     return None
 
 
