@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.history.fakes import FakeClock
-from tests.history.postgres_server import PostgresServer, find_programs, postgres_server
+from tests.history.postgres_server import PostgresServer, installed_server
 
 from flyball.database import Database, open_database
 from flyball.history.store import History
@@ -13,11 +13,7 @@ from flyball.history.store import History
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    programs = find_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with postgres_server(programs) as server:
-        yield server
+    yield from installed_server()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.live)])

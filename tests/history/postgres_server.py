@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+import pytest
 from sqlalchemy import URL
 
 USER, PASSWORD = "flyball", "a-secret"
@@ -92,3 +93,12 @@ def postgres_server(programs: Path) -> Iterator[PostgresServer]:
             server.run("pg_ctl", "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+def installed_server() -> Iterator[PostgresServer]:
+    """For a fixture: a server of this machine's PostgreSQL; without one its tests are skipped."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with postgres_server(programs) as server:
+        yield server

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.history.fakes import elsewhere
-from tests.history.postgres_server import PostgresServer, find_programs, postgres_server
+from tests.history.postgres_server import PostgresServer, installed_server
 from tests.tuners.production_bench import Production
 
 from flyball.database import open_database
@@ -17,11 +17,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    programs = find_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    with postgres_server(programs) as started:
-        yield started
+    yield from installed_server()
 
 
 @pytest.fixture
