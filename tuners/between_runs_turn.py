@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.history.owner import Owner
-from flyball.tuners.options import StudyOptions
-from flyball.tuners.resume import options_json
+from flyball.tuners.options import StudyOptions, options_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,9 +19,9 @@ from flyball.history.records import INTERRUPTED, ExperimentRecord
 from flyball.history.store import History
 from flyball.tuners.job import Job, script_text
 from flyball.tuners.ledger import Ledger, ledger_of
-from flyball.tuners.options import StudyOptions
+from flyball.tuners.options import StudyOptions, options_json
 from flyball.tuners.output import write_whole
-from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable, options_json
+from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable
 
 RESULTS = "flyball_results"
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
@@ -61,6 +61,25 @@ class StudyOptions:
     """Policy files whose rules trials are held against; ``default`` is the one that comes with flyball."""
     lead: Lead | None = None
     """The tuning request that the study begins with."""
+
+
+def options_json(options: StudyOptions) -> dict[str, Any]:
+    """Return the options as the history keeps them; the database's URL is not among them."""
+    return {
+        "cwd": str(options.cwd),
+        "config": str(options.config) if options.config else None,
+        "space": str(options.space) if options.space else None,
+        "trials": options.trials,
+        "budget_seconds": options.budget_seconds,
+        "maps": dict(options.maps),
+        "warm": options.warm,
+        "allowed_writes": [str(path) for path in options.allowed_writes],
+        "memory_limit_ratio": options.memory_limit_ratio,
+        "allow_global_batch": options.allow_global_batch,
+        "samples_from": options.samples_from,
+        "policies": list(options.policies),
+        "lead": options.lead.document() if options.lead else None,
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

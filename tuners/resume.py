@@ -94,22 +94,3 @@ def _original_config(stored: Mapping[str, Any], output: Path) -> Path | None:
 
 def _first(given: float | None, stored: Any) -> float | None:
     return given if given is not None else stored
-
-
-def options_json(options: StudyOptions) -> dict[str, Any]:
-    """Return the options as the history keeps them; the database's URL is not among them."""
-    return {
-        "cwd": str(options.cwd),
-        "config": str(options.config) if options.config else None,
-        "space": str(options.space) if options.space else None,
-        "trials": options.trials,
-        "budget_seconds": options.budget_seconds,
-        "maps": dict(options.maps),
-        "warm": options.warm,
-        "allowed_writes": [str(path) for path in options.allowed_writes],
-        "memory_limit_ratio": options.memory_limit_ratio,
-        "allow_global_batch": options.allow_global_batch,
-        "samples_from": options.samples_from,
-        "policies": list(options.policies),
-        "lead": options.lead.document() if options.lead else None,
-    }

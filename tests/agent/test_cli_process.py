@@ -52,6 +52,24 @@ def test_help_and_version_load_nothing_heavy(entry: str, option: str) -> None:
     assert done.stdout
 
 
+def test_the_command_of_a_plain_run_waits_for_nothing_heavy() -> None:
+    heavy = [name for name in HEAVY if name != "pydantic"]  # typer itself reads options with it
+    program = (
+        "import os, sys\n"
+        "from flyball.agent import run_attempt\n"
+        "from flyball.agent.cli import run\n"
+        "def begin(*_, **__):\n"
+        f"    loaded = [name for name in {heavy} if name in sys.modules]\n"
+        "    sys.stdout.write(f'starts with {loaded}')\n"
+        "    sys.stdout.flush()\n"
+        "    os._exit(0)\n"
+        "run_attempt.run_in_place = begin\n"
+        "run(['run', '--', 'true'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("starts with []", "")
+
+
 @pytest.mark.parametrize("name", ["flyball", "autotune"])
 def test_the_installed_scripts_answer(name: str) -> None:
     script = Path(sys.executable).with_name(name)
