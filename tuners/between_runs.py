@@ -242,13 +242,13 @@ class BetweenRuns(SoFar):
         known = (each.configuration for each in self.ledger.reports())
         return next((each for each in known if each.digest == bare.digest), bare)
 
-    def withdrawn(self, recommended: Configuration) -> bool:
+    def _withdrawn(self, recommended: Configuration) -> bool:
         """Whether what was recommended has failed too often in use."""
         uses = [run for run in self.runs if run.label == USE and run.digest == recommended.digest]
         return sum(run.failed for run in uses) >= MOST_FAILED_USES
 
     def _use(self, recommended: Configuration) -> NextRun | None:
-        if self.withdrawn(recommended):
+        if self._withdrawn(recommended):
             return None
         if wants_own(self.runs, self.own.digest) == AFTER_FAILURE:
             return self._own(Phase.CONFIRMATION, AFTER_FAILURE)

@@ -34,7 +34,14 @@ from flyball.tuners.between_runs_plan import USE
 from flyball.tuners.between_runs_report import EndedRun, RunRecord
 from flyball.tuners.between_runs_so_far import own_feeding
 from flyball.tuners.between_runs_space import BATCH_UNSEEN, CHANGES_CHECKPOINT
-from flyball.tuners.between_runs_turn import Asked, Ended, Recorded, Turn, asked_of_document
+from flyball.tuners.between_runs_turn import (
+    Asked,
+    Ended,
+    Recorded,
+    Turn,
+    asked_of_document,
+    ended_of_document,
+)
 from flyball.tuners.job import device_memory
 from flyball.tuners.ledger import Ledger, configuration_of
 from flyball.tuners.measurement_series import busiest_header
@@ -230,7 +237,9 @@ def main(arguments: list[str]) -> int:
     asked = asked_of_document(request["asked"])
     answers: Mapping[str, Callable[[], Any]] = {
         "ask": lambda: ask(asked, machine=machine, clock=clock).document(),
-        "record": lambda: asdict(record(_ended(request["ended"]), asked, machine=machine, clock=clock)),
+        "record": lambda: asdict(
+            record(ended_of_document(request["ended"]), asked, machine=machine, clock=clock)
+        ),
     }
     # What a library prints must not stand in the answer.
     with contextlib.redirect_stdout(sys.stderr):
@@ -240,10 +249,6 @@ def main(arguments: list[str]) -> int:
             answer = {"fault": str(error)}
     json.dump(answer, sys.stdout)
     return 0
-
-
-def _ended(document: dict[str, Any]) -> Ended:
-    return Ended(**{**document, "told": tuple(document["told"])})
 
 
 if __name__ == "__main__":

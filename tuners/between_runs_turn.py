@@ -132,6 +132,11 @@ class Ended:
         return asdict(self)
 
 
+def ended_of_document(document: dict[str, Any]) -> Ended:
+    """Return what ``Ended.document`` made it from."""
+    return Ended(**{**document, "told": tuple(document["told"])})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
     """What the study says to a run that has ended."""

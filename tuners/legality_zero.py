@@ -60,7 +60,7 @@ def quantized_gradients(config: Mapping[str, Any], context: Context) -> Iterator
     key = "zero_optimization.zero_quantized_gradients"
     if not is_on(config, key):
         return
-    if not is_on({"x": known(config, "zero_optimization.reduce_scatter", True)}, "x"):
+    if not is_on(config, "zero_optimization.reduce_scatter", default=True):
         mend = "set zero_optimization.reduce_scatter to true"
         yield found("quantized-gradients-scatter", key, "needs reduce_scatter", mend)
     if context.hosts == 1:

@@ -1,7 +1,7 @@
 """Holds config files against every rule, each finding with its place: ``flyball lint``."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class HeldVersion:
     version: str
     wanted: str | None
     """The one that is meant; None where none is installed and none was named."""
-    remark: str | None = field(default=None)
+    remark: str | None = None
 
 
 def held_version(named: str | None) -> HeldVersion:

@@ -24,9 +24,9 @@ def stage_of(config: Mapping[str, Any]) -> int:
     return int(value) if isinstance(value, int | float) and value == int(value) else 0
 
 
-def is_on(config: Mapping[str, Any], key: str) -> bool:
+def is_on(config: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
     """Whether a switch is on, as DeepSpeed reads it: also 1 and "true"."""
-    value = known(config, key, False)
+    value = known(config, key, default)
     return value.lower() in _ON if isinstance(value, str) else value is True or value == 1
 
 
