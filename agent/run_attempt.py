@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from flyball.agent.run_study_watch import FirstStepWatch, LeaseWatch
@@ -115,7 +114,7 @@ class Attempt:
         return Ended(
             trial_id=self.turn.trial_id,
             is_own=self.turn.is_own,
-            folder=str(Path(self.watch.folder.path)),
+            folder=str(self.watch.folder.path),
             exit_status=self.ending.exit_status,
             signal=self.ending.signal,
             told=self.ending.told,

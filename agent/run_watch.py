@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from flyball.clock import Clock
 from flyball.collectors.gpu_recorder import GpuRecorder, nvml_collector
 from flyball.runner.foreground import Ending
+from flyball.runner.probe.promise import NAME as PROMISE
 from flyball.runner.watched_folder import WatchedFolder
 
 if TYPE_CHECKING:
     from flyball.collectors.fingerprint import Fingerprint
     from flyball.database import Database
 
-PROMISE = "promise.json"
 _START_SECONDS = 10.0
 """How long the end of a run waits until its beginning is in the history."""
 
