@@ -129,3 +129,22 @@ def test_a_worker_that_was_slow_once_comes_back_after_a_number_of_short_jobs() -
         assert seen[SHORT_JOBS] == other != own
 
     play(story)
+
+
+def test_a_worker_does_not_come_back_while_another_of_its_jobs_is_in_its_own_thread() -> None:
+    async def story(shared: SharedThread) -> None:
+        slow, quick = shared.worker("slow"), shared.worker("quick")
+        hang, again = Hang(), Hang()
+        hanging = slow.submit(hang)
+        await quick.submit(int)
+        hang.over.set()
+        own = await hanging
+        short = [slow.submit(int) for _ in range(SHORT_JOBS)]
+        held = slow.submit(again)
+        await asyncio.gather(*short)
+        behind = slow.submit(threading.current_thread)
+        again.over.set()
+        assert await held is await behind is own
+        slow.stop()
+
+    play(story)
