@@ -105,15 +105,16 @@ def run(arguments: Sequence[str], *, program: str = "flyball", wiring: Wiring | 
     try:
         return _invoke(arguments, program, wiring)
     except UsageError as error:
-        return _fail(wiring, usage_error(error, split_arguments(arguments, program=program), program=program))
+        fault = usage_error(error, split_arguments(arguments, program=program), program=program)
+        return tell_fault(fault, wiring.err, debug=wiring.debug)
     except FlyballError as error:
-        return _fail(wiring, error)
+        return tell_fault(error, wiring.err, debug=wiring.debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(wiring, Interrupted("stopped by a signal"))
+        return tell_fault(Interrupted("stopped by a signal"), wiring.err, debug=wiring.debug)
     except SystemExit as leaving:  # typer's way out of shell completion and of a closed pipe
         return leaving.code if isinstance(leaving.code, int) else OWN_FAULT_STATUS
     except Exception as error:
-        return _unexpected(wiring, error)
+        return tell_unexpected(error, wiring.err, debug=wiring.debug)
 
 
 def _invoke(arguments: Sequence[str], program: str, wiring: Wiring) -> int:
@@ -124,14 +125,6 @@ def _invoke(arguments: Sequence[str], program: str, wiring: Wiring) -> int:
     if wiring.interrupted:
         return Interrupted.exit_status
     return status if isinstance(status, int) else 0
-
-
-def _fail(wiring: Wiring, error: FlyballError) -> int:
-    return tell_fault(error, wiring.err, debug=wiring.debug)
-
-
-def _unexpected(wiring: Wiring, error: Exception) -> int:
-    return tell_unexpected(error, wiring.err, debug=wiring.debug)
 
 
 def _leave(status: int) -> NoReturn:

@@ -53,9 +53,9 @@ class RankState:
     rank: int
     folder: Path
     purpose: str = "run"
+    """``run`` or ``trial``; trials are not exported."""
     pid_namespace: str = ""
     """Where ``pid`` means something; empty where the journal does not say."""
-    """``run`` or ``trial``; trials are not exported."""
     host: str = ""
     """As the rank calls it; a container may have a name of its own."""
     pid: int = 0

@@ -8,11 +8,9 @@ import re
 import warnings
 from collections.abc import Iterator
 
-from flyball.policies.regular_expression_cost import may_explode
+from flyball.policies.regular_expression_cost import MOST_REPEATS, may_explode
 
 LONGEST = 1000
-MOST_REPEATS = 1000
-"""RE2 refuses more."""
 
 _GROUP = re.compile(r"\?(P?<[A-Za-z_]\w*>|:|[imsU]+[:)])", re.ASCII)
 _ESCAPED = re.compile(r"[dDwWsSbBnrtfvaA]|x[0-9A-Fa-f]{2}|[^A-Za-z0-9_]", re.ASCII)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+MOST_REPEATS = 1000
+"""RE2 refuses more, one within the other counted together."""
 _PARSER: Any = re._parser  # type: ignore[attr-defined]
 _ONE_CHARACTER = {"LITERAL", "NOT_LITERAL", "ANY", "IN"}
 _REPEATS = {"MAX_REPEAT", "MIN_REPEAT"}
@@ -23,8 +25,6 @@ _CATEGORIES = {
     "CATEGORY_WORD": r"\w",
     "CATEGORY_NOT_WORD": r"\W",
 }
-_MOST_REPETITIONS = 1000
-"""One within the other, counted together: RE2 refuses more."""
 
 _Item = tuple[Any, Any]
 
@@ -46,7 +46,7 @@ def _loses(items: Sequence[_Item], flags: int, *, repetitions: int) -> bool:
         _, most, body = item[1]
         inner = list(body)
         times = repetitions * most if most is not _PARSER.MAXREPEAT else repetitions
-        if times > _MOST_REPETITIONS or (most > 1 and not _has_one_cut(inner, flags)):
+        if times > MOST_REPEATS or (most > 1 and not _has_one_cut(inner, flags)):
             return True
         if _loses(inner, flags, repetitions=times):
             return True

@@ -98,6 +98,12 @@ class _Source:
             brought.values.clear()
         return self.pending
 
+    def end(self, time_ms: int, left_out: set[tuple[Metric, tuple[str, ...]]]) -> None:
+        """The reading is whole: into the grids with it."""
+        self.left_out, self.last_ms = left_out, time_ms
+        for grid, brought in self.pending.items():
+            grid.append(time_ms, brought.rows, brought.values)
+
     def grid(self, retention_ms: int) -> SampleGrid:
         """The one for series that are needed so long."""
         kept = retention_class(retention_ms)
@@ -174,9 +180,7 @@ class SeriesStore:
                 into.rows.extend(range(series.row, series.row + series.width))
                 into.values.extend(accumulate(value.counts))
                 into.values.append(value.sum)
-        source.left_out, source.last_ms = left_out, time_ms
-        for grid, brought in pending.items():
-            grid.append(time_ms, brought.rows, brought.values)
+        source.end(time_ms, left_out)
 
     def record(self, name: str, time_ms: int, samples: Iterable[RowsSample]) -> None:
         """One reading, like :meth:`observe`, of series whose rows are known."""
@@ -191,9 +195,7 @@ class SeriesStore:
                 into = pending[series.grid]
                 into.rows.extend(range(series.row, series.row + len(values)))
                 into.values.extend(values)
-        source.left_out, source.last_ms = left_out, time_ms
-        for grid, brought in pending.items():
-            grid.append(time_ms, brought.rows, brought.values)
+        source.end(time_ms, left_out)
 
     def forget(self, time_ms: int, lookback_ms: int) -> None:
         """Let go of series that are stale and have nothing within their windows at this time."""

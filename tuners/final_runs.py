@@ -8,6 +8,7 @@ from functools import partial
 
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.interruption import Interruption
+from flyball.tuners.knobs import Applied
 from flyball.tuners.loss_guard import Guard, LossVerdict, compare_losses, known_loss_share, samples_to_judge
 from flyball.tuners.recommendation import Confirmation, objection
 from flyball.tuners.space import Space
@@ -125,7 +126,13 @@ class FinalRuns:
         return self.candidates[key]
 
     def _alone(self, winner: str) -> Configuration:
-        return json_alone(self.candidates[winner], self.baseline, self.mapped_options)
+        alone = json_alone(self.candidates[winner], self.baseline, self.mapped_options)
+        # What the JSON does not carry is as the user has it: a run must not be said to have tried it.
+        own = self.space.baseline_assignment()
+        beside = {entry.knob.name for entry in self.space.entries if entry.knob.applied is not Applied.CONFIG}
+        kept = {name: value for name, value in alone.assignment.items() if name not in beside}
+        theirs = {name: value for name, value in own.items() if name in beside}
+        return replace(alone, assignment={**kept, **theirs})
 
     def _run_once(self, key: str, round_number: int) -> Measurement | None:
         label = round_label(key, round_number, self.series)

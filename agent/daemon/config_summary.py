@@ -7,7 +7,7 @@ from flyball.agent.daemon.config_file import Effective
 
 def summary(effective: Effective) -> str:
     """Return the summary, for people."""
-    rules, files = len(effective.rules), policy_files(effective)
+    rules, files = len(effective.rules), _policy_files(effective)
     policies = f"{_counted(rules, 'policy', 'policies')} from {', '.join(files)}" if files else "no policies"
     count = len(effective.receivers)
     told = _counted(count, "receiver", "receivers") if count else "no receiver"
@@ -26,12 +26,12 @@ def summary_values(effective: Effective) -> dict[str, object]:
     return {
         "collectors": ",".join(sorted(effective.wanted)),
         "policies": len(effective.rules),
-        "policy_files": ",".join(policy_files(effective)),
+        "policy_files": ",".join(_policy_files(effective)),
         "receivers": len(effective.receivers),
     }
 
 
-def policy_files(effective: Effective) -> tuple[str, ...]:
+def _policy_files(effective: Effective) -> tuple[str, ...]:
     """Return the files that the policies were read from; ``default`` is the one that comes with flyball."""
     return tuple(dict.fromkeys(effective.config.policies))
 

@@ -169,8 +169,8 @@ class SharingWorker:
         self.name, self._shared = name, shared
         self.own: _Lane | None = None
         """Its own thread, while it is alone."""
-        self._short = 0
-        """Jobs in a row, alone, that were short."""
+        self._short = self._alone = 0
+        """Jobs in a row, alone, that were short; and those that are not over."""
         self._stopped = False
 
     def submit(self, job: Callable[[], T]) -> "asyncio.Future[T]":
@@ -178,19 +178,23 @@ class SharingWorker:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         entry = _Entry(owner=self, job=job, future=future)
         if self.own is not None:
-            self._alone(self.own, entry)
+            self._put_alone(self.own, entry)
         else:
             self._shared.put(entry)
         future.add_done_callback(self._end_when_stopped)
         return future
 
-    def _alone(self, lane: _Lane, entry: _Entry) -> None:
+    def _put_alone(self, lane: _Lane, entry: _Entry) -> None:
         began = time.monotonic()
+        self._alone += 1
 
         def came_back(future: "asyncio.Future[Any]") -> None:
             del future
+            self._alone -= 1
             self._short = self._short + 1 if time.monotonic() - began <= SLOW_SECONDS else 0
-            if self._short >= SHORT_JOBS and self.own is lane and not self._stopped:
+            is_short = self._short >= SHORT_JOBS and not self._stopped
+            # With another of its jobs still in that thread, the next would run beside it in the shared one.
+            if is_short and not self._alone and self.own is lane:
                 lane.end()
                 self.own, self._short = None, 0
 

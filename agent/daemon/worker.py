@@ -46,17 +46,9 @@ class ThreadWorker:
 
     def _run(self) -> None:
         while (entry := self._jobs.get()) is not None:
-            settle_soon(self._loop, *entry)
+            call_soon(self._loop, answer_to(*entry).settle)
             # What a job returned must not live until the next one comes.
             del entry
-
-
-def settle_soon(
-    loop: asyncio.AbstractEventLoop, job: Callable[[], Any], future: "asyncio.Future[Any]"
-) -> None:
-    """Run a job in this thread; its future gets the answer in the loop's."""
-    answer = answer_to(job, future)
-    call_soon(loop, answer.settle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from flyball.policies.notification.tally import Tally
 from flyball.policies.notification.waiting import Pause, Run, pause
 
 PRUNE_SECONDS = 60.0
-PRUNED_SECONDS = 600.0
-"""From one look for what is old to the next where there was nothing."""
+"""From one deletion of old alerts to the next."""
+NOTHING_OLD_SECONDS = 600.0
+"""The same after one that found nothing."""
 EMPTY_SECONDS = 15.0
 """From one look at an empty outbox to the next, for the metric: about as often as it is scraped."""
 _CLOSE_SECONDS = 0.3
@@ -167,7 +168,7 @@ class Deliverer:
                 if (now := self._chain.clock.monotonic()) >= prune_at:
                     prune_at = now + PRUNE_SECONDS
                     if not await self._chain.run(self._alerts.prune):
-                        prune_at = now + PRUNED_SECONDS
+                        prune_at = now + NOTHING_OLD_SECONDS
             await self._chain.pause(self._filling, POLL_SECONDS if depth else EMPTY_SECONDS)
 
 

@@ -21,6 +21,17 @@ def play(story: Callable[[SharedThread], Awaitable[Any]]) -> None:
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
+class Hang:
+    """A job that hangs until it is let go, and returns its thread."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def __call__(self) -> threading.Thread:
+        self.over.wait()
+        return threading.current_thread()
+
+
 def test_short_jobs_of_all_workers_run_in_one_thread_and_in_order() -> None:
     async def story(shared: SharedThread) -> None:
         said: list[int] = []
@@ -43,21 +54,16 @@ def test_short_jobs_of_all_workers_run_in_one_thread_and_in_order() -> None:
 def test_a_job_that_hangs_keeps_its_thread_and_the_others_go_on_in_another() -> None:
     async def story(shared: SharedThread) -> None:
         slow, quick = shared.worker("slow"), shared.worker("quick")
-        released = threading.Event()
-
-        def hang() -> int:
-            released.wait()
-            return threading.get_ident()
-
+        hang = Hang()
         hanging = slow.submit(hang)
-        queued = [slow.submit(threading.get_ident), quick.submit(threading.get_ident)]
+        queued = [slow.submit(threading.current_thread), quick.submit(threading.current_thread)]
         other = await queued[1]
         assert not hanging.done()
         assert not queued[0].done()
-        released.set()
+        hang.over.set()
         assert await hanging == await queued[0] != other
-        assert await slow.submit(threading.get_ident) == await hanging
-        assert await quick.submit(threading.get_ident) == other
+        assert await slow.submit(threading.current_thread) == await hanging
+        assert await quick.submit(threading.current_thread) == other
         slow.stop()
 
     play(story)
@@ -66,20 +72,14 @@ def test_a_job_that_hangs_keeps_its_thread_and_the_others_go_on_in_another() -> 
 def test_a_worker_that_was_stopped_while_it_hung_ends_its_thread() -> None:
     async def story(shared: SharedThread) -> None:
         slow, quick = shared.worker("slow"), shared.worker("quick")
-        released = threading.Event()
-        threads: list[threading.Thread] = []
-
-        def hang() -> None:
-            threads.append(threading.current_thread())
-            released.wait()
-
+        hang = Hang()
         hanging = slow.submit(hang)
         await quick.submit(int)
         closing = slow.submit(int)
         slow.stop()
-        released.set()
-        await asyncio.gather(hanging, closing)
-        await asyncio.get_running_loop().run_in_executor(None, threads[0].join)
+        hang.over.set()
+        await closing
+        await asyncio.get_running_loop().run_in_executor(None, (await hanging).join)
 
     play(story)
 
@@ -119,18 +119,32 @@ def test_a_job_that_hangs_does_not_keep_back_what_came_of_those_before_it() -> N
 def test_a_worker_that_was_slow_once_comes_back_after_a_number_of_short_jobs() -> None:
     async def story(shared: SharedThread) -> None:
         slow, quick = shared.worker("slow"), shared.worker("quick")
-        released = threading.Event()
-
-        def hang() -> int:
-            released.wait()
-            return threading.get_ident()
-
+        hang = Hang()
         hanging = slow.submit(hang)
-        other = await quick.submit(threading.get_ident)
-        released.set()
+        other = await quick.submit(threading.current_thread)
+        hang.over.set()
         own = await hanging
-        seen = [await slow.submit(threading.get_ident) for _ in range(SHORT_JOBS + 1)]
+        seen = [await slow.submit(threading.current_thread) for _ in range(SHORT_JOBS + 1)]
         assert set(seen[:SHORT_JOBS]) == {own}
         assert seen[SHORT_JOBS] == other != own
+
+    play(story)
+
+
+def test_a_worker_does_not_come_back_while_another_of_its_jobs_is_in_its_own_thread() -> None:
+    async def story(shared: SharedThread) -> None:
+        slow, quick = shared.worker("slow"), shared.worker("quick")
+        hang, again = Hang(), Hang()
+        hanging = slow.submit(hang)
+        await quick.submit(int)
+        hang.over.set()
+        own = await hanging
+        short = [slow.submit(int) for _ in range(SHORT_JOBS)]
+        held = slow.submit(again)
+        await asyncio.gather(*short)
+        behind = slow.submit(threading.current_thread)
+        again.over.set()
+        assert await held is await behind is own
+        slow.stop()
 
     play(story)

@@ -319,8 +319,11 @@ def test_what_the_environment_gains_is_told_apart_from_what_the_json_gains(tmp_p
     assert whole["low"] < 8**0.3 * 1.5 < whole["high"]
     assert alone["low"] < 8**0.3 < alone["high"]
     assert alone["high"] < whole["low"]
-    ran = {trial.label for trial in bench.trials() if trial.label.startswith("json alone")}
-    assert len(ran) == 8
+    ran = [trial for trial in bench.trials() if trial.label.startswith("json alone")]
+    assert len({trial.label for trial in ran}) == 8
+    for trial in ran:
+        told = tmp_path / "out" / "trials" / str(trial.number) / "metrics.json"
+        assert json.loads(told.read_text("utf-8"))["assignment"]["algo"] == "Tree", trial.label
     assert "NCCL_ALGO=Ring" in (tmp_path / "out" / "cmd_optimal.txt").read_text()
 
 

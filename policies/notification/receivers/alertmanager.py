@@ -85,11 +85,8 @@ class AlertmanagerReceiver:
     ) -> None:
         """Repeat what is active, at once and every ``resend_seconds``, until cancelled.
 
-        Args:
-            active: every firing alert and those resolved within ``RESOLVED_SECONDS``, as they are now,
-                without the muted ones and those that ``settings.wants`` leaves out. It must not block.
-            heard: gets the answer of each round.
-            wait: waits for so many seconds.
+        ``active`` and ``heard`` are those of :class:`~flyball.policies.notification.base.Repeater`; ``wait``
+        waits for so many seconds.
         """
         while True:
             heard(await self.resend(active()))

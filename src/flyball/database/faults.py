@@ -26,13 +26,15 @@ class Fault:
     mend: str | None
 
 
+RESUME = "go on with --resume"
+"""What a study does once the database is well again; whoever opens it otherwise says what they do."""
+_THEN_RESUME = f", then {RESUME}"
+
 _LOCKED = Fault(
     "is locked by another process", "wait until it is done, or end it; `fuser FILE` names who holds it"
 )
 _NOT_A_DATABASE = Fault("is not a SQLite database", "name another file, or remove this one")
-RESUME = "go on with --resume"
-"""What a study does once the database is well again; whoever opens it otherwise says what they do."""
-_FULL = Fault("the disk is full", "free some space, then go on with --resume")
+_FULL = Fault("the disk is full", f"free some space{_THEN_RESUME}")
 _READ_ONLY = Fault(
     "cannot be written: the file or its folder is read-only", "mend its permissions, or name another file"
 )
@@ -57,7 +59,7 @@ _SQLITE_FAULTS = {
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL_FAULTS = {
-    "53100": Fault("the server's disk is full", "free some space there, then go on with --resume"),
+    "53100": Fault("the server's disk is full", f"free some space there{_THEN_RESUME}"),
     "53300": Fault("the server has no free connection", "close some, or raise max_connections"),
     "55P03": Fault("another process holds the lock", "wait until it is done, or end it"),
     "42501": Fault("the user may not do this", "GRANT CREATE, USAGE ON SCHEMA public to the user"),
@@ -65,7 +67,7 @@ _POSTGRESQL_FAULTS = {
     "28P01": Fault("the password is wrong", "check user and password in the URL"),
     "3D000": Fault("there is no such database", "make it with createdb, or name another"),
 }
-_LOST = Fault("the connection was lost", "see that the server runs, then go on with --resume")
+_LOST = Fault("the connection was lost", f"see that the server runs{_THEN_RESUME}")
 
 # A refused connection has no SQLSTATE in libpq; what it says is all there is.
 _CONNECTION_WORDS = {
@@ -119,7 +121,7 @@ def opening(address: Address) -> Iterator[None]:
     except (DBAPIError, sqlite3.Error) as error:
         # The driver's own errors come from statements that SQLAlchemy has no part in.
         fault = diagnose(error) if isinstance(error, DBAPIError) else _sqlite_fault(error)
-        mend = fault.mend and fault.mend.replace(", then go on with --resume", "")
+        mend = fault.mend and fault.mend.replace(_THEN_RESUME, "")
         raise DatabaseError(fault.what, where=address.place, mend=_with_place(mend, address)) from error
     except SQLAlchemyError as error:
         raise DatabaseError(_first_line(error), where=address.place) from error

@@ -1,7 +1,7 @@
 """A receiver, a log, and time that passes when a test says so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +17,15 @@ from flyball.history.alert_records import Alert, Notification
 from flyball.history.mute_log import MuteLog
 from flyball.history.outbox import Outbox
 from flyball.policies.notification.backoff import Backoff
-from flyball.policies.notification.base import Answer, Delivered, Receiver
+from flyball.policies.notification.base import Answer, Delivered, Receiver, Retry
 from flyball.policies.notification.deliverer import Deliverer, Target
 from flyball.policies.notification.tally import Tally
 
 T = TypeVar("T")
 LONGEST = Backoff(draw=lambda low, high: high)
 """Without jitter: each wait is as long as it may be."""
+DOWN = Retry(reason="unreachable", detail="connection refused")
+UP = Delivered(status=200)
 
 
 @dataclass
@@ -70,7 +72,7 @@ class FakeReceiver:
     """Answers as told: the next of ``answers``, or the last for ever."""
 
     name: str = "pager"
-    answers: Sequence[Answer | Exception] = (Delivered(status=200),)
+    answers: Sequence[Answer | Exception] = (UP,)
     sent: list[Notification] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     gate: asyncio.Event | None = None
@@ -189,3 +191,19 @@ async def delivering(folder: Path, *receivers: FakeReceiver, **options: Any) -> 
             yield bench
         finally:
             await bench.deliverer.stop()
+
+
+def play(
+    folder: Path, story: Callable[[Bench], Awaitable[None]], *receivers: FakeReceiver, **options: object
+) -> None:
+    """Run a story over a chain that delivers to these receivers."""
+
+    async def run() -> None:
+        async with delivering(folder, *receivers, **options) as bench:
+            await story(bench)
+
+    asyncio.run(run())
+
+
+def target(receiver: FakeReceiver) -> Target:
+    return Target(receiver=receiver)
