@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flyball.collectors.journal import RankJournal, read_folder
+from flyball.runner.ports import free_port
 from flyball.runner.probe_install import install
 
 pytestmark = pytest.mark.live
@@ -89,12 +90,12 @@ def launch(
         "--num_gpus",
         str(ranks),
         "--master_port",
-        "29641",
+        str(free_port()),
     ]
     if ranks == 1:
         start = [sys.executable]
         environment |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29642"}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     done = subprocess.run(
         [*start, "train.py", "--deepspeed_config", str(folder / "ds.json")],
         env=environment, cwd=folder / "user", capture_output=True, text=True, timeout=240, check=False,
