@@ -118,9 +118,9 @@ def recommend(study: Conclusion) -> Recommendation:
         notes=(
             *([scaling] if scaling else []),
             *verdict.remarks,
+            *notes(study.reports),
             *(study.memory.notes() if study.memory else ()),
             *error_note(study.job.context, study.reports),
-            *notes(study.reports),
         ),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from flyball.tuners.config import known, read
-from flyball.tuners.context import Context, release, replicas_of, resolve_batch
+from flyball.tuners.context import Context, pipelined, release, replicas_of, resolve_batch
 from flyball.tuners.shape import (
     BUCKET_ELEMENTS,
     MAX_STAGE,
@@ -79,13 +79,18 @@ class Moments:
 
 
 def moments(config: Mapping[str, Any], context: Context, *, certain: bool) -> Moments | None:
-    """Return what lies on a device, in bytes; None where the model's size or its number format is not known.
+    """Return what lies on a device, in bytes.
+
+    None where the model's size or its number format is not known, where the model is split over ranks, and
+    under DeepCompile, which plans memory itself.
 
     Args:
         certain: count only what is there whatever the script does: a lower bound. Else what is likely there:
             an unknown optimizer keeps what Adam keeps, and what is gathered and copied counts.
     """
-    if context.parameters is None or context.model_parallel or context.pipeline or precision_is_open(config):
+    if context.parameters is None or context.model_parallel or pipelined(config, context):
+        return None
+    if precision_is_open(config) or is_on(config, "compile.deepcompile"):
         return None
     parts = _parts(config, context, certain=certain)
     if _holds_bf16_optimizer(config):
@@ -217,7 +222,10 @@ def _parts(config: Mapping[str, Any], context: Context, *, certain: bool) -> Par
     a_parameter = 0 if offloaded else _state_bytes(config, context, stage, certain=certain)
     weights = _weight_bytes(context, element)
     accumulated = SINGLE if accumulates_in_fp32(config) and precision(config) != "fp32" else element
-    bucket = _elements(config, context, "reduce_bucket_size", BUCKET_ELEMENTS, certain=certain) * element
+    # Under autocast older versions had buckets in its format.
+    bucket_element = HALF if certain and is_on(config, "torch_autocast.enabled") else element
+    bucket = _elements(config, context, "reduce_bucket_size", BUCKET_ELEMENTS, certain=certain)
+    bucket *= bucket_element
     contiguous = is_on(config, "zero_optimization.contiguous_gradients", default=True)
     temporary = 0 if certain or offloaded else _temporary_bytes(config, context)
     batch = resolve_batch(config, context)

@@ -148,6 +148,17 @@ def test_a_number_format_that_the_script_decides_is_not_guessed() -> None:
     assert moments({**BF16, "bf16": {"enabled": "auto"}}, EIGHT, certain=True) is None
 
 
+@pytest.mark.parametrize("section", [{"pipeline": {"stages": 2}}, {"compile": {"deepcompile": True}}])
+def test_what_plans_memory_by_itself_is_not_counted(section: dict[str, Any]) -> None:
+    assert moments({**BF16, **zero(1), **section}, EIGHT, certain=True) is None
+
+
+def test_under_autocast_a_bucket_may_be_in_16_bits() -> None:
+    config = {"torch_autocast": {"enabled": True}, "optimizer": ADAMW, **zero(1)}
+    assert of(config)[1] == 6.5
+    assert of(config, certain=False)[1] == 7.5
+
+
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 @pytest.mark.parametrize("extra", [{}, {"offload_optimizer": {"device": "cpu"}}, {"overlap_comm": True}])
 @pytest.mark.parametrize("config", [BF16, {"optimizer": ADAMW}, {"fp16": {"enabled": True}}])
