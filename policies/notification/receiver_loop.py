@@ -68,7 +68,7 @@ class ReceiverLoop:
         self._mute_ids: set[int] | None = None
         self._health = Health(receiver.name, chain.log)
         self._sending: set[asyncio.Task[None]] = set()
-        self._busy: set[int] = set()
+        self._busy: set[str] = set()
         """Under way, or not written down yet: the database would give them once more."""
         self._unwritten: list[Finished] = []
         self._gone: str | None = None
@@ -127,7 +127,7 @@ class ReceiverLoop:
         seen = await self._chain.run(lambda: self._look(now, free + len(self._busy)))
         if await self._mutes_ended(seen.mutes):
             return 0.0
-        self._start([each for each in seen.due if each.id not in self._busy], free)
+        self._start([each for each in seen.due if each.webhook_id not in self._busy], free)
         until_next = POLL_SECONDS if seen.next_due is None else seen.next_due - now
         return min(POLL_SECONDS, max(0.0, until_next))
 
@@ -155,9 +155,9 @@ class ReceiverLoop:
             if isinstance(verdict, Hold):
                 self._hold(verdict.seconds)
                 return
-            self._busy.add(notification.id)
+            self._busy.add(notification.webhook_id)
             if isinstance(verdict, End):
-                self._ended(Finished(notification_id=notification.id, outcome=verdict.outcome))
+                self._ended(Finished(webhook_id=notification.webhook_id, outcome=verdict.outcome))
                 self._count(verdict.outcome)
             else:
                 free -= 1
@@ -195,7 +195,7 @@ class ReceiverLoop:
         batch, gone, is_back = list(self._unwritten), self._gone, self._is_back
         await self._chain.run(lambda: self._write_down(batch, gone, is_back))
         del self._unwritten[: len(batch)]
-        self._busy.difference_update(each.notification_id for each in batch)
+        self._busy.difference_update(each.webhook_id for each in batch)
         self._is_back = False
         if gone is not None:
             self._gone = None
