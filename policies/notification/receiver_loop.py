@@ -66,6 +66,7 @@ class ReceiverLoop:
         self._muting = Muting()
         self._stages: tuple[Stage, ...] = (Dedup(), self._muting, *stages)
         self._mute_ids: set[int] | None = None
+        self._part = f"receiver {receiver.name}"
         self._health = Health(receiver.name, chain.log)
         self._sending: set[asyncio.Task[None]] = set()
         self._busy: set[str] = set()
@@ -103,6 +104,7 @@ class ReceiverLoop:
         with contextlib.suppress(StorageFailed, TimeoutError):
             async with asyncio.timeout(_LAST_WRITE_SECONDS):
                 await self._write()
+        self._works()  # what does not run fails at nothing
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -113,7 +115,7 @@ class ReceiverLoop:
                 self._note_failure(error)
                 seconds = STORAGE_SECONDS
             else:
-                self._failed = False
+                self._works()
             await self._chain.pause(self._stirred, seconds)
 
     async def _turn(self) -> float:
@@ -216,10 +218,15 @@ class ReceiverLoop:
     def _count(self, outcome: str) -> None:
         self._chain.tally.notifications[self._receiver.name, str(outcome)] += 1
 
+    def _works(self) -> None:
+        self._failed = False
+        self._chain.tally.failing.discard(self._part)
+
     def _note_failure(self, error: Exception) -> None:
         self._chain.tally.storage_failures += 1
         if not self._failed:
             self._failed = True
+            self._chain.tally.failing.add(self._part)
             self._chain.log.warning(
                 "notifications wait for the database", receiver=self._receiver.name, reason=reason(error)
             )

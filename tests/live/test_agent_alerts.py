@@ -1,5 +1,6 @@
 """Alerts of the agent as a real process: told once, through kill -9, an absent receiver and a reload."""
 
+import re
 import shutil
 import sqlite3
 import time
@@ -179,6 +180,31 @@ def test_a_database_that_is_removed_is_begun_anew_with_what_stands(desk: Desk, r
         assert get(agent.url(), "alerts") == []
         assert agent.end() == 0
     assert len(desk.server.received) == 4
+
+
+def test_a_database_that_cannot_be_written_is_seen_from_outside_and_loses_nothing(desk: Desk) -> None:
+    desk.dial(hot=50)
+    state = desk.folder / "state"
+    with desk.agent() as agent:
+        url = agent.url()
+        until(lambda: up(url) == 1.0)
+        shutil.rmtree(state)
+        state.touch()  # neither the file nor its folder can be made
+        desk.dial(hot=95)
+        until(lambda: up(url) == 0.0 and statuses(url) == {"Hot": "firing"})
+        assert desk.server.received == []
+        state.unlink()
+        desk.server.wait(1)
+        until(lambda: up(url) == 1.0)
+        assert agent.end() == 0
+    assert desk.server.seen() == [("Hot", "firing")]
+
+
+def up(url: str) -> float:
+    (line,) = re.findall(
+        r"^flyball_alert_database_up (\S+)$", httpx2.get(f"{url}/metrics").text, re.MULTILINE
+    )
+    return float(line)
 
 
 def recorded(desk: Desk) -> dict[str, str]:
