@@ -75,7 +75,8 @@ class WebhookReceiver:
         surroundings, alert = self._surroundings, notification.alert
         body = webhook_body(alert, receiver=self.name, external_url=surroundings.external_url)
         try:
-            address, secrets = self._address(), [secret.read() for secret in self._secrets]
+            address = await self._address()
+            secrets = [await secret.read() for secret in self._secrets]
         except SecretUnreadable as error:
             return unreadable(error)
         for secret in secrets:
@@ -86,9 +87,9 @@ class WebhookReceiver:
         )
         return await self._poster.post(address, body, headers)
 
-    def _address(self) -> WebAddress:
+    async def _address(self) -> WebAddress:
         if self._url_file:
-            return WebAddress.parse(self._url_file.read())
+            return WebAddress.parse(await self._url_file.read())
         assert self._url is not None
         return self._url
 
