@@ -202,6 +202,7 @@ def measure(
         peak_reserved_bytes=peak_memory(reading),
         peak_allocated_bytes=most_allocated(reading, "peak_allocated"),
         resting_allocated_bytes=most_allocated(reading, "allocated"),
+        kept_activation_bytes=kept_activations(reading),
         device_memory_bytes=device_memory_bytes,
         communicated_bytes_per_step=communicated(reading, line, start),
         losses=tuple(seen),
@@ -270,6 +271,17 @@ def most_allocated(reading: Reading, key: str) -> int | None:
         number((record.get("memory") or {}).get(key))
         for one in reading.series.values()
         for record in one.records
+    )
+    return int(max(told, default=0)) or None
+
+
+def kept_activations(reading: Reading) -> int | None:
+    """Return the most bytes that a forward pass left for its backward pass; None where that was not seen."""
+    told = (
+        number(record.get("bytes"))
+        for one in reading.series.values()
+        for record in one.journal.of_kind("activations")
+        if record.get("engine", 0) == one.engine
     )
     return int(max(told, default=0)) or None
 

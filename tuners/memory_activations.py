@@ -7,6 +7,11 @@ from typing import NamedTuple
 from flyball.tuners.context import Context
 from flyball.tuners.memory_moments import Moments
 
+KEPT_LOSS_BYTES = 4
+"""Of them, what the forward pass keeps: the logarithms of the softmax, in fp32."""
+LAYER_INPUTS = 17
+"""A layer keeps at least so many times what enters it: 34 bytes against 2 in 16 bits (Korthikanti
+et al., arXiv 2205.05198, section 4.1, without the attention's matrix)."""
 LOSS_BYTES = 8
 """Of fp32 copies of what the last layer gives out, at the loss, for each token and word of the vocabulary."""
 CHECKPOINTED_RATIO = 0.3
@@ -52,6 +57,38 @@ class Activations:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What one run showed."""
+
+    held: Moments
+    """What lay there beside the activations."""
+    micro_batch: int
+    peak: float
+    """Bytes allocated at most."""
+    kept: int | None
+    """Bytes that a forward pass left for its backward pass, where that was measured."""
+
+    @property
+    def shows(self) -> bool:
+        """Whether the peak was one of the activations, not of the optimizer's step."""
+        return self.peak > 1.02 * max(self.held.last_gradient, self.held.step)
+
+    def layers(self, loss: float, kept_loss: float) -> float:
+        """The layers' activations of the whole micro batch: as they make the peak, or as they were measured.
+
+        Args:
+            loss: bytes of the loss a sample.
+            kept_loss: those of them that the forward pass keeps.
+        """
+        most = self.peak - self.held.loss
+        found = min(most - loss * self.micro_batch, self.peak - self.held.first_gradient)
+        if not self.shows and self.kept is not None:
+            # The step hid the peak of the activations: it is no more than this.
+            found = min(found, self.kept - kept_loss * self.micro_batch)
+        return max(found, FEWEST_SHARE * min(most, self.kept or most), 1.0)
+
+
 def loss_bytes(kind: Kind, context: Context, tokens: float | None) -> float:
     """Return what the loss of a language model takes a sample; 0 where there is no vocabulary."""
     if context.embedding is None or not tokens:
@@ -59,36 +96,27 @@ def loss_bytes(kind: Kind, context: Context, tokens: float | None) -> float:
     return context.embedding[0] * tokens * (LOSS_BYTES + 2 * kind.element)
 
 
-def fit(
-    seen: Sequence[tuple[Moments, int, float]], kind: Kind, context: Context, tokens: float | None
-) -> Activations:
-    """Return the activations that explain peaks of one kind.
+def kept_loss_bytes(context: Context, tokens: float | None) -> float:
+    """Return what a forward pass keeps of the loss a sample."""
+    return context.embedding[0] * tokens * KEPT_LOSS_BYTES if context.embedding and tokens else 0.0
+
+
+def fit(seen: Sequence[Seen], kind: Kind, context: Context, tokens: float | None) -> Activations:
+    """Return the activations that explain what runs of one kind showed.
 
     Args:
-        seen: what lay there beside them, the micro batch, and the peak in bytes; at least one.
+        seen: at least one run.
         kind: of all of them.
         context: the model.
         tokens: of one sample.
     """
-    loss = loss_bytes(kind, context, tokens)
-    known = [(micro, _layers(held, micro, peak, loss)) for held, micro, peak in seen if _shows(held, peak)]
-    if not known:
-        # The optimizer's step hid them: they are no more than this.
-        most = min((_layers(held, micro, peak, loss), micro) for held, micro, peak in seen)
-        return Activations(layers=most[0] / most[1], loss=loss)
-    return _line(known, loss)
-
-
-def _shows(held: Moments, peak: float) -> bool:
-    """Whether a peak was one of the activations, not of the optimizer's step."""
-    return peak > 1.02 * max(held.last_gradient, held.step)
-
-
-def _layers(held: Moments, micro: int, peak: float, loss: float) -> float:
-    """The layers' activations of a whole micro batch that make a peak."""
-    most = peak - held.loss
-    found = min(most - loss * micro, peak - held.first_gradient)
-    return max(found, FEWEST_SHARE * most, 1.0)
+    loss, kept = loss_bytes(kind, context, tokens), kept_loss_bytes(context, tokens)
+    told = [each for each in seen if each.shows] or [each for each in seen if each.kept is not None]
+    if told:
+        return _line([(each.micro_batch, each.layers(loss, kept)) for each in told], loss)
+    # The optimizer's step hid them in all: they are no more than this.
+    least = min(each.layers(loss, kept) / each.micro_batch for each in seen)
+    return Activations(layers=least, loss=loss)
 
 
 def _line(known: Sequence[tuple[int, float]], loss: float) -> Activations:
@@ -129,7 +157,9 @@ def _recomputed(layers: float, kind: Kind, context: Context, tokens: float | Non
 def _kept_again(layers: float, kind: Kind, context: Context, tokens: float | None) -> float:
     if not context.layers:
         return layers / CHECKPOINTED_RATIO
-    return max(layers, (layers - _inputs(kind, context, tokens)) * context.layers)
+    inputs = _inputs(kind, context, tokens)
+    # Where the loss is the peak, the layer that is computed again does not show.
+    return max(layers, (layers - inputs) * context.layers, LAYER_INPUTS * inputs)
 
 
 def _inputs(kind: Kind, context: Context, tokens: float | None) -> float:

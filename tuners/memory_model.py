@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from flyball.tuners.base import Configuration, Measurement
 from flyball.tuners.context import Context, resolve_batch
-from flyball.tuners.memory_activations import Activations, Kind, fit, transferred
+from flyball.tuners.memory_activations import Activations, Kind, Seen, fit, transferred
 from flyball.tuners.memory_moments import Moments, moments
-from flyball.tuners.shape import accumulates_in_fp32, offloads, precision, stage_of
+from flyball.tuners.shape import MAX_STAGE, accumulates_in_fp32, offloads, precision, stage_of
 
 RESERVED_RATIO = 1.06
 """Reserved over allocated, before a run has shown it: what lies unused between tensors."""
@@ -83,6 +83,8 @@ class Peak:
     reserved_bytes: int
     resting_bytes: int | None
     """What was allocated between two steps, where that was seen."""
+    kept_bytes: int | None
+    """What a forward pass left for its backward pass, where that was seen."""
 
     @property
     def surplus_bytes(self) -> int:
@@ -131,6 +133,7 @@ class MemoryModel:
             measured.peak_allocated_bytes,
             measured.peak_reserved_bytes,
             resting_bytes=measured.resting_allocated_bytes,
+            kept_bytes=measured.kept_activation_bytes,
         )
 
     def add(
@@ -140,6 +143,7 @@ class MemoryModel:
         reserved_bytes: int,
         *,
         resting_bytes: int | None = None,
+        kept_bytes: int | None = None,
     ) -> None:
         """Take in the peaks of one run."""
         held = moments(subject.config, self.context, certain=False)
@@ -152,6 +156,7 @@ class MemoryModel:
                     allocated_bytes=allocated_bytes,
                     reserved_bytes=reserved_bytes,
                     resting_bytes=resting_bytes,
+                    kept_bytes=kept_bytes,
                 )
             )
 
@@ -172,11 +177,15 @@ class MemoryModel:
         return max(held.most, int(held.loss + grown))
 
     def _sure_activations(self, peak: Peak, subject: Subject) -> float:
-        seen = peak.subject
-        if seen.kind != subject.kind or seen.micro_batch > subject.micro_batch or not peak.resting_bytes:
+        seen, activations = peak.subject, 0.0
+        if seen.kind != subject.kind or seen.micro_batch > subject.micro_batch:
             return 0.0
-        without = (peak.held.most + peak.surplus_bytes) * SURPLUS_RATIO + SURPLUS_BYTES
-        activations = peak.allocated_bytes - without
+        if peak.resting_bytes:
+            without = (peak.held.most + peak.surplus_bytes) * SURPLUS_RATIO + SURPLUS_BYTES
+            activations = peak.allocated_bytes - without
+        if peak.kept_bytes and seen.family.stage < MAX_STAGE:
+            # At stage 3 gathered parameters may be among it.
+            activations = max(activations, peak.kept_bytes - SURPLUS_BYTES)
         return max(0.0, SURE_SHARE * activations * subject.micro_batch / seen.micro_batch)
 
     # ---- the prediction -------------------------------------------------------------------------
@@ -203,9 +212,14 @@ class MemoryModel:
     def _activations(self, kind: Kind) -> Activations:
         """Those of a kind: as measured, else as they follow from the kind that is known best."""
         if kind not in self._known:
-            seen: dict[Kind, list[tuple[Moments, int, float]]] = {}
+            seen: dict[Kind, list[Seen]] = {}
             for peak in self.peaks:
-                told = (peak.held, peak.subject.micro_batch, peak.allocated_bytes - self._surplus())
+                told = Seen(
+                    held=peak.held,
+                    micro_batch=peak.subject.micro_batch,
+                    peak=peak.allocated_bytes - self._surplus(),
+                    kept=peak.kept_bytes,
+                )
                 seen.setdefault(peak.subject.kind, []).append(told)
             nearest = max(seen, key=lambda each: (each.alike(kind), len(seen[each])))
             found = fit(seen[nearest], nearest, self.context, self.tokens_a_sample)

@@ -35,6 +35,8 @@ class Recorded:
     reserved: int
     resting: int | None
     """After the last step."""
+    kept: int | None
+    """That the last forward pass left."""
 
 
 def read(path: Path) -> list[Recorded]:
@@ -64,6 +66,7 @@ def read(path: Path) -> list[Recorded]:
                 allocated=line["peak_allocated"],
                 reserved=line["peak_reserved"],
                 resting=line.get("after_step"),
+                kept=line["after_forward"] - line["before_forward"] if "after_forward" in line else None,
             )
         )
     return found
@@ -77,7 +80,13 @@ def model_of(lines: Iterable[Recorded], known: Sequence[Recorded]) -> MemoryMode
     model = MemoryModel(context=Context(world_size=1, device="cuda").observed(facts))
     model.tokens_a_sample = header["sequence_length"]
     for each in known:
-        model.add(each.subject, each.allocated, each.reserved, resting_bytes=each.resting)
+        model.add(
+            each.subject,
+            each.allocated,
+            each.reserved,
+            resting_bytes=each.resting,
+            kept_bytes=each.kept,
+        )
     return model
 
 
@@ -103,6 +112,8 @@ def evaluate_file(path: Path) -> bool:
     print(f"  {'all':<16} {by_trials}  all others {median(everything):.1%}")
     tail = "  ".join(f"{k} trials {quantiles(every, n=10)[-1]:.1%}" for k, every in errors.items())
     print(f"  {'nine of ten in':<16} {tail}  all others {quantiles(everything, n=10)[-1]:.1%}\n")
+    hardest = max(_hardest(group) for group in groups.values())
+    print(f"  the single run that tells least: {hardest[0]:.1%} from {hardest[1]}\n")
     for each, error in sorted(
         (pair for found in left_out.values() for pair in found), key=lambda pair: -pair[1]
     )[:8]:
@@ -170,6 +181,16 @@ def errors_after(group: Sequence[Recorded], trials: int) -> Iterator[float]:
     """Of everything not yet run, after so many runs in random orders."""
     for model, rest in _studies(group, trials):
         yield from (_error(model, each) for each in rest)
+
+
+def _hardest(group: Sequence[Recorded]) -> tuple[float, str]:
+    """The median error from the one run that tells least of the others, and its name."""
+    fitting = [each for each in group if each.fits]
+    found = []
+    for first in fitting:
+        model = model_of(group, [first])
+        found.append((median(_error(model, each) for each in fitting if each is not first), first.name))
+    return max(found)
 
 
 def _left_out(group: Sequence[Recorded]) -> Iterator[tuple[Recorded, float]]:

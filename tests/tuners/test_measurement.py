@@ -225,6 +225,12 @@ def test_live_tensors_are_those_of_the_rank_that_has_most():
     assert (on_cpu.peak_allocated_bytes, on_cpu.resting_allocated_bytes) == (None, None)
 
 
+def test_activations_are_those_of_the_engine_that_trains():
+    told = [{"kind": "activations", "engine": engine, "bytes": engine + 5, "passes": 3} for engine in (0, 1)]
+    assert measured(job([*steps(STEADY), *told])).kept_activation_bytes == 5
+    assert measured(job(steps(STEADY))).kept_activation_bytes is None
+
+
 def test_on_cpu_the_ranks_of_a_host_share_its_memory():
     run = measured(job(*[steps(STEADY, memory={"rss": 3_000, "peak_rss": 4_000})] * 2))
     assert run.peak_reserved_bytes == 8_000

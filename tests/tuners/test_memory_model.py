@@ -89,6 +89,35 @@ def test_where_the_optimizer_step_is_the_peak_the_micro_batch_does_not_count() -
     assert allocated(tiny, subject(1)) == 20 * P
 
 
+def test_activations_that_the_step_hides_are_taken_as_measured() -> None:
+    """Of what a forward pass keeps, four bytes are the loss's for each word of the vocabulary."""
+    known = MemoryModel(context=CONTEXT, tokens_a_sample=TOKENS)
+    kept = LAYERS_BYTES // 2 + 4 * TOKENS * VOCABULARY
+    known.add(subject(1), 20 * P, 20 * P, resting_bytes=14 * P, kept_bytes=kept)
+    expected = 14 * P + 16 * (LAYERS_BYTES // 2 + LOSS_BYTES)
+    assert allocated(known, subject(16)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_a_forward_pass_keeps_counts_for_the_bound_but_not_at_stage_3() -> None:
+    """There it may be gathered parameters, which do not grow with the batch."""
+    for stage, grows in ((1, True), (3, False)):
+        known = MemoryModel(context=CONTEXT)
+        known.add(subject(8, stage), 20 * P, 20 * P, kept_bytes=8 * LAYERS_BYTES)
+        bound = known.least_bytes(subject(32, stage))
+        assert bound is not None
+        assert (bound > 0.8 * 32 * LAYERS_BYTES) is grows
+
+
+def test_without_checkpointing_a_layer_keeps_many_times_what_enters_it() -> None:
+    """Seventeen times at least, where the layer that checkpointing computes again does not show."""
+    known, inputs = MemoryModel(context=CONTEXT, tokens_a_sample=TOKENS), LAYERS * TOKENS * WIDTH * 2
+    checkpointed = subject(8, probe={"activation_checkpointing": True})
+    peak = 14 * P + 8 * (inputs + LOSS_BYTES)
+    known.add(checkpointed, peak, peak)
+    expected = 14 * P + 8 * (17 * inputs + LOSS_BYTES)
+    assert allocated(known, subject(8)) == pytest.approx(expected, rel=1e-2)
+
+
 def test_two_micro_batches_show_what_does_not_depend_on_them() -> None:
     fixed = 200 * 2**20
     expected = 14 * P + 32 * (LAYERS_BYTES + LOSS_BYTES) + fixed
