@@ -7,16 +7,17 @@ prediction and peak is corrected for each family, the combinations of structure 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flyball.tuners.base import Configuration, Measurement
-from flyball.tuners.context import Context, resolve_batch
+from flyball.tuners.context import Context
 from flyball.tuners.memory_activations import Activations, Kind, Seen, fit, transferred
-from flyball.tuners.memory_moments import Moments, moments
-from flyball.tuners.shape import MAX_STAGE, accumulates_in_fp32, offloads, precision, stage_of
+from flyball.tuners.memory_moments import moments
+from flyball.tuners.memory_subject import Family, Peak, Subject
+from flyball.tuners.shape import MAX_STAGE
 
 RESERVED_RATIO = 1.06
 """Reserved over allocated, before a run has shown it: what lies unused between tensors."""
@@ -26,75 +27,11 @@ SURPLUS_RATIO, SURPLUS_BYTES = 1.1, 256 * 2**20
 """What may lie on a device within a step beside the activations, and was not counted."""
 
 
-class Family(NamedTuple):
-    """The structure of a configuration: what DeepSpeed and torch handle alike."""
+class Correction(NamedTuple):
+    """Of a family: logarithms of measured over predicted, and of reserved over allocated."""
 
-    stage: int
-    precision: str
-    fp32_accumulation: bool
-    offloads: tuple[bool, bool]
-    """Of the optimizer, of the parameters."""
-    kind: Kind
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
-    """A configuration as far as memory is concerned."""
-
-    config: Mapping[str, Any]
-    micro_batch: int
-    kind: Kind
-
-    @classmethod
-    def of(cls, configuration: Configuration, context: Context) -> "Subject | None":
-        """What a configuration means in a job; None where its micro batch is not known."""
-        config = configuration.ds_config
-        batch = resolve_batch(config, context)
-        if batch is None:
-            return None
-        checkpointing = configuration.probe.get("activation_checkpointing", context.activation_checkpointing)
-        kind = Kind(
-            element=4 if precision(config) == "fp32" else 2,
-            checkpointing=bool(checkpointing),
-            compiled=bool(configuration.probe.get("compile")),
-        )
-        return cls(config=config, micro_batch=batch.micro, kind=kind)
-
-    @property
-    def family(self) -> Family:
-        """The family that the configuration belongs to."""
-        return Family(
-            stage=stage_of(self.config),
-            precision=precision(self.config),
-            fp32_accumulation=accumulates_in_fp32(self.config),
-            offloads=(offloads(self.config, "optimizer"), offloads(self.config, "param")),
-            kind=self.kind,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Peak:
-    """What one run needed."""
-
-    subject: Subject
-    held: Moments
-    """What lay there beside the activations."""
-    allocated_bytes: int
-    reserved_bytes: int
-    resting_bytes: int | None
-    """What was allocated between two steps, where that was seen."""
-    kept_bytes: int | None
-    """What a forward pass left for its backward pass, where that was seen."""
-
-    @property
-    def surplus_bytes(self) -> int:
-        """What lay there between two steps and was not counted: workspaces, a teacher model."""
-        return max(0, self.resting_bytes - self.held.resting) if self.resting_bytes else 0
-
-    @property
-    def reserved_ratio(self) -> float:
-        """Logarithm of reserved over allocated."""
-        return math.log(max(1.0, self.reserved_bytes / self.allocated_bytes))
+    allocated: float
+    reserved: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +55,9 @@ class MemoryModel:
     tokens_a_sample: float | None = None
     """As last seen; the size of what a language model's last layer gives out depends on it."""
     _known: dict[Kind, Activations] = field(default_factory=dict)
+    """What follows from the peaks, until there is another one; so are the next two."""
+    _corrections: dict[Family, Correction] = field(default_factory=dict)
+    _surplus: float = 0.0
 
     def learn(self, configuration: Configuration, measured: Measurement | None) -> None:
         """Take in one run; one without figures of an allocator teaches nothing."""
@@ -147,18 +87,23 @@ class MemoryModel:
     ) -> None:
         """Take in the peaks of one run."""
         held = moments(subject.config, self.context, certain=False)
-        if held is not None:
-            self._known.clear()
-            self.peaks.append(
-                Peak(
-                    subject=subject,
-                    held=held,
-                    allocated_bytes=allocated_bytes,
-                    reserved_bytes=reserved_bytes,
-                    resting_bytes=resting_bytes,
-                    kept_bytes=kept_bytes,
-                )
+        if held is None:
+            return
+        self.peaks.append(
+            Peak(
+                subject=subject,
+                held=held,
+                allocated_bytes=allocated_bytes,
+                reserved_bytes=reserved_bytes,
+                family=subject.family,
+                resting_bytes=resting_bytes,
+                kept_bytes=kept_bytes,
             )
+        )
+        self._known.clear()
+        self._corrections.clear()
+        # What lies there all the time and was not counted, by the runs that showed it.
+        self._surplus = median([peak.surplus_bytes for peak in self.peaks if peak.resting_bytes] or [0])
 
     # ---- the bound ------------------------------------------------------------------------------
 
@@ -183,7 +128,7 @@ class MemoryModel:
         if peak.resting_bytes:
             without = (peak.held.most + peak.surplus_bytes) * SURPLUS_RATIO + SURPLUS_BYTES
             activations = peak.allocated_bytes - without
-        if peak.kept_bytes and seen.family.stage < MAX_STAGE:
+        if peak.kept_bytes and peak.family.stage < MAX_STAGE:
             # At stage 3 gathered parameters may be among it.
             activations = max(activations, peak.kept_bytes - SURPLUS_BYTES)
         return max(0.0, SURE_SHARE * activations * subject.micro_batch / seen.micro_batch)
@@ -195,19 +140,18 @@ class MemoryModel:
         allocated = self._uncorrected(subject)
         if allocated is None:
             return None
-        mine = [peak for peak in self.peaks if peak.subject.family == subject.family]
-        allocated *= math.exp(self._correction(mine))
-        ratio = math.exp(_shrunk((peak.reserved_ratio for peak in mine), toward=self._usual_ratio()))
-        least = self.least_bytes(subject) or 0
+        correction, least = self._correction(subject.family), self.least_bytes(subject) or 0
+        allocated *= math.exp(correction.allocated)
+        reserved = allocated * math.exp(correction.reserved)
         return Prediction(
-            allocated_bytes=max(least, int(allocated)), reserved_bytes=max(least, int(allocated * ratio))
+            allocated_bytes=max(least, int(allocated)), reserved_bytes=max(least, int(reserved))
         )
 
     def _uncorrected(self, subject: Subject) -> float | None:
         held = moments(subject.config, self.context, certain=False)
         if held is None or not self.peaks:
             return None
-        return self._activations(subject.kind).peak(held, subject.micro_batch) + self._surplus()
+        return self._activations(subject.kind).peak(held, subject.micro_batch) + self._surplus
 
     def _activations(self, kind: Kind) -> Activations:
         """Those of a kind: as measured, else as they follow from the kind that is known best."""
@@ -217,7 +161,7 @@ class MemoryModel:
                 told = Seen(
                     held=peak.held,
                     micro_batch=peak.subject.micro_batch,
-                    peak=peak.allocated_bytes - self._surplus(),
+                    peak=peak.allocated_bytes - self._surplus,
                     kept=peak.kept_bytes,
                 )
                 seen.setdefault(peak.subject.kind, []).append(told)
@@ -226,21 +170,22 @@ class MemoryModel:
             self._known[kind] = transferred(found, nearest, kind, self.context, self.tokens_a_sample)
         return self._known[kind]
 
-    def _correction(self, mine: Sequence[Peak]) -> float:
-        """Logarithm of measured over predicted of a family's runs, drawn to 0 where they are few."""
-        predicted = [
-            self._activations(peak.subject.kind).peak(peak.held, peak.subject.micro_batch) + self._surplus()
-            for peak in mine
-        ]
-        found = [math.log(peak.allocated_bytes / each) for peak, each in zip(mine, predicted, strict=True)]
-        return _shrunk(found, toward=0.0)
+    def _correction(self, family: Family) -> Correction:
+        """What a family's own runs say, drawn to what is usual where they are few."""
+        if family not in self._corrections:
+            mine = [peak for peak in self.peaks if peak.family == family]
+            usual = _shrunk((peak.reserved_ratio for peak in self.peaks), toward=math.log(RESERVED_RATIO))
+            self._corrections[family] = Correction(
+                allocated=_shrunk(map(self._error, mine), toward=0.0),
+                reserved=_shrunk((peak.reserved_ratio for peak in mine), toward=usual),
+            )
+        return self._corrections[family]
 
-    def _surplus(self) -> float:
-        """What lies there all the time and was not counted, by the runs that showed it."""
-        return median([peak.surplus_bytes for peak in self.peaks if peak.resting_bytes] or [0])
-
-    def _usual_ratio(self) -> float:
-        return _shrunk((peak.reserved_ratio for peak in self.peaks), toward=math.log(RESERVED_RATIO))
+    def _error(self, peak: Peak) -> float:
+        """Logarithm of measured over predicted."""
+        activations = self._activations(peak.subject.kind)
+        predicted = activations.peak(peak.held, peak.subject.micro_batch) + self._surplus
+        return math.log(peak.allocated_bytes / predicted)
 
 
 def _shrunk(values: Iterable[float], *, toward: float) -> float:

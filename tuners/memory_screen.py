@@ -6,7 +6,8 @@ from statistics import median
 
 from flyball.tuners.base import Configuration, TrialReport
 from flyball.tuners.context import Context
-from flyball.tuners.memory_model import MemoryModel, Prediction, Subject
+from flyball.tuners.memory_model import MemoryModel, Prediction
+from flyball.tuners.memory_subject import Subject
 
 GIB = 2**30
 DOUBT_RATIO = 1.15

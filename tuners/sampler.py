@@ -245,15 +245,17 @@ class Search:
             order = np.argsort(-self._surrogate.expected_improvement(seen, points), kind="stable")
         else:
             order = self._random.permutation(len(points))
-        doubtful: Assignment | None = None
-        for index in order:
-            point = points[int(index)]
-            if not self._open_point(point, tried):
-                continue
-            if not self._is_doubtful(point):
+        ordered = [points[int(index)] for index in order]
+        doubtful: list[Assignment] = []
+        for point in ordered:
+            if self._is_doubtful(point):
+                doubtful.append(point)
+            elif self._open_point(point, tried):
                 return self._propose(point, "surrogate")
-            doubtful = doubtful or point
-        return self._propose(doubtful, "surrogate") if doubtful else None
+        for point in doubtful:
+            if self._open_point(point, tried):
+                return self._propose(point, "surrogate")
+        return None
 
     def _candidates(self, tried: list[Assignment]) -> list[Assignment]:
         """Return points not tried: all of a small space, else a random draw and the best ones' neighbours."""
@@ -286,7 +288,7 @@ class Search:
         return not self.memory.cannot_fit(self.space.render(point), called=self._named(point))
 
     def _good_point(self, point: Assignment, tried: list[Assignment]) -> bool:
-        return self._open_point(point, tried) and not self._is_doubtful(point)
+        return not self._is_doubtful(point) and self._open_point(point, tried)
 
     def _is_doubtful(self, point: Assignment) -> bool:
         return self.memory.device_bytes is not None and self.memory.is_doubtful(self.space.render(point))

@@ -13,7 +13,8 @@ from tests.benchmarks._runs import verdict
 
 from flyball.tuners.context import Context
 from flyball.tuners.memory_activations import Kind
-from flyball.tuners.memory_model import MemoryModel, Subject
+from flyball.tuners.memory_model import MemoryModel
+from flyball.tuners.memory_subject import Subject
 
 ASKED_MEDIAN = 0.15
 ORDERS = 20

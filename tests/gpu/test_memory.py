@@ -13,7 +13,8 @@ from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement
 from flyball.tuners.context import Context
 from flyball.tuners.measurement import measure
-from flyball.tuners.memory_model import MemoryModel, Subject
+from flyball.tuners.memory_model import MemoryModel
+from flyball.tuners.memory_subject import Subject
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,7 +8,8 @@ from tests.tuners.statistics_fakes import configuration, measurement
 
 from flyball.tuners.context import Context
 from flyball.tuners.memory_activations import Kind
-from flyball.tuners.memory_model import MemoryModel, Subject
+from flyball.tuners.memory_model import MemoryModel
+from flyball.tuners.memory_subject import Subject
 
 P = 10**8
 GIB = 2**30
