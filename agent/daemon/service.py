@@ -35,7 +35,7 @@ from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
-from flyball.agent.daemon.shared_thread import SharedThread
+from flyball.agent.daemon.shared_thread import SharedThread, SharingWorker
 from flyball.agent.daemon.state_log import Log, StateLog
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.web_config import TlsConfig, tls_context
@@ -97,6 +97,7 @@ class Daemon:
             log=StateLog(log, clock),
             make_worker=make_worker,
             shared=self._shared,
+            begins=self._begins,
         )
         self._journals, self._pages = make_worker("journals"), make_worker("exposition")
         self._credentials = make_worker("credentials")
@@ -316,6 +317,11 @@ class Daemon:
             self._advisor.update(reading.samples if reading is not None else (), self._clock.time())
         if self.alerting is not None:
             self.alerting.wake()
+
+    def _begins(self, worker: Worker) -> None:
+        if self.alerting is not None:
+            is_shared = isinstance(worker, SharingWorker) and not worker.is_alone
+            self.alerting.expect(in_rules_thread=is_shared)
 
     def batch_sizes(self) -> tuple[BatchSizeAnswer, ...]:
         """What serving runs are advised."""
