@@ -81,11 +81,8 @@ class Batch:
         """
         candidates, left, right, thresholds = self._arrange()
         if len(candidates) <= _FEW:
-            asked = [n for n, each in enumerate(candidates) if is_asked(each)]
-            if not asked:
-                return []
-            may_hold = self._may_hold(at)
-            places = [n for n in asked if may_hold(candidates[n])]
+            # Nearly always nothing may hold: whether it is asked for comes second.
+            places = [n for n in self._may_hold(candidates, at) if is_asked(candidates[n])]
             if not places:
                 return []
             if len(places) < len(candidates):
@@ -110,18 +107,21 @@ class Batch:
             indices = indices[self._current(left[indices], at)]
         return [(candidates[i], value) for i, value in zip(indices, values[indices].tolist(), strict=True)]
 
-    def _may_hold(self, at: Moment) -> Callable[[Candidate], bool]:
+    def _may_hold(self, candidates: list[Candidate], at: Moment) -> list[int]:
+        """Places of those of which it is not certain that the condition does not hold."""
         left, arithmetic = sieve.bounder(self.left, self.left_grid, at), self.arithmetic
-        if self.right is None or self.right_grid is None or arithmetic is None:
-            return lambda each: sieve.may_hold(self.comparison, left(each.left.row), each.threshold)
-        right = sieve.bounder(self.right, self.right_grid, at)
-
-        def may_hold(candidate: Candidate) -> bool:
-            other = right(candidate.right.row) if candidate.right else None
-            bounds = sieve.combined(arithmetic, left(candidate.left.row), other)
-            return sieve.may_hold(self.comparison, bounds, candidate.threshold)
-
-        return may_hold
+        every = [left(each.left.row) for each in candidates]
+        if self.right is not None and self.right_grid is not None and arithmetic is not None:
+            right = sieve.bounder(self.right, self.right_grid, at)
+            for place, each in enumerate(candidates):
+                other = right(each.right.row) if each.right else None
+                every[place] = sieve.combined(arithmetic, every[place], other)
+        possible = sieve.POSSIBLE[self.comparison]
+        return [
+            place
+            for place, bounds in enumerate(every)
+            if bounds is None or possible(*bounds, candidates[place].threshold)
+        ]
 
     def _none_rose(self, rows: Rows, thresholds: Floats, at: Moment) -> bool:
         """Whether no candidate's condition holds because no counter rose."""

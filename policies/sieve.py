@@ -27,7 +27,7 @@ NO_VALUE: Bounds = (math.inf, -math.inf)
 _ROUNDING = 1e-12
 """Relative, and far above what the few operations behind a bound can lose."""
 
-_POSSIBLE: Mapping[Comparison, Callable[[float, float, float], bool]] = {
+POSSIBLE: Mapping[Comparison, Callable[[float, float, float], bool]] = {
     Comparison.ABOVE: lambda _, most, threshold: most > threshold,
     Comparison.AT_LEAST: lambda _, most, threshold: most >= threshold,
     Comparison.BELOW: lambda least, _, threshold: least < threshold,
@@ -36,11 +36,7 @@ _POSSIBLE: Mapping[Comparison, Callable[[float, float, float], bool]] = {
     Comparison.NOT_EQUAL: lambda least, most, threshold: not least == most == threshold,
     Comparison.NAN: lambda _least, _most, _threshold: False,
 }
-
-
-def may_hold(comparison: Comparison, bounds: Bounds | None, threshold: float) -> bool:
-    """Whether some value within the bounds meets the condition."""
-    return bounds is None or _POSSIBLE[comparison](*bounds, threshold)
+"""By comparison, whether some value from the least to the most meets the condition with this threshold."""
 
 
 def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
