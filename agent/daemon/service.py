@@ -51,7 +51,8 @@ from flyball.policies.advice import BatchSizeAdvisor
 if TYPE_CHECKING:
     from flyball.agent.daemon.alert_service import AlertService
 
-SAVE_SECONDS = 15.0
+SAVE_SECONDS = 60.0
+"""A restart reads on from what was saved last, wherever the journals stood when the agent was killed."""
 _JOURNALS_SECONDS = 4.0
 _CLOSE_SECONDS = 2.0
 

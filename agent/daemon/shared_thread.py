@@ -12,8 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flyball.agent.daemon.worker import Answer, answer_to, call_soon
 
@@ -24,8 +23,7 @@ SHORT_JOBS = 60
 """So many in a row bring a worker back to the shared thread."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Entry:
+class _Entry(NamedTuple):
     owner: "SharingWorker"
     job: Callable[[], Any]
     future: "asyncio.Future[Any]"
@@ -144,7 +142,7 @@ class SharedThread:
         if self._lane is None:
             self._lane = _Lane(self._name, self._loop)
         self._open += 1
-        self._lane.put(_Entry(owner=owner, job=job, future=future, over=self._over))
+        self._lane.put(_Entry(owner, job, future, self._over))
         if self._waking is None:
             # Not at once: the thread would wait for the interpreter until the others are handed in, too.
             self._waking = self._loop.call_soon(self._wake)
@@ -221,7 +219,7 @@ class SharingWorker:
                 lane.end()
                 self.own, self._short = None, 0
 
-        lane.put(_Entry(owner=self, job=job, future=future, over=came_back))
+        lane.put(_Entry(self, job, future, came_back))
         lane.wake()
 
     def keep(self, lane: _Lane) -> None:
