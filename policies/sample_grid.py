@@ -5,6 +5,7 @@ for many series at once. A histogram takes a row for each bucket, cumulative, an
 whole milliseconds, as Prometheus keeps them.
 """
 
+import math
 import operator
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class _Layout:
     """Rows that such a reading does not give."""
     newest: list[float]
     """Of few rows, their last samples."""
+    has_nan: bool = False
+    """Whether one of those is NaN, which equals nothing."""
 
 
 def present(cells: Floats) -> Mask:
@@ -67,6 +70,8 @@ class SampleGrid:
         """By row: number of the last line in which it was below the sample before."""
         self.seen: Numbers = np.empty(0, np.int64)
         """By row: number of the last line that has a sample of it."""
+        self.still_from = 0
+        """Number of the first of the newest lines that are all alike, and without NaN."""
         self._latest: Floats = np.empty(0)
         self._used = 0
         self._free: dict[int, list[int]] = {}
@@ -112,21 +117,37 @@ class SampleGrid:
         if layout is None or layout.rows != rows:
             self._note(lines=1)
             layout = self._layout = self._laid_out(rows)
+            self.still_from = number
         if len(rows) <= _FEW:
-            if any(map(operator.lt, values, layout.newest)):
-                fallen = map(operator.lt, values, layout.newest)
-                self.reset[[row for row, fell in zip(rows, fallen, strict=True) if fell]] = number
-            line[layout.given] = layout.newest = values.copy()
+            self._take_few(layout, values, number)
+            line[layout.given] = layout.newest
         else:
-            fresh = np.array(values, np.float64)
-            places = np.flatnonzero(fresh < self._latest[layout.given])
-            if len(places):
-                self.reset[np.array(rows)[places]] = number
-            line[layout.given] = self._latest[layout.given] = fresh
+            line[layout.given] = self._take_many(layout, np.array(values, np.float64), number)
         self._is_noted = False
         if len(layout.absent):
             line.view(np.int64)[layout.absent] = ABSENT_BITS
             self.gap[layout.absent] = number
+
+    def _take_few(self, layout: _Layout, values: list[float], number: int) -> None:
+        if values == layout.newest:
+            if layout.has_nan:
+                self.still_from = number
+            return
+        if any(map(operator.lt, values, layout.newest)):
+            fallen = map(operator.lt, values, layout.newest)
+            self.reset[[row for row, fell in zip(layout.rows, fallen, strict=True) if fell]] = number
+        layout.newest, layout.has_nan = values.copy(), math.isnan(sum(values))
+        self.still_from = number
+
+    def _take_many(self, layout: _Layout, fresh: Floats, number: int) -> Floats:
+        before = self._latest[layout.given]
+        fallen = np.flatnonzero(fresh < before)
+        if len(fallen):
+            self.reset[np.array(layout.rows)[fallen]] = number
+        if not np.array_equal(fresh, before):
+            self.still_from = number
+        self._latest[layout.given] = fresh
+        return fresh
 
     def _note(self, lines: int = 0) -> None:
         """Write down what the last readings gave; ``lines`` have come since, laid out otherwise."""
@@ -184,7 +205,7 @@ class SampleGrid:
         self.begun_ms = other.begun_ms
         self.times, self.end = other.times[first : other.end].copy(), other.end - first
         self._moments = self.times.data
-        self.cells = np.empty((self.end, 0))
+        self.cells, self.still_from = np.empty((self.end, 0)), self.end
 
     def copy_row(self, row: int, other: "SampleGrid", other_row: int) -> None:
         """Take over a series' samples; the newest line of both is the same reading."""

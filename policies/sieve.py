@@ -50,6 +50,8 @@ def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
     is_counted = recipe.aggregate in (Aggregate.RATE, Aggregate.INCREASE)
     if window.lines < (1 if recipe.bounds is None and not is_counted else 2):
         return _nothing if recipe.reach_ms else _no_value
+    if window.is_still and (is_counted or recipe.bounds is None):
+        return _zero if is_counted else partial(_constant, grid.cells, window.first)
     per = window.seconds if recipe.aggregate is Aggregate.RATE else 1.0
     if recipe.bounds is not None:
         counts = len(recipe.bounds)
@@ -89,6 +91,8 @@ def none_rose(recipe: Recipe, grid: SampleGrid, rows: Rows, at: Moment) -> bool:
     window = Window(grid, end_ms - recipe.window_ms, end_ms)
     if window.lines < 2:
         return not recipe.reach_ms
+    if window.is_still:
+        return True
     begun = grid.base + window.first
     if int(grid.gap[rows].max()) >= begun or int(grid.reset[rows].max()) > begun:
         return False
@@ -113,6 +117,16 @@ def _checked(least: float, most: float) -> Bounds | None:
 def _cell(cells: Floats, line: int, row: int) -> Bounds | None:
     value = cells.item(line, row)
     return _checked(value, value)
+
+
+def _zero(row: int) -> Bounds:
+    del row
+    return 0.0, 0.0
+
+
+def _constant(cells: Floats, line: int, row: int) -> Bounds | None:
+    value = cells.item(line, row)
+    return _rounded(value, value)
 
 
 def _mean(window: Window, row: int) -> Bounds | None:
