@@ -120,7 +120,7 @@ class SampleGrid:
             self.still_from = number
         if len(rows) <= _FEW:
             self._take_few(layout, values, number)
-            line[layout.given] = layout.newest
+            line[layout.given] = values  # not what equals them: zero and minus zero are written otherwise
         else:
             line[layout.given] = self._take_many(layout, np.array(values, np.float64), number)
         self._is_noted = False
