@@ -32,6 +32,7 @@ from flyball.agent.daemon.config_file import Effective
 from flyball.agent.daemon.config_summary import summary_values
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
+from flyball.agent.daemon.memory import give_back
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
@@ -175,6 +176,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._asked.set)
         await self.start_alerting(port=listener.getsockname()[1])
         self.start()
+        give_back()
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]
