@@ -119,6 +119,10 @@ class AlertService:
         """There is something new to evaluate."""
         self._alerting.wake()
 
+    def expect(self, *, in_rules_thread: bool) -> None:
+        """A collection begins, in the thread where the rules are evaluated or in another one."""
+        self._alerting.expect(in_rules_thread=in_rules_thread)
+
     def samples(self) -> list[Sample]:
         """What the agent says of its alerts."""
         alerting = self._alerting
