@@ -32,6 +32,7 @@ from flyball.agent.daemon.config_file import Effective
 from flyball.agent.daemon.config_summary import summary_values
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
+from flyball.agent.daemon.open_secrets import note_open_token
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
@@ -182,6 +183,7 @@ class Daemon:
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]
+        note_open_token(self._effective, self._log.warning)
         self._log.info("agent started", **summary_values(self._effective))
         say(url(listener, tls=tls is not None))
         systemd.notify("READY=1", f"MAINPID={os.getpid()}")
@@ -272,6 +274,7 @@ class Daemon:
 
         def job() -> "tuple[Effective, dict[str, Known]]":
             new = self._read()
+            note_open_token(new, self._log.warning)
             return new, alerting.known(new) if alerting is not None else {}
 
         reading = self._reading = self._configuration.submit(job)
