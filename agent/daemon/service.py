@@ -125,6 +125,7 @@ class Daemon:
         self._reload_error, self._asked = "", asyncio.Event()
         self._journals_job: asyncio.Future[object] | None = None
         self._configuration: Worker | None = None
+        self._reloading = asyncio.Lock()
         self._reading: asyncio.Future[tuple[Effective, dict[str, Known]]] | None = None
 
     @property
@@ -243,7 +244,11 @@ class Daemon:
             await self.reload()
 
     async def reload(self) -> ReloadAnswer:
-        """Read the configuration anew; a bad one changes nothing."""
+        """Read the configuration anew; a bad one changes nothing. One at a time: the last one counts."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> ReloadAnswer:
         systemd.reloading()
         try:
             new, known = await self._read_beside()
