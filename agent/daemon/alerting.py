@@ -153,7 +153,7 @@ class Alerting:
         self._schedule()
 
     def _open(self) -> Database:
-        return open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        return open_database(self._url, migrate_apart=True, private=True, go_on=_GO_ON)
 
     def _go_on(self, carried: Carried | None) -> None:
         """Another database stands where the last one was: see that it holds what stands here."""

@@ -33,6 +33,7 @@ from flyball.agent.daemon.config_summary import summary_values
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.memory import give_back
+from flyball.agent.daemon.open_secrets import note_open_token
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
@@ -127,6 +128,7 @@ class Daemon:
         self._reload_error, self._asked = "", asyncio.Event()
         self._journals_job: asyncio.Future[object] | None = None
         self._configuration: Worker | None = None
+        self._reloading = asyncio.Lock()
         self._reading: asyncio.Future[tuple[Effective, dict[str, Known]]] | None = None
 
     @property
@@ -186,6 +188,7 @@ class Daemon:
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]
+        note_open_token(self._effective, self._log.warning)
         self._log.info("agent started", **summary_values(self._effective))
         say(url(listener, tls=tls is not None))
         systemd.notify("READY=1", f"MAINPID={os.getpid()}")
@@ -245,7 +248,11 @@ class Daemon:
             await self.reload()
 
     async def reload(self) -> ReloadAnswer:
-        """Read the configuration anew; a bad one changes nothing."""
+        """Read the configuration anew; a bad one changes nothing. One at a time: the last one counts."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> ReloadAnswer:
         systemd.reloading()
         try:
             new, known = await self._read_beside()
@@ -276,6 +283,7 @@ class Daemon:
 
         def job() -> "tuple[Effective, dict[str, Known]]":
             new = self._read()
+            note_open_token(new, self._log.warning)
             return new, alerting.known(new) if alerting is not None else {}
 
         reading = self._reading = self._configuration.submit(job)
