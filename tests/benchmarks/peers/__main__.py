@@ -67,7 +67,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare; the exit status is 2 for bad input."""
     options = parser().parse_args(arguments)
-    with_binaries()
     try:
         budgets = budgets_of(options.peers, options.budget)
         chosen = workload(options.script, options.config, shlex.split(options.arguments))
@@ -77,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FlyballError, WorkloadError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    with_binaries()
     compare(options, budgets, chosen, single, final, limit_seconds)
     return 0
 
