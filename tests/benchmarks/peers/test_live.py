@@ -45,5 +45,7 @@ def test_two_trials_of_random_search_and_a_round_of_what_it_picked(tmp_path, mon
     assert search["best_so_far"][0][1] == search["trials"][0]["samples_per_second"]
     assert [row["name"] for row in found["remeasured"]] == ["yours", "random"]
     assert all(rate > 0 for row in found["remeasured"] for rate in row["rates"])
+    handed = (out / "random-0" / "recommended.sh").read_text()
+    assert str(out / "random-0" / "recommended.json") in handed
     assert "random" in (out / "results.md").read_text()
     assert (out / "best_so_far.svg").read_text().startswith("<svg")
