@@ -13,6 +13,7 @@ from flyball.tuners.base import Configuration, Interval, Measurement, Phase, Tri
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
 from flyball.tuners.knobs_batch import scaling_note
+from flyball.tuners.memory_screen import MemoryScreen, error_note
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import COMMAND, CONFIG, ShellCommand, storage, write_results
 from flyball.tuners.recommendation import Recommendation, Side, changes
@@ -49,6 +50,8 @@ class Conclusion:
     """Number of the engine that was tuned, where the script makes several."""
     alerts: tuple[LeadingAlert, ...] = ()
     """That said where to look first."""
+    memory: MemoryScreen | None = None
+    """What was held against the device's memory; None where nothing was searched."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +115,13 @@ def recommend(study: Conclusion) -> Recommendation:
         trials=Counter(report.outcome.kind.value for report in study.reports),
         seconds=seconds_by_phase(study),
         alerts=study.alerts,
-        notes=(*([scaling] if scaling else []), *verdict.remarks, *notes(study.reports)),
+        notes=(
+            *([scaling] if scaling else []),
+            *verdict.remarks,
+            *notes(study.reports),
+            *(study.memory.notes() if study.memory else ()),
+            *error_note(study.job.context, study.reports),
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
+from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
@@ -53,6 +54,7 @@ class Study:
     spending: Spending = field(init=False)
     length: RunLength = field(init=False)
     space: Space = field(init=False)
+    memory: MemoryScreen | None = field(init=False, default=None)
     final: FinalRuns | None = field(init=False, default=None)
     _exhausted: bool = field(init=False, default=False)
     _searched: bool = field(init=False, default=False)
@@ -109,6 +111,7 @@ class Study:
             output=self.ledger.output,
             engine=self.runner.engine or 0,
             alerts=self._leading_alerts(),
+            memory=self.memory,
         )
         result = conclude(conclusion)
         self.ledger.conclude(result, finished=not self.interruption.finish_requested)
@@ -184,6 +187,7 @@ class Study:
             self.ledger.seed,
             self.space,
             suggested=tuple(suggested_knobs(alerts)),
+            memory=self._screen(),
         )
         self._tell_alerts(alerts)
         past = [
@@ -214,6 +218,13 @@ class Study:
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         return [report for report in loop.reports if loop.eligible(report)]
+
+    def _screen(self) -> MemoryScreen:
+        """What the runs so far tell of memory."""
+        self.memory = MemoryScreen.of(
+            self.job.context, self.ledger.reports(), self.options.memory_limit_ratio
+        )
+        return self.memory
 
     def _leading_alerts(self) -> tuple[LeadingAlert, ...]:
         return leading_alerts(self.options.lead, self.ledger.reports(Phase.BASELINE))
