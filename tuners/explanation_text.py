@@ -69,8 +69,12 @@ def payback_text(found: Payback | None) -> str:
     """Return when the study has paid for itself."""
     if found is None:
         return "never: nothing faster is recommended"
+    return f"after {hours_text(found.point)} of production ({_bounds(found)})"
+
+
+def _bounds(found: Payback) -> str:
     high = "no bound" if found.high is None else hours_text(found.high)
-    return f"after {hours_text(found.point)} of production ({hours_text(found.low)} to {high})"
+    return f"{hours_text(found.low)} to {high}"
 
 
 def hours_text(hours: float) -> str:
@@ -91,7 +95,7 @@ def summary_lines(found: Explanation) -> tuple[list[str], list[str]]:
     """Return what the terminal's screen must hold, and what it holds where there is room."""
     cost = f"  cost        {found.cost.device_hours:.3g} {found.cost.unit}"
     if found.payback:
-        cost += f"; paid back {payback_text(found.payback)}"
+        cost += f"; paid back in {hours_text(found.payback.point)} of use ({_bounds(found.payback)})"
     must = [cost]
     spare = [each.reversion.knob for each in found.dispensable()]
     if spare:
