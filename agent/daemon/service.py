@@ -45,15 +45,19 @@ from flyball.collectors.base import Sample
 from flyball.collectors.registry import Surroundings
 from flyball.collectors.run_state import RankState
 from flyball.collectors.runs import Runs
-from flyball.errors import FlyballError
+from flyball.errors import FlyballError, OptionError
 from flyball.policies.advice import BatchSizeAdvisor
 
 if TYPE_CHECKING:
     from flyball.agent.daemon.alert_service import AlertService
+    from flyball.agent.daemon.alerting import Known
 
 SAVE_SECONDS = 15.0
 _JOURNALS_SECONDS = 4.0
 _CLOSE_SECONDS = 2.0
+READ_SECONDS = 10.0
+"""For so long a reload waits for its files."""
+_SEE_FILES = "see whether the file system of the configuration, the policies and the secrets answers"
 
 
 class Daemon:
@@ -119,6 +123,8 @@ class Daemon:
         self._context: ssl.SSLContext | None = None
         self._reload_error, self._asked = "", asyncio.Event()
         self._journals_job: asyncio.Future[object] | None = None
+        self._configuration: Worker | None = None
+        self._reading: asyncio.Future[tuple[Effective, dict[str, Known]]] | None = None
 
     @property
     def allow_admin(self) -> bool:
@@ -197,8 +203,9 @@ class Daemon:
             self._log.warning("journals not saved", reason="stalled")
         elif closing.exception() is not None:
             self._log.warning("journals not saved", reason=str(closing.exception()))
-        for worker in (self._journals, self._pages, self._credentials):
-            worker.stop()
+        for worker in (self._journals, self._pages, self._credentials, self._configuration):
+            if worker is not None:
+                worker.stop()
 
     def _save_and_close(self) -> None:
         try:
@@ -237,8 +244,7 @@ class Daemon:
         """Read the configuration anew; a bad one changes nothing."""
         systemd.reloading()
         try:
-            new = self._read()
-            known = self.alerting.known(new) if self.alerting is not None else {}
+            new, known = await self._read_beside()
             self._take_over_tls(new)
         except (FlyballError, OSError) as error:  # OSError: a certificate that changed after it was checked
             if str(error) != self._reload_error:
@@ -251,6 +257,34 @@ class Daemon:
         if self.alerting is not None:
             await self.alerting.change(new, known)
         return ReloadAnswer(successful=True, error="", needs_restart=stale)
+
+    async def _read_beside(self) -> "tuple[Effective, dict[str, Known]]":
+        """Read every file of the configuration, secrets included, in a thread: a file system may hang.
+
+        Raises:
+            FlyballError: a file is wrong, or does not answer; the configuration that is in force stands.
+        """
+        if self._reading is not None and not self._reading.done():
+            raise OptionError("is still being read", where=self._config_name, mend=_SEE_FILES)
+        if self._configuration is None:
+            self._configuration = self._make_worker("configuration")
+        alerting = self.alerting
+
+        def job() -> "tuple[Effective, dict[str, Known]]":
+            new = self._read()
+            return new, alerting.known(new) if alerting is not None else {}
+
+        reading = self._reading = self._configuration.submit(job)
+        done, _ = await asyncio.wait({reading}, timeout=READ_SECONDS)
+        if not done:
+            reading.add_done_callback(asyncio.Future.exception)  # nobody waits for it any more
+            what = f"was not read within {READ_SECONDS:g} s, or one of its files"
+            raise OptionError(what, where=self._config_name, mend=_SEE_FILES)
+        return reading.result()
+
+    @property
+    def _config_name(self) -> str:
+        return str(self._config_file or "defaults")
 
     def _take_over_tls(self, new: Effective) -> None:
         """Renewed certificates count for the next connection."""

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from flyball.agent.daemon.readings import Reading, known_reason, short, take
+from flyball.agent.daemon.readings import Reading, Shape, known_reason, short, take
 from flyball.agent.daemon.state_log import StateLog
 from flyball.agent.daemon.states import Failing, Stalled, Starting, State, Up
 from flyball.agent.daemon.store import Store
@@ -53,6 +53,7 @@ class Watched:
         self._kind, self._surroundings, self._store = kind, surroundings, store
         self._worker, self._log, self._clock = worker, log, surroundings.clock
         self._collector: Collector | None = None
+        self._shape = Shape()
         self._failed_in_a_row = 0
         self.state: State = Starting(since=self._clock.time())
         self._timer: asyncio.Handle | None = None
@@ -120,6 +121,7 @@ class Watched:
             self._collector.collect(),
             max_series=self.limits.max_series,
             elapsed=lambda: self._clock.monotonic() - began,
+            shape=self._shape,
         )
 
     def _close(self) -> None:

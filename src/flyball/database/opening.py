@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flyball.clock import SystemClock
 from flyball.database.address import Address, parse_address
-from flyball.database.connection import Database, file_identity
+from flyball.database.connection import Database, file_identity, logs_of
 from flyball.database.faults import RESUME, opening
 from flyball.database.postgresql import postgresql_engine
 from flyball.database.schema import is_current, upgrade
@@ -59,7 +59,13 @@ def open_database(
         except BaseException:
             engine.dispose()
             raise
-    return Database(address=address, engine=engine, go_on=go_on, file=file_identity(address))
+    return Database(
+        address=address,
+        engine=engine,
+        go_on=go_on,
+        file=file_identity(address.path),
+        logs=logs_of(address.path),
+    )
 
 
 def _migrate_apart(address: Address) -> None:
