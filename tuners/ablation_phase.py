@@ -1,7 +1,7 @@
 """The ablation of one study: what can be put back, what of it the rest of the budget holds, and its runs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flyball.runner.outcome import OutcomeKind
@@ -27,6 +27,7 @@ class AblationPhase:
     Args:
         study: as it was concluded.
         order: knob to its importance.
+        cannot_fit: why a configuration certainly runs out of memory, or None.
     """
 
     study: Conclusion
@@ -34,6 +35,7 @@ class AblationPhase:
     observer: StudyObserver
     interruption: Interruption
     order: Mapping[str, float]
+    cannot_fit: Callable[[Configuration], str | None]
     known: dict[str, KnobEffect] = field(init=False, default_factory=dict)
     """What is known without a run, and why the others were not measured."""
     found: tuple[Reversion, ...] = field(init=False, default=())
@@ -45,7 +47,7 @@ class AblationPhase:
     def __post_init__(self) -> None:
         winner = self._winner()
         if winner is not None:
-            self.found = reversions(self.study.space, winner, self.order)
+            self.found = reversions(self.study.space, winner, self.order, cannot_fit=self.cannot_fit)
         for each in self.found:
             self._settle(each)
 

@@ -1,15 +1,21 @@
 """The recommended configuration with one knob at a time put back to what the user has."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from flyball.tuners.base import Assignment, Configuration, Value
 from flyball.tuners.explanation import Reversion
-from flyball.tuners.memory import cannot_fit
 from flyball.tuners.render import difference
 from flyball.tuners.space import Space
 
 
-def reversions(space: Space, recommended: Configuration, order: Mapping[str, float]) -> tuple[Reversion, ...]:
+def reversions(
+    space: Space,
+    recommended: Configuration,
+    order: Mapping[str, float],
+    *,
+    cannot_fit: Callable[[Configuration], str | None],
+) -> tuple[Reversion, ...]:
     """Return a reversion for each knob that was changed, the most important first.
 
     Keys that one knob writes (micro batch and accumulation at a fixed global batch) go back together.
@@ -18,13 +24,18 @@ def reversions(space: Space, recommended: Configuration, order: Mapping[str, flo
         space: that the recommended configuration is a point of.
         recommended: the verified winner.
         order: knob to its measured importance; a knob without one is ordered by how much it usually decides.
+        cannot_fit: why a configuration certainly runs out of memory, or None.
     """
     changed = changed_values(space, recommended.assignment)
     found = [_reversion(space, recommended, name, own, changed) for name, own in changed.items()]
     weight = {entry.knob.name: entry.knob.weight for entry in space.entries}
     # Two orders that do not mix: measured importance first, the usual one where nothing was measured.
     ordered = sorted(found, key=lambda each: (-order.get(each.knob, 0.0), -weight[each.knob]))
-    return tuple(each for each in ordered if each.configuration.digest != recommended.digest)
+    return tuple(
+        replace(each, impossible=each.impossible or cannot_fit(each.configuration))
+        for each in ordered
+        if each.configuration.digest != recommended.digest
+    )
 
 
 def changed_values(space: Space, assignment: Assignment) -> dict[str, Value]:
@@ -49,7 +60,7 @@ def _reversion(
         own=own,
         recommended=chosen[name],
         configuration=configuration,
-        impossible=_impossible(space, point, configuration),
+        impossible=_illegal(space, point),
     )
 
 
@@ -62,8 +73,6 @@ def _paths(
     return tuple(sorted(differ, key=lambda path: path not in own))
 
 
-def _impossible(space: Space, point: Assignment, configuration: Configuration) -> str | None:
+def _illegal(space: Space, point: Assignment) -> str | None:
     findings = space.findings(point)
-    if findings:
-        return f"not legal alone: {findings[0].key}: {findings[0].what}"
-    return cannot_fit(configuration.ds_config, space.situation.context)
+    return f"not legal alone: {findings[0].key}: {findings[0].what}" if findings else None

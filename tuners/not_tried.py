@@ -4,11 +4,10 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.base import Assignment, TrialReport, Value
+from flyball.tuners.base import Assignment, Configuration, TrialReport, Value
 from flyball.tuners.explanation import Because, NotTried
 from flyball.tuners.knobs import Applied, written
 from flyball.tuners.knobs_registry import KNOBS
-from flyball.tuners.memory import cannot_fit
 from flyball.tuners.recommendation import memory_share
 from flyball.tuners.space import Entry, Space
 
@@ -25,6 +24,7 @@ def not_tried(
     *,
     memory_limit_ratio: float,
     search_ended: str,
+    cannot_fit: Callable[[Configuration], str | None],
 ) -> tuple[NotTried, ...]:
     """Return what was left aside, the same kinds together.
 
@@ -33,11 +33,12 @@ def not_tried(
         reports: every run of the study.
         memory_limit_ratio: what reserves more is not recommended.
         search_ended: why the search ended.
+        cannot_fit: why a configuration certainly runs out of memory, or None.
     """
     return (
         *bounded(_outside(space)),
         *bounded(_excluded(space)),
-        *bounded(_families(space, reports, search_ended)),
+        *bounded(_families(space, reports, search_ended, cannot_fit)),
         *bounded(_memory(reports, memory_limit_ratio)),
         *_points(space, reports, search_ended),
     )
@@ -79,7 +80,12 @@ def structural(entry: Entry, space: Space) -> bool:
     return decides or entry.knob.name == "zero_stage" or entry.knob.applied is Applied.PROBE
 
 
-def _families(space: Space, reports: Sequence[TrialReport], search_ended: str) -> Iterable[NotTried]:
+def _families(
+    space: Space,
+    reports: Sequence[TrialReport],
+    search_ended: str,
+    cannot_fit: Callable[[Configuration], str | None],
+) -> Iterable[NotTried]:
     """Combinations of structure that no run was of, by the reason why."""
     entries = [entry for entry in space.entries if structural(entry, space)]
     size = 1
@@ -98,7 +104,8 @@ def _families(space: Space, reports: Sequence[TrialReport], search_ended: str) -
         if key in seen:
             continue
         seen.add(key)
-        reason = _why_not(space, point) or f"the search ended before it: {search_ended}"
+        reason = _illegal(space, point) or cannot_fit(space.render(point))
+        reason = reason or f"the search ended before it: {search_ended}"
         by_reason.setdefault(reason, []).append(_named(names, point))
     for reason, items in by_reason.items():
         yield _group(Because.NOT_ENTERED, reason, items)
@@ -112,12 +119,10 @@ def _named(names: Sequence[str], point: Assignment) -> str:
     return ", ".join(f"{name}={written(point[name])}" for name in names if name in point)
 
 
-def _why_not(space: Space, point: Assignment) -> str | None:
-    """Return why a family's point nearest to the user's own cannot run, or None."""
+def _illegal(space: Space, point: Assignment) -> str | None:
+    """Return why a family's point nearest to the user's own is refused, or None."""
     findings = space.findings(point)
-    if findings:
-        return f"not legal: {findings[0].key}: {findings[0].what}"
-    return cannot_fit(space.render(point).ds_config, space.situation.context)
+    return f"not legal: {findings[0].key}: {findings[0].what}" if findings else None
 
 
 def _memory(reports: Sequence[TrialReport], memory_limit_ratio: float) -> Iterable[NotTried]:

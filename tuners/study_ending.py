@@ -1,16 +1,17 @@
 """The end of a study: its verdict is written down first, then explained as far as the budget goes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from flyball.errors import FlyballError
 from flyball.tuners.ablation_phase import AblationPhase
-from flyball.tuners.base import StudyObserver
+from flyball.tuners.base import Configuration, StudyObserver
 from flyball.tuners.conclusion import Concluded, Conclusion, conclude
 from flyball.tuners.explanation import Explanation, Importance, KnobEffect
 from flyball.tuners.importance import memory_importance, speed_importance
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.ledger import Ledger
+from flyball.tuners.memory import cannot_fit
 from flyball.tuners.not_tried import not_tried
 from flyball.tuners.study_cost import payback, study_cost
 from flyball.tuners.verification import Decision
@@ -42,6 +43,7 @@ class Ending:
             observer=self.observer,
             interruption=self.interruption,
             order=speed.order,
+            cannot_fit=_screen(study),
         )
         stored = conclude(self._explained(study, speed, phase.effects()))
         self.ledger.keep(stored)
@@ -79,6 +81,13 @@ class Ending:
                 study.reports,
                 memory_limit_ratio=limit,
                 search_ended=self.search_ended,
+                cannot_fit=_screen(study),
             ),
         )
         return replace(study, explanation=found)
+
+
+def _screen(study: Conclusion) -> Callable[[Configuration], str | None]:
+    """Return what says why a configuration certainly runs out of memory."""
+    context = study.space.situation.context
+    return lambda own: cannot_fit(own.ds_config, context)
