@@ -9,7 +9,7 @@ from flyball.errors import BaselineFailed
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.candidates import CandidateChoice, acted, without_slower
-from flyball.tuners.conclusion import Conclusion, conclude
+from flyball.tuners.conclusion import Conclusion
 from flyball.tuners.context import resolve_batch
 from flyball.tuners.final_runs import FinalRuns, Verdict, samples_for_guard
 from flyball.tuners.interruption import Interruption
@@ -25,6 +25,7 @@ from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rat
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.stopping import Precision
+from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
@@ -59,6 +60,7 @@ class Study:
     _exhausted: bool = field(init=False, default=False)
     _searched: bool = field(init=False, default=False)
     _series: int = field(init=False, default=0)
+    _search_ended: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
@@ -113,7 +115,13 @@ class Study:
             alerts=self._leading_alerts(),
             memory=self.memory,
         )
-        result = conclude(conclusion)
+        ending = Ending(
+            ledger=self.ledger,
+            observer=self.observer,
+            interruption=self.interruption,
+            search_ended=self._search_ended,
+        )
+        result = ending.write(conclusion)
         self.ledger.conclude(result, finished=not self.interruption.finish_requested)
         return StudyResult(
             verdict=verdict.decision.value, output_directory=self.ledger.output, summary=result.summary
@@ -215,6 +223,7 @@ class Study:
         reason = loop.run() if self._binding() is None else "verification had begun"
         self._searched = bool(loop.reports)
         self._exhausted = reason == EXHAUSTED
+        self._search_ended = reason
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         return [report for report in loop.reports if loop.eligible(report)]

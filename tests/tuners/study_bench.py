@@ -65,8 +65,11 @@ class Bench:
     on_step: Any = None
     startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
     tells_losses: bool = True
+    run_noise: float = 0.01
     policies: tuple[str, ...] = ()
     """None by default: reading those that come with flyball takes an eighth of a second."""
+    ablation_seconds: float | None = 0.0
+    """Off by default: most tests are not about what each change brings."""
 
     def __post_init__(self) -> None:
         (self.folder / "train.py").write_text("import deepspeed\n")
@@ -83,6 +86,7 @@ class Bench:
             trials=12,
             seed=3,
             policies=self.policies,
+            ablation_seconds=self.ablation_seconds,
             output=self.folder / "out",
         )
 
@@ -93,6 +97,7 @@ class Bench:
             seed=len(self.made),
             on_step=self.on_step,
             startup=self.startup,
+            run_noise=self.run_noise,
             tells_losses=self.tells_losses,
         )
         cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99, tells_losses=self.tells_losses)
