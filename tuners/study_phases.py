@@ -1,6 +1,6 @@
 """The phases of a study, in the order they run: baseline, search, verification, conclusion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
@@ -29,6 +29,7 @@ from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
+from flyball.tuners.surrogate import Observation, Surrogate
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification import Decision
@@ -61,6 +62,8 @@ class Study:
     _searched: bool = field(init=False, default=False)
     _series: int = field(init=False, default=0)
     _search_ended: str = field(init=False, default="")
+    _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
+    """Relative error of one run, as far as the search knows it."""
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
@@ -208,6 +211,7 @@ class Study:
         if taught := search.warm_start(self.ledger.observations_elsewhere()):
             self.observer.note(f"{taught} runs of earlier studies of this job teach the search")
         self._tell_baseline(search, baseline)
+        self._noise = search.noise
         loop = SearchLoop(
             search=search,
             space=self.space,
@@ -281,7 +285,7 @@ class Study:
             phase=phase,
             configuration=configuration,
             changes=changes,
-            precision=self.length.precision(first),
+            precision=self.length.precision(first, noise=self._noise()),
             incumbent_low=incumbent_low,
         )
         return self._run(wanted, optuna_number=optuna_number)
@@ -341,7 +345,7 @@ class Study:
             [baseline, *reports],
             global_batch=batch.global_batch if batch else 0,
         )
-        precision = self.length.precision(baseline, min_samples=enough)
+        precision = self._deciding(baseline, reports, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:
             return self._final_run(phase, configuration, label, cold=cold, precision=precision)
@@ -367,6 +371,20 @@ class Study:
             names = ", ".join(candidates)
             self.observer.note(f"verification: {names} against your own, {duration(seconds)} or more")
         return self.final.decide(), self.final.gave_up
+
+    def _deciding(
+        self, baseline: TrialReport, reports: Sequence[TrialReport], *, min_samples: float = 0.0
+    ) -> Precision:
+        """How long the runs of play-off and verification are measured: a resumed study finds the same."""
+        seen = [
+            Observation(assignment=self.space.completed(each.configuration.assignment), value=rate_of(each))
+            for each in (baseline, *reports)
+        ]
+        noise = Surrogate(entries=self.space.entries).belief(seen, [seen[0].assignment]).noise
+        precision = self.length.deciding(baseline, reports, noise=noise, min_samples=min_samples)
+        if not min_samples:
+            self.spending.deciding_seconds = precision.min_seconds
+        return precision
 
     def _holds(self, candidates: Mapping[str, Configuration], rounds: int) -> bool:
         """Whether the budget holds their verification, as far as the length of their runs is known."""
@@ -402,7 +420,7 @@ class Study:
         return candidates
 
     def _chosen(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
-        precision = self.length.precision(baseline)
+        precision = self._deciding(baseline, reports)
 
         def run_once(configuration: Configuration, label: str) -> Measurement | None:
             run = self._final_run(Phase.PLAY_OFF, configuration, label, cold=False, precision=precision)
@@ -418,7 +436,7 @@ class Study:
         return choice.choose(baseline, reports)
 
     def _declare(self, candidates: Mapping[str, Configuration]) -> None:
-        self.spending.rules = self.spending.declare(len(candidates))
+        self.spending.rules = self.spending.declare([each.digest for each in candidates.values()])
         if candidates and not self.interruption.finish_requested:
             digests = {key: each.digest for key, each in candidates.items()}
             plan = Declared(candidates=digests, rules=self.spending.rules, series=self._series)
