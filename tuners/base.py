@@ -27,6 +27,7 @@ class Phase(StrEnum):
     PLAY_OFF = "play_off"
     VERIFICATION = "verification"
     CONFIRMATION = "confirmation"
+    ABLATION = "ablation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from flyball.runner.probe_install import install
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
+from flyball.tuners.explanation import Explanation
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
 from flyball.tuners.knobs_batch import scaling_note
@@ -52,6 +53,8 @@ class Conclusion:
     """That said where to look first."""
     memory: MemoryScreen | None = None
     """What was held against the device's memory; None where nothing was searched."""
+    explanation: Explanation | None = None
+    """None for a study over production runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +118,7 @@ def recommend(study: Conclusion) -> Recommendation:
         trials=Counter(report.outcome.kind.value for report in study.reports),
         seconds=seconds_by_phase(study),
         alerts=study.alerts,
+        explanation=study.explanation,
         notes=(
             *([scaling] if scaling else []),
             *verdict.remarks,

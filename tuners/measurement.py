@@ -74,6 +74,8 @@ class Reading:
     ended: bool = False
     """No more will come: a warm-up that seems longer than it did when the run was stopped leaves enough."""
     _settled: bool = False
+    _warm: tuple[int, int, int] | None = None
+    """The last answer of ``warmup``: steps and witnesses that it is of, and how many steps it drops."""
 
     def read(self, journals: Mapping[int, RankJournal]) -> int:
         """Take in what the journals gained; return how many step records came, over all ranks."""
@@ -153,8 +155,11 @@ class Reading:
 
     def warmup(self, line: TimeLine) -> int:
         """Return how many leading steps of a line belong to warm-up."""
-        passes = compile_passes(self.series[min(self.series)].witnesses)
-        start = warmup(line.seconds, line.clock, line.skipped, passes)
+        witnesses = self.series[min(self.series)].witnesses
+        if self._warm is None or self._warm[:2] != (len(line.seconds), len(witnesses)):
+            start = warmup(line.seconds, line.clock, line.skipped, compile_passes(witnesses))
+            self._warm = len(line.seconds), len(witnesses), start
+        start = self._warm[2]
         most = max(ALWAYS_DROPPED_STEPS, len(line.seconds) - FEWEST_STEPS)
         return min(start, most) if self.ended else start
 

@@ -193,6 +193,13 @@ class Search:
         """Report a trial that says nothing about its point: interrupted, or failed by chance."""
         self.study.tell(trial, state=TrialState.FAIL)
 
+    def noise(self) -> float | None:
+        """Return the relative error of one run as the runs so far show it, or None while they are too few."""
+        ran = [seen for seen in self.observations() if seen.value]
+        if len(ran) < STARTUP_TRIALS:
+            return None
+        return self._surrogate.belief(ran, [ran[0].assignment]).noise
+
     def observations(self) -> list[Observation]:
         """Return every point that ran or could not run, in order, those of a warm start included."""
         return [
