@@ -9,7 +9,7 @@ import pynvml
 from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
 from flyball.collectors.nvml_device import ENERGY_EVERY, Device, instances, unavailable
-from flyball.collectors.nvml_faults import GPU_FAULTS, LOST, ask, reason_of
+from flyball.collectors.nvml_faults import GPU_FAULTS, LOST, NO_EVENT, ask, reason_of
 from flyball.collectors.nvml_xids import AWAITED
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 
@@ -51,7 +51,8 @@ class NvmlCollector:
         """Of the GPUs seen so far, by index: one that is lost no longer tells its own."""
         self._events: Any = None
         self._no_events: Unavailable | None = None
-        self._xids: dict[tuple[str, str, str], int] = {}
+        self._xids: dict[tuple[str, str, str, str], int] = {}
+        """Events by host, GPU, UUID and XID."""
         self._looked_at = self._time = 0.0
 
     def collect(self) -> Iterable[Sample]:
@@ -111,7 +112,7 @@ class NvmlCollector:
             for device in self._devices:
                 if not device.is_instance:
                     for xid in AWAITED:
-                        self._xids.setdefault((device.gpu, device.uuid, xid), 0)
+                        self._xids.setdefault((self._surroundings.host, device.gpu, device.uuid, xid), 0)
 
     def _lost(self) -> Iterator[Sample]:
         for (gpu, uuid), why in self._missing.items():
@@ -146,21 +147,21 @@ class NvmlCollector:
             for device in self._devices:
                 yield self._sample(catalog.GPU_XID_ERRORS, (device.gpu, device.uuid), ("",), self._no_events)
         self._drain()
-        for (gpu, uuid, xid), count in self._xids.items():
-            yield self._sample(catalog.GPU_XID_ERRORS, (gpu, uuid), (xid,), float(count))
+        for labels, count in self._xids.items():
+            yield Sample(metric=catalog.GPU_XID_ERRORS, labels=labels, value=float(count), time=self._time)
 
     def _drain(self) -> None:
         nvml, events = self._nvml, self._events
         for _ in range(MOST_EVENTS if events is not None else 0):
-            found = ask(nvml, lambda: nvml.nvmlEventSetWait_v2(events, 0))
+            found = ask(nvml, lambda: nvml.nvmlEventSetWait_v2(events, 0), usual=NO_EVENT)
             if isinstance(found, Unavailable):
-                if found.reason != "timeout":
+                if found is not NO_EVENT:
                     self._no_events, self._events = found, None
                 return
             uuid = ask(nvml, partial(nvml.nvmlDeviceGetUUID, found.device))
             text = uuid.decode() if isinstance(uuid, bytes) else str(uuid)
             gpu = next((device.gpu for device in self._devices if device.uuid == text), "")
-            key = (gpu, text if gpu else "", str(int(found.eventData)))
+            key = (self._surroundings.host, gpu, text if gpu else "", str(int(found.eventData)))
             self._xids[key] = self._xids.get(key, 0) + 1
 
     def _sample(

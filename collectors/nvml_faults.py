@@ -28,6 +28,9 @@ LOST = {"driver_restarted", "driver_not_loaded", "gpu_lost", "reset_required", "
 GPU_FAULTS = {"gpu_lost", "reset_required"}
 """Of these it is one GPU that is lost, not the driver."""
 
+NO_EVENT = Unavailable(reason="timeout", detail="no event has come")
+"""What waiting for an event mostly gives."""
+
 _Value = TypeVar("_Value")
 
 
@@ -36,16 +39,20 @@ def reason_of(code: int) -> str:
     return REASONS.get(code, "nvml_error")
 
 
-def ask(nvml: Any, call: Callable[[], _Value]) -> _Value | Unavailable:
+def ask(nvml: Any, call: Callable[[], _Value], *, usual: Unavailable | None = None) -> _Value | Unavailable:
     """Make one call of NVML; an error becomes a reason.
 
     Args:
         nvml: the ``pynvml`` module, or what stands in for it.
         call: makes the call. A function that an older module lacks is ``nvml_too_old``.
+        usual: the answer to an error of its reason, which is so frequent that nobody asks for NVML's words.
     """
     try:
         return call()
     except nvml.NVMLError as error:
-        return Unavailable(reason=reason_of(int(getattr(error, "value", 999))), detail=str(error))
+        reason = reason_of(int(getattr(error, "value", 999)))
+        if usual is not None and usual.reason == reason:
+            return usual
+        return Unavailable(reason=reason, detail=str(error))
     except AttributeError as error:
         return Unavailable(reason="nvml_too_old", detail=str(error))

@@ -55,6 +55,8 @@ class Gpm:
         self._samples: list[Any] = []
         self._sampled_at: float | None = None
         self._wanted: Any = None
+        self._answers: list[tuple[Metric, float, Any]] = []
+        """Metric, factor and where in ``_wanted`` its value comes to stand."""
 
     def read(self, now: float) -> Reading:
         """What happened since the last reading; nothing at the first, or within ``LEAST_SECONDS`` of it.
@@ -90,13 +92,14 @@ class Gpm:
         return None
 
     def _metrics(self) -> Reading:
-        wanted = self._wanted = self._wanted or self._request()
-        wanted.sample1, wanted.sample2 = self._samples
-        self._nvml.nvmlGpmMetricsGet(wanted)
-        return {
-            metric: _value(wanted.metrics[place], factor)
-            for place, (metric, (_, factor)) in enumerate(METRICS.items())
-        }
+        if self._wanted is None:
+            self._wanted = self._request()
+            # Each of these is an object that ctypes makes anew whenever it is asked for.
+            places, wanted = self._wanted.metrics, METRICS.items()
+            self._answers = [(metric, factor, places[n]) for n, (metric, (_, factor)) in enumerate(wanted)]
+        self._wanted.sample1, self._wanted.sample2 = self._samples
+        self._nvml.nvmlGpmMetricsGet(self._wanted)
+        return {metric: _value(answer, factor) for metric, factor, answer in self._answers}
 
     def _request(self) -> Any:
         # 16 KiB, kept for the next reading.

@@ -9,6 +9,7 @@ from pathlib import Path
 PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _LONGEST_FILE_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
 SAME_START_SECONDS = 2.0
 """Two start times of a process that differ by less are one."""
 
@@ -28,7 +29,7 @@ class Stat:
 def read_stat(pid: int, *, proc: Path = PROC) -> Stat | None:
     """One process; None when there is none of that id, or it may not be seen."""
     # The name in parentheses may hold blanks and parentheses of its own.
-    fields = read_bytes(proc / str(pid) / "stat").rpartition(b")")[2].split()
+    fields = read_bytes(f"{proc}/{pid}/stat").rpartition(b")")[2].split()
     try:
         ticks, parent = int(fields[19]), int(fields[1])
     except (IndexError, ValueError):
@@ -95,7 +96,7 @@ def all_pids(proc: Path = PROC) -> list[int]:
 
 def environment(pid: int, *, proc: Path = PROC, with_name: str = "") -> dict[str, str]:
     """What a process was started with; empty when it may not be read, or where a wanted name is not in it."""
-    whole = read_bytes(proc / str(pid) / "environ")
+    whole = read_bytes(f"{proc}/{pid}/environ")
     if with_name.encode() not in whole:
         return {}
     pairs = (entry.partition(b"=") for entry in whole.split(b"\0"))
@@ -104,13 +105,24 @@ def environment(pid: int, *, proc: Path = PROC, with_name: str = "") -> dict[str
 
 def maps_library(pid: int, name: bytes, *, proc: Path = PROC) -> bool:
     """Whether a file whose path holds ``name`` is mapped into a process."""
-    return name in read_bytes(proc / str(pid) / "maps", most_bytes=16 * _LONGEST_FILE_BYTES)
+    return name in read_bytes(f"{proc}/{pid}/maps", most_bytes=16 * _LONGEST_FILE_BYTES)
 
 
-def read_bytes(path: Path, *, most_bytes: int = _LONGEST_FILE_BYTES) -> bytes:
+def read_bytes(path: str | Path, *, most_bytes: int = _LONGEST_FILE_BYTES) -> bytes:
     """The begin of a file; nothing where it cannot be read."""
+    # A file object costs more than the few bytes of most files here.
     try:
-        with path.open("rb") as file:
-            return file.read(most_bytes)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
+    parts: list[bytes] = []
+    left = most_bytes
+    try:
+        while left and (part := os.read(descriptor, min(left, _READ_BYTES))):
+            parts.append(part)
+            left -= len(part)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return b"".join(parts)

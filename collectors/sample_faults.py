@@ -19,7 +19,7 @@ def fault_of(sample: Any) -> str | None:
         return f"{getattr(metric, 'name', metric)} is not declared in the catalog"
     if len(sample.labels) != len(metric.labels) or not _are_text(sample.labels):
         return f"{metric.name}: {len(sample.labels)} labels for {len(metric.labels)}, or one that is no text"
-    return None if isinstance(sample.value, Unavailable) else _value_fault(metric, sample.value)
+    return None if isinstance(sample.value, Unavailable) else value_fault(metric, sample.value)
 
 
 def _are_text(labels: Any) -> bool:
@@ -39,7 +39,8 @@ def _is_text(label: Any) -> bool:
         return False
 
 
-def _value_fault(metric: Metric, value: Any) -> str | None:
+def value_fault(metric: Metric, value: Any) -> str | None:
+    """What is wrong with a value of a metric that is none of a reason, or None where nothing is."""
     if metric.kind is Kind.HISTOGRAM:
         whole = isinstance(value, Distribution) and len(value.counts) == len(metric.bounds) + 1
         return None if whole and math.isfinite(value.sum) else f"{metric.name}: no whole histogram"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from flyball.collectors.base import Distribution, Kind, Metric, Sample, Unavailable
+from flyball.policies.reading_layout import Brought, ReadingLayout
 from flyball.policies.sample_grid import SampleGrid, present
 from flyball.policies.selection import labels_of
 from flyball.policies.windows import Moment
@@ -75,23 +76,17 @@ def _standing_rows(grid: SampleGrid, at: Moment) -> list[bool]:
 
 
 @dataclass(slots=True, eq=False)
-class _Pending:
-    """What a reading brings for one grid."""
-
-    rows: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
 class _Source:
     last_ms: int = -(2**62)
     grids: dict[int, SampleGrid] = field(default_factory=dict)
-    pending: dict[SampleGrid, _Pending] = field(default_factory=dict)
+    pending: dict[SampleGrid, Brought] = field(default_factory=dict)
     series: dict[Metric, dict[tuple[str, ...], Series]] = field(default_factory=dict)
     left_out: set[tuple[Metric, tuple[str, ...]]] = field(default_factory=set)
     """Of the last reading: what no rule looks at, or what belongs to another source."""
+    layout: ReadingLayout | None = None
+    """Of the last reading, where the same series again would be taken in the same way."""
 
-    def begin(self) -> dict[SampleGrid, _Pending]:
+    def begin(self) -> dict[SampleGrid, Brought]:
         """A new reading, empty so far."""
         for brought in self.pending.values():
             brought.rows.clear()
@@ -109,8 +104,22 @@ class _Source:
         kept = retention_class(retention_ms)
         if kept not in self.grids:
             grid = self.grids[kept] = SampleGrid(kept)
-            self.pending[grid] = _Pending()
+            self.pending[grid] = Brought([], [])
         return self.grids[kept]
+
+
+def _put(value: float | Distribution, series: Series, into: Brought) -> bool:
+    """Put a value into a series' rows; False where it does not fit there."""
+    if not isinstance(value, Distribution):
+        into.rows.append(series.row)
+        into.values.append(value)
+    elif len(value.counts) + 1 == series.width:
+        into.rows.extend(range(series.row, series.row + series.width))
+        into.values.extend(accumulate(value.counts))
+        into.values.append(value.sum)
+    else:
+        return False
+    return True
 
 
 class SeriesStore:
@@ -157,30 +166,33 @@ class SeriesStore:
         source = self._sources.setdefault(name, _Source())
         if time_ms <= source.last_ms:
             return
+        samples = samples if isinstance(samples, tuple) else tuple(samples)
+        if source.layout is not None and source.layout.take(time_ms, samples):
+            source.last_ms = time_ms
+            return
         left_out: set[tuple[Metric, tuple[str, ...]]] = set()
         known_series, pending = source.series, source.begin()
+        taken: list[Series | None] = []
         for sample in samples:
-            value = sample.value
-            if isinstance(value, Unavailable):
+            if isinstance(sample.value, Unavailable):
                 continue
             known = known_series.get(sample.metric)
             series = known.get(sample.labels) if known else None
-            if series is None:
-                if known is None and (sample.metric in self._unneeded or not self._is_needed(sample.metric)):
-                    self._unneeded.add(sample.metric)
-                    continue
+            if series is None and (known is not None or self._may_be_needed(sample.metric)):
                 series = self._admit(source, sample.metric, sample.labels, left_out)
-                if series is None:
-                    continue
-            into = pending[series.grid]
-            if not isinstance(value, Distribution):
-                into.rows.append(series.row)
-                into.values.append(value)
-            elif len(value.counts) + 1 == series.width:
-                into.rows.extend(range(series.row, series.row + series.width))
-                into.values.extend(accumulate(value.counts))
-                into.values.append(value.sum)
+            if series is not None:
+                if _put(sample.value, series, pending[series.grid]):
+                    taken.append(series)
+            elif sample.metric in self._unneeded or (sample.metric, sample.labels) in left_out:
+                taken.append(None)  # else it is another source's, for now
         source.end(time_ms, left_out)
+        if len(taken) == len(samples):
+            source.layout = ReadingLayout(samples, taken, pending.items())
+
+    def _may_be_needed(self, metric: Metric) -> bool:
+        if metric not in self._unneeded and not self._is_needed(metric):
+            self._unneeded.add(metric)
+        return metric not in self._unneeded
 
     def record(self, name: str, time_ms: int, samples: Iterable[RowsSample]) -> None:
         """One reading, like :meth:`observe`, of series whose rows are known."""
@@ -206,6 +218,7 @@ class SeriesStore:
             if not source.series:
                 source.grids.clear()
                 source.pending.clear()
+                source.layout = None
                 if source.last_ms < time_ms - RETENTIONS_MS[-1]:
                     del self._sources[name]
 
@@ -214,7 +227,7 @@ class SeriesStore:
         self._unneeded.clear()
         for source in self._sources.values():
             before = sorted(source.grids.values(), key=lambda grid: grid.end)
-            source.grids, source.pending, source.left_out = {}, {}, set()
+            source.grids, source.pending, source.left_out, source.layout = {}, {}, set(), None
             for series in [each for known in source.series.values() for each in known.values()]:
                 kept = self._retention(series.metric, series.labels)
                 if kept is None:
@@ -265,4 +278,5 @@ class SeriesStore:
             del source.series[series.metric]
         del self._owners[series.metric, series.values]
         series.grid.release(series.row, series.width)
+        source.layout = None
         self._forgotten(series)

@@ -9,13 +9,14 @@ from flyball.errors import BaselineFailed
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.candidates import CandidateChoice, acted, without_slower
-from flyball.tuners.conclusion import Conclusion, conclude
+from flyball.tuners.conclusion import Conclusion
 from flyball.tuners.context import resolve_batch
 from flyball.tuners.final_runs import FinalRuns, Verdict, samples_for_guard
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
+from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
@@ -24,6 +25,7 @@ from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rat
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.stopping import Precision
+from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
@@ -54,10 +56,12 @@ class Study:
     spending: Spending = field(init=False)
     length: RunLength = field(init=False)
     space: Space = field(init=False)
+    memory: MemoryScreen | None = field(init=False, default=None)
     final: FinalRuns | None = field(init=False, default=None)
     _exhausted: bool = field(init=False, default=False)
     _searched: bool = field(init=False, default=False)
     _series: int = field(init=False, default=0)
+    _search_ended: str = field(init=False, default="")
     _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
     """Relative error of one run, as far as the search knows it."""
 
@@ -112,8 +116,15 @@ class Study:
             output=self.ledger.output,
             engine=self.runner.engine or 0,
             alerts=self._leading_alerts(),
+            memory=self.memory,
         )
-        result = conclude(conclusion)
+        ending = Ending(
+            ledger=self.ledger,
+            observer=self.observer,
+            interruption=self.interruption,
+            search_ended=self._search_ended,
+        )
+        result = ending.write(conclusion)
         self.ledger.conclude(result, finished=not self.interruption.finish_requested)
         return StudyResult(
             verdict=verdict.decision.value, output_directory=self.ledger.output, summary=result.summary
@@ -187,6 +198,7 @@ class Study:
             self.ledger.seed,
             self.space,
             suggested=tuple(suggested_knobs(alerts)),
+            memory=self._screen(),
         )
         self._tell_alerts(alerts)
         past = [
@@ -215,9 +227,17 @@ class Study:
         reason = loop.run() if self._binding() is None else "verification had begun"
         self._searched = bool(loop.reports)
         self._exhausted = reason == EXHAUSTED
+        self._search_ended = reason
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         return [report for report in loop.reports if loop.eligible(report)]
+
+    def _screen(self) -> MemoryScreen:
+        """What the runs so far tell of memory."""
+        self.memory = MemoryScreen.of(
+            self.job.context, self.ledger.reports(), self.options.memory_limit_ratio
+        )
+        return self.memory
 
     def _leading_alerts(self) -> tuple[LeadingAlert, ...]:
         return leading_alerts(self.options.lead, self.ledger.reports(Phase.BASELINE))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from flyball.agent.daemon.evaluation import Evaluation, Round
+from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.state_log import Log
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.worker import Worker
@@ -18,7 +19,9 @@ from flyball.collectors.base import Sample
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
 from flyball.history.alert_log import AlertLog
-from flyball.history.alert_records import Alert, AlertStatus, Mute
+from flyball.history.alert_records import Alert, AlertStatus, Mute, Transition
+from flyball.history.carrying_over import Carried
+from flyball.history.lasting_database import LastingDatabase
 from flyball.history.mute_log import MuteLog
 from flyball.history.outbox import Outbox
 from flyball.history.tuning_requests import TuningRequests
@@ -27,12 +30,14 @@ from flyball.policies.notification.deliverer import Deliverer, Target
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 from flyball.policies.notification.recorder import Recorder
 from flyball.policies.notification.tally import Tally
+from flyball.policies.restart import ended
 from flyball.policies.rule import Rule
 
 T = TypeVar("T")
 
 _GATHER_SECONDS = 0.05
-"""From the first new reading to the round: collectors of one second are read at the same moment."""
+"""From the first new reading of another thread to the round: collectors of one second are read at the same
+moment."""
 _LONGEST_SECONDS = 5.0
 """From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
 OWN_SECONDS = 5.0
@@ -92,11 +97,17 @@ class Alerting:
         self._own_due = -math.inf
         self._next: asyncio.TimerHandle | None = None
         """When the next round begins; None while one is under way, before the start and after the end."""
-        self._is_gathering = self._is_stirred = self._is_stopped = False
+        self._is_gathering = self._is_stopped = False
+        self._following: asyncio.Handle | None = None
+        self._follows = True
+        """Whether all that begins now is read by the thread of the rules."""
+        self._evaluated: Mapping[str, Reading] = {}
+        """What the last round has seen."""
         self.tally = Tally()
         self.last_round: Round | None = None
         self._stood: tuple[Alert, ...] = ()
-        self._database: Database | None = None
+        self._database: LastingDatabase | None = None
+        self._reconciling: asyncio.Task[None] | None = None
 
     async def start(self, known: Mapping[str, Known]) -> None:
         """Open the database, go on with what stood there, and begin.
@@ -104,10 +115,14 @@ class Alerting:
         Raises:
             DatabaseError: it cannot be used.
         """
-        self._database = await self._storage.submit(
-            lambda: open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        loop = self._loop = asyncio.get_running_loop()
+
+        def begun(carried: Carried | None) -> None:
+            loop.call_soon_threadsafe(self._go_on, carried)
+
+        database = self._database = await self._storage.submit(
+            lambda: LastingDatabase(self._open, begun=begun, clock=self._clock)
         )
-        database = self._database
         self.alerts = AlertLog(database, clock=self._clock)
         self.outbox = Outbox(database, clock=self._clock)
         self.mutes = MuteLog(database, clock=self._clock)
@@ -135,8 +150,36 @@ class Alerting:
         )
         await self.tell(known)
         self._recorder.start()
-        self._loop = asyncio.get_running_loop()
         self._schedule()
+
+    def _open(self) -> Database:
+        return open_database(self._url, migrate_apart=True, private=True, go_on=_GO_ON)
+
+    def _go_on(self, carried: Carried | None) -> None:
+        """Another database stands where the last one was: see that it holds what stands here."""
+        self.tally.storage_failures += 1
+        what = "the database of alerts was removed; another one goes on with "
+        if carried is None:
+            self._log.warning(
+                f"{what}what fires, which is told once more", lost="mutes, history, what waited"
+            )
+        else:
+            kept = {"alerts": carried.alerts, "waiting": carried.notifications, "mutes": carried.mutes}
+            self._log.warning(f"{what}what is not over", lost="history of what is over", **kept)
+        self._reconciling = self._loop.create_task(self._reconcile())
+
+    async def _reconcile(self) -> None:
+        """Record what stands; end what the database has of another time. Nothing is told twice."""
+        found: Sequence[Alert] = ()
+        with contextlib.suppress(StorageFailed):  # the recorder says it
+            found = await self.ask(self.alerts.open_alerts)
+        now, active = self._clock.time(), self.active()
+        stands = {(alert.fingerprint, alert.active_time) for alert in active}
+        over = [ended(alert, now) for alert in found if (alert.fingerprint, alert.active_time) not in stands]
+        changes = [Transition(alert=alert, time=now) for alert in (*active, *over)]
+        evaluated = now if self.last_round is None else self.last_round.time
+        self._recorder.submit(changes, evaluated_time=evaluated, is_pending=_is_pending(active))
+        self._deliverer.wake()
 
     def ask(self, job: Callable[[], T]) -> "asyncio.Future[T]":
         """Ask the database, in its thread. Raises StorageFailed."""
@@ -169,9 +212,10 @@ class Alerting:
         self._is_stopped = True
         if self._next is not None:
             self._next.cancel()
-        for task in self._keeping:
+        tasks = [*self._keeping, *([self._reconciling] if self._reconciling else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._database is not None:
             await self._recorder.stop()
             await self._deliverer.stop()
@@ -181,11 +225,24 @@ class Alerting:
         self._storage.stop()
 
     def wake(self) -> None:
-        """There is a new reading."""
-        self._is_stirred = True
-        if self._next is not None and not self._is_gathering:
+        """There may be a new reading."""
+        if self._next is not None and not self._is_gathering and self._has_news():
             self._next.cancel()
             self._schedule()
+
+    def expect(self, *, in_rules_thread: bool) -> None:
+        """A collection begins; where all that begin now are the rules' thread's, a round follows."""
+        if self._next is None:
+            return
+        if self._following is None:
+            self._following, self._follows = self._loop.call_soon(self._follow), True
+        self._follows = self._follows and in_rules_thread
+
+    def _follow(self) -> None:
+        self._following = None
+        if self._follows and self._next is not None:
+            self._next.cancel()
+            self._begin()
 
     def active(self) -> tuple[Alert, ...]:
         """Pending and firing, as of the last round; before the first one, those of the agent's last life."""
@@ -194,17 +251,25 @@ class Alerting:
     # Callbacks and one timer instead of a task, as for the collectors: at rest there is a round each second.
 
     def _schedule(self) -> None:
-        self._is_gathering = self._is_stirred
-        wait = _GATHER_SECONDS if self._is_stirred else _LONGEST_SECONDS
+        self._is_gathering = self._has_news()
+        wait = _GATHER_SECONDS if self._is_gathering else _LONGEST_SECONDS
         self._next = self._loop.call_later(wait, self._begin)
 
+    def _has_news(self) -> bool:
+        now, seen = self._store.readings(), self._evaluated
+        return now.keys() != seen.keys() or any(reading is not seen[name] for name, reading in now.items())
+
     def _begin(self) -> None:
-        self._next, self._is_stirred = None, False
+        self._next = None
         if self.last_round is None and not self._tried():
             self._schedule()
             return
-        job = partial(self._evaluation.round, self._store.readings(), self._own_if_due())
-        self._rules.submit(job).add_done_callback(self._end)
+        self._rules.submit(partial(self._round, self._own_if_due())).add_done_callback(self._end)
+
+    def _round(self, own: Sequence[Sample] | None) -> Round:
+        """In the rules' thread, so that what was read there just now is seen."""
+        self._evaluated = self._store.readings()
+        return self._evaluation.round(self._evaluated, own)
 
     def _own_if_due(self) -> Sequence[Sample] | None:
         now = self._clock.monotonic()
@@ -224,8 +289,9 @@ class Alerting:
 
     def _take(self, found: Round) -> None:
         self.last_round = found
-        is_pending = any(alert.status is AlertStatus.PENDING for alert in found.active)
-        self._recorder.submit(found.transitions, evaluated_time=found.time, is_pending=is_pending)
+        self._recorder.submit(
+            found.transitions, evaluated_time=found.time, is_pending=_is_pending(found.active)
+        )
         for transition in found.transitions:
             if transition.alert.status is AlertStatus.RESOLVED:
                 self._resolved.append(transition.alert)
@@ -256,3 +322,7 @@ class Alerting:
             self.tally.notifications[name, "resent" if isinstance(answer, Delivered) else "not_resent"] += 1
 
         return heard
+
+
+def _is_pending(active: Sequence[Alert]) -> bool:
+    return any(alert.status is AlertStatus.PENDING for alert in active)

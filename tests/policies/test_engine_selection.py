@@ -1,9 +1,21 @@
 """Which series a rule sees: matchers, phases, and series that are absent."""
 
 import pytest
-from tests.policies.engine_bench import GAUGE, HISTOGRAM, Bench, brief, rule, run_info, sample, values
+from tests.policies.engine_bench import (
+    GAUGE,
+    HISTOGRAM,
+    OTHER,
+    Bench,
+    brief,
+    histogram,
+    only,
+    rule,
+    run_info,
+    sample,
+    values,
+)
 
-from flyball.collectors.base import Distribution, Kind, Metric
+from flyball.collectors.base import Distribution, Kind, Metric, Sample, Unavailable
 from flyball.policies.engine import Engine
 from flyball.policies.rule import Aggregate, Comparison, Match, Matcher
 
@@ -120,3 +132,75 @@ def test_nothing_is_kept_of_what_no_rule_selects() -> None:
 def test_a_rule_without_a_match_says_nothing() -> None:
     engine = Engine([rule(comparison=Comparison.BELOW, threshold=5.0)])
     assert Bench(engine).evaluate() == ()
+
+
+class TestReadingsOfTheSameSeries:
+    """What was learned of one reading must not be taken for the next one's where it differs."""
+
+    ORDERS = ("0", "1", "2")
+
+    def bench(self) -> Bench:
+        bench = Bench(Engine([rule(), rule(HISTOGRAM, Aggregate.INCREASE, 10.0, alert="Waits")]))
+        for _ in range(2):
+            self.read(bench, [sample(GAUGE, float(rank), ("r", rank)) for rank in self.ORDERS])
+        return bench
+
+    def read(self, bench: Bench, given: list[Sample]) -> dict[str, float]:
+        bench.read([sample(OTHER, 5.0), *given])
+        bench.now += 1
+        return dict(values(bench.engine))
+
+    def test_another_order_gives_each_its_own_value(self) -> None:
+        given = [sample(GAUGE, float(rank) + 10, ("r", rank)) for rank in reversed(self.ORDERS)]
+        assert self.read(self.bench(), given) == {"0": 10.0, "1": 11.0, "2": 12.0}
+
+    def test_one_that_is_missing_or_not_available_is_gone(self) -> None:
+        bench = self.bench()
+        gone = Unavailable(reason="not_supported")
+        given = [sample(GAUGE, gone if rank == "1" else 1.0, ("r", rank)) for rank in self.ORDERS]
+        assert set(self.read(bench, given)) == {"0", "2"}
+        assert set(self.read(bench, [sample(GAUGE, 1.0, ("r", "2"))])) == {"2"}
+        assert set(self.read(bench, [sample(GAUGE, 1.0, ("r", rank)) for rank in self.ORDERS])) == {
+            *self.ORDERS
+        }
+
+    def test_whole_numbers_count_as_any_other(self) -> None:
+        assert self.read(
+            self.bench(), [sample(GAUGE, 7, ("r", rank)) for rank in self.ORDERS]
+        ) == dict.fromkeys(self.ORDERS, 7.0)
+
+    def test_minus_zero_after_zero_is_minus_zero(self) -> None:
+        bench = self.bench()
+        self.read(bench, [sample(GAUGE, 0.0, ("r", rank)) for rank in self.ORDERS])
+        found = self.read(bench, [sample(GAUGE, -0.0, ("r", rank)) for rank in self.ORDERS])
+        assert set(map(str, found.values())) == {"-0.0"}
+
+    def test_a_histogram_with_other_buckets_is_no_sample_of_its_series(self) -> None:
+        engine = Engine([rule(HISTOGRAM, Aggregate.INCREASE, 10.0)])
+        bench = Bench(engine)
+        wrong = Distribution(counts=(1, 1), sum=1.0)
+        for given in (wrong, wrong, histogram(0, 0, 0, 0), histogram(0, 0, 0, 0)):
+            bench.read([sample(HISTOGRAM, given)])
+            bench.now += 1
+        bench.read([sample(HISTOGRAM, histogram(3, 0, 0, 0, total=0.1))])
+        assert only(engine).value > 0
+        bench.now += 1
+        bench.read([sample(HISTOGRAM, wrong)])
+        assert values(engine) == {}
+
+    def test_other_rules_see_the_series_that_none_looked_at(self) -> None:
+        bench = self.bench()
+        bench.engine.change([rule(OTHER)], bench.now)
+        assert self.read(bench, [sample(GAUGE, 1.0, ("r", rank)) for rank in self.ORDERS]) == {"0": 5.0}
+
+    def test_a_series_that_two_sources_give_goes_on_with_the_other(self) -> None:
+        bench = Bench(Engine([rule()]))
+        for _ in range(2):
+            for source, value in (("first", 1.0), ("second", 2.0)):
+                bench.read([sample(GAUGE, value)], source)
+                bench.now += 1
+        assert values(bench.engine) == {"0": 1.0}
+        bench.read([], "first")
+        bench.now += 1
+        bench.read([sample(GAUGE, 2.0)], "second")
+        assert values(bench.engine) == {"0": 2.0}
