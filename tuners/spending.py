@@ -26,7 +26,7 @@ RUNS_TO_LEARN = 3
 """The first run, which is cold, says little of later ones: where this many like it fit, one more is made."""
 FORECAST_MARGIN = 1.15
 """Runs of a verification that is planned to fit take so much longer than forecast, at worst on average."""
-PLAY_OFF_SHARE = 1.0
+PLAY_OFF_SHARE = 2.0
 """Of the time that the search took: the most that telling its best apart may take."""
 OVERDRAFT = 0.05
 """Of the budget: what a verification under way may take beyond it rather than be thrown away."""
