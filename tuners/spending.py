@@ -267,7 +267,11 @@ class Spending:
         made = self._phases.get(Phase.PLAY_OFF, 0.0)
         if made + seconds > PLAY_OFF_SHARE * searched:
             return False
-        return left is None or left > seconds + self.verification_seconds(1)
+        ending = self.verification_seconds(1)
+        if made + seconds > searched:
+            # Telling apart for longer than was searched must not cost a small gain its later looks.
+            ending = FORECAST_MARGIN * self._ending_seconds(self.rules.max_rounds, 1)
+        return left is None or left > seconds + ending
 
     def may_confirm_again(self) -> bool:
         """Whether the budget holds another cold pair."""

@@ -109,6 +109,14 @@ def test_a_play_off_takes_at_most_twice_as_long_as_the_search_did() -> None:
     assert not made.may_play_off(list("abcd"))
 
 
+def test_a_play_off_longer_than_the_search_leaves_every_look_its_runs() -> None:
+    runs = [ran(3.0)] * 4
+    long, short = spending(1000.0, *runs)[0], spending(240.0, *runs)[0]
+    assert long.may_play_off(list("abcde"))
+    assert short.may_play_off(list("abcd"))
+    assert not short.may_play_off(list("abcde"))
+
+
 @pytest.mark.parametrize(("late", "goes_on"), [(5.0, True), (30.0, False)])
 def test_a_verification_under_way_may_overdraw_a_little(late: float, goes_on: bool) -> None:
     made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
