@@ -23,8 +23,8 @@ RESERVED_RATIO = 1.06
 """Reserved over allocated, before a run has shown it: what lies unused between tensors."""
 SURE_SHARE = 0.9
 """The share of a measured growth that is taken for certain: batches are not all of one length."""
-SURPLUS_RATIO, SURPLUS_BYTES = 1.1, 256 * 2**20
-"""What may lie on a device within a step beside the activations, and was not counted."""
+CONSTANT_BYTES = 256 * 2**20
+"""Of what a forward pass leaves, this may depend on no batch: masks, tables of positions."""
 
 
 class Correction(NamedTuple):
@@ -110,10 +110,8 @@ class MemoryModel:
     def least_bytes(self, subject: Subject) -> int | None:
         """Return what a configuration certainly needs; None where the model's size is not known.
 
-        The activations of a smaller micro batch of the same kind count in proportion: at every moment what is
-        allocated is a line over the batch, so the peak is convex in it, and grows at least as it did from
-        none. What can lie there without a batch is what was seen between two steps, and what is counted
-        within one.
+        What a forward pass of the same kind left for its backward pass counts in proportion for a larger
+        micro batch. A peak does not: it may be an evaluation's, or the loading's, which grow with nothing.
         """
         held = moments(subject.config, self.context, certain=True)
         if held is None:
@@ -122,16 +120,14 @@ class MemoryModel:
         return max(held.most, int(held.loss + grown))
 
     def _sure_activations(self, peak: Peak, subject: Subject) -> float:
-        seen, activations = peak.subject, 0.0
-        if seen.kind != subject.kind or seen.micro_batch > subject.micro_batch:
+        seen = peak.subject
+        if seen.kind != subject.kind or seen.micro_batch > subject.micro_batch or not peak.kept_bytes:
             return 0.0
-        if peak.resting_bytes:
-            without = (peak.held.most + peak.surplus_bytes) * SURPLUS_RATIO + SURPLUS_BYTES
-            activations = peak.allocated_bytes - without
-        if peak.kept_bytes and peak.family.stage < MAX_STAGE:
-            # At stage 3 gathered parameters may be among it.
-            activations = max(activations, peak.kept_bytes - SURPLUS_BYTES)
-        return max(0.0, SURE_SHARE * activations * subject.micro_batch / seen.micro_batch)
+        if peak.family.stage == MAX_STAGE:
+            # Gathered parameters may be among it.
+            return 0.0
+        kept = SURE_SHARE * (peak.kept_bytes - CONSTANT_BYTES)
+        return max(0.0, kept * subject.micro_batch / seen.micro_batch)
 
     # ---- the prediction -------------------------------------------------------------------------
 

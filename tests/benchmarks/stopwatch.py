@@ -38,6 +38,10 @@ def main() -> int:
     with_binaries()
     folder = Path(tempfile.mkdtemp(prefix="flyball-stopwatch-"))
     found = json.loads((arguments.results / "recommendation.json").read_text())
+    if found["speedup"] is None:
+        raise SystemExit(
+            f"{arguments.results}: {found['verdict']}, there is no speed-up to hold a ratio against"
+        )
     batch = found["baseline"]["ds_config"]["train_batch_size"]
     script = str(arguments.results / "cmd_optimal.txt")
     commands = {"baseline": list(reference_command()), "recommended": ["sh", script]}

@@ -29,6 +29,8 @@ LAYERS_BYTES = 600 * 10**6
 """What the layers keep of one sample in 16 bits."""
 LOSS_BYTES = 12 * TOKENS * VOCABULARY
 """What the loss takes of one: 8 bytes of fp32 copies and 4 in 16 bits for each word of the vocabulary."""
+KEPT_LOSS_BYTES = 4 * TOKENS * VOCABULARY
+"""Those of them that the forward pass keeps."""
 
 
 def config(micro: int, stage: int = 0, **other: Any) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def model(*micros: int, fixed: int = 0, always: int = 0) -> MemoryModel:
     known = MemoryModel(context=CONTEXT, tokens_a_sample=TOKENS)
     for micro in micros:
         peak = 14 * P + (LAYERS_BYTES + LOSS_BYTES) * micro + fixed + always
-        known.add(subject(micro), peak, peak, resting_bytes=14 * P + always)
+        kept = (LAYERS_BYTES + KEPT_LOSS_BYTES) * micro + fixed
+        known.add(subject(micro), peak, peak, resting_bytes=14 * P + always, kept_bytes=kept)
     return known
 
 
@@ -93,7 +96,7 @@ def test_where_the_optimizer_step_is_the_peak_the_micro_batch_does_not_count() -
 def test_activations_that_the_step_hides_are_taken_as_measured() -> None:
     """Of what a forward pass keeps, four bytes are the loss's for each word of the vocabulary."""
     known = MemoryModel(context=CONTEXT, tokens_a_sample=TOKENS)
-    kept = LAYERS_BYTES // 2 + 4 * TOKENS * VOCABULARY
+    kept = LAYERS_BYTES // 2 + KEPT_LOSS_BYTES
     known.add(subject(1), 20 * P, 20 * P, resting_bytes=14 * P, kept_bytes=kept)
     expected = 14 * P + 16 * (LAYERS_BYTES // 2 + LOSS_BYTES)
     assert allocated(known, subject(16)) == pytest.approx(expected, rel=1e-3)
@@ -189,9 +192,18 @@ def test_a_second_model_beside_the_engine_counts_once() -> None:
     assert allocated(model(8, always=teacher), subject(32)) == pytest.approx(expected, rel=1e-3)
 
 
-def test_without_what_lies_there_between_two_steps_the_bound_is_only_counted() -> None:
+def test_a_peak_that_was_not_the_training_s_rejects_nothing() -> None:
+    """An evaluation's, for one: with larger batches it is the same."""
     known = MemoryModel(context=CONTEXT)
-    known.add(subject(8), 50 * P, 50 * P)
+    known.add(subject(8), 500 * P, 500 * P, resting_bytes=14 * P, kept_bytes=8 * LAYERS_BYTES)
+    bound = known.least_bytes(subject(64))
+    assert bound is not None
+    assert bound <= 14 * P + 64 * LAYERS_BYTES
+
+
+def test_without_what_a_forward_pass_left_the_bound_is_only_counted() -> None:
+    known = MemoryModel(context=CONTEXT)
+    known.add(subject(8), 50 * P, 50 * P, resting_bytes=14 * P)
     assert known.least_bytes(subject(64)) == 20 * P
 
 

@@ -9,6 +9,7 @@ from tests.benchmarks._outside_run import OutsideRun
 
 from flyball.clock import Clock
 from flyball.tuners.base import Configuration
+from flyball.tuners.knobs import Situation
 from flyball.tuners.space import Space
 
 MEASURED, OUT_OF_MEMORY, FAILED, CUT_OFF = "measured", "out of memory", "failed", "cut off"
@@ -129,7 +130,7 @@ class Bench:
 
     def global_batch(self, ds_config: Mapping[str, Any]) -> int:
         """Samples that a step of the optimizer takes under a config."""
-        batch = self.space.situation.__class__(config=ds_config, context=self.space.situation.context).batch
+        batch = Situation(config=ds_config, context=self.space.situation.context).batch
         if batch is None:
             raise ValueError("the config leaves its batch open: name train_batch_size in it")
         return batch.global_batch

@@ -5,10 +5,10 @@ these peers, since a script without flyball has no such switch; of the rest of t
 rules of legality included, so that none of their time goes to configurations that DeepSpeed would refuse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.benchmarks._outside_run import OutsideRun
 from tests.benchmarks.peers.base import (
@@ -90,12 +90,14 @@ class SingleRunPeer:
         return with_best(found, space, points)
 
 
-def seen(run: OutsideRun, bench: Bench, settings: Assignment, ds_config: object, at_seconds: float) -> Trial:
+def seen(
+    run: OutsideRun, bench: Bench, settings: Assignment, ds_config: Mapping[str, Any], at_seconds: float
+) -> Trial:
     """Return a run as a trial, its rate in samples."""
     outcome, rate = FAILED, None
     if run.steps_per_second is not None:
         outcome = MEASURED
-        rate = run.steps_per_second * bench.global_batch(ds_config)  # type: ignore[arg-type]
+        rate = run.steps_per_second * bench.global_batch(ds_config)
     elif run.out_of_memory:
         outcome = OUT_OF_MEMORY
     elif run.timed_out:

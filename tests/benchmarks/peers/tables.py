@@ -48,7 +48,7 @@ def tables(found: Comparison) -> str:
     ]
     if found.rounds:
         parts += [
-            f"## Measured again by a stopwatch, {found.rounds} interleaved rounds",
+            f"## Measured again by a stopwatch (interleaved rounds: {found.rounds})",
             "Each at its own global batch:",
             table(AGAIN_HEAD, _rows(found, OWN)),
             "All at your global batch, the micro batch kept as far as that divides:",
