@@ -18,6 +18,7 @@ from flyball.agent.study_options import (
     check_resumed,
     check_together,
     current_folder,
+    parse_ablation,
     parse_maps,
     parse_memory_limit_ratio,
     parse_whole,
@@ -48,6 +49,7 @@ def autotune(
     force: given.Force = False,
     trials: given.Trials = None,
     budget: given.Budget = None,
+    ablation: given.AblationLimit = None,
     seed: given.Seed = None,
     dry_run: given.DryRun = False,
     resume: given.Resume = None,
@@ -112,6 +114,7 @@ def autotune(
         space=space_path(space, cwd) if space else None,
         trials=parse_whole(trials, where="--trials", least=1),
         budget_seconds=parse_duration(budget, where="--budget") if budget is not None else None,
+        ablation_seconds=parse_ablation(ablation),
         seed=parse_whole(seed, where="--seed", least=0, most=2**32 - 1),
         output=absolute_folder(output, cwd, where="--output"),
         resume=resume,
@@ -145,10 +148,12 @@ def _run(
             display.note(f"{option} stands behind --, so it goes to your script, not to autotune")
         if options.lead is not None and options.resume is None:
             display.note(led_text(options.lead))
-        # A dry run begins with nothing.
-        if not options.dry_run and (told := take()):
-            display.note(told)
-        result = wiring.run_study(options, observer=display, interruption=interruption)
+
+        def begin() -> None:
+            if told := take():
+                display.note(told)
+
+        result = wiring.run_study(options, observer=display, interruption=interruption, begin=begin)
         wiring.interrupted = interruption.finish_requested
     return result
 

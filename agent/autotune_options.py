@@ -132,6 +132,16 @@ Seed = Annotated[
         rich_help_panel=_EFFORT,
     ),
 ]
+AblationLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--ablation",
+        metavar="TIME",
+        help="The most that measuring what each change brings may take, after the verdict: 5m, or 'off'; "
+        "by default what the budget leaves.",
+        rich_help_panel=_EFFORT,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

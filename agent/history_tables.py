@@ -78,6 +78,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "speed-up": _interval(found.get("speedup"), "x"),
         "JSON alone": _interval(found.get("speedup_json"), "x"),
         "because": "; ".join(found.get("reasons", ())),
+        **_explained(found.get("explanation")),
     }
     parts: list[RenderableType] = [facts_table(facts)]
     if found.get("changes"):
@@ -85,6 +86,19 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
     if trials:
         parts += [Text(), trials_table(trials)]
     return Group(*parts)
+
+
+def _explained(found: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """Return what explains a verdict; of studies before it was kept there is none."""
+    if not found:
+        return {}
+    return {
+        "matters": found["importance"]["text"],
+        "brings": "; ".join(f"{each['knob']}: {each['text']}" for each in found["effects"]),
+        "cost": found["cost"]["text"],
+        "paid back": (found["payback"] or {}).get("text"),
+        "not tried": "; ".join(group["text"] for group in found["not_tried"]),
+    }
 
 
 def trial_page(experiment: PastExperiment, trial: PastTrial, baseline: PastTrial | None) -> Group:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flyball.agent.durations import parse_duration
 from flyball.errors import OptionError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -55,6 +56,13 @@ def parse_whole(text: str | None, *, where: str, least: int, most: int | None = 
     if number is None or number < least or (most is not None and number > most):
         raise OptionError(f"'{text}' does not fit", where=where, mend=f"write a whole number {limits}")
     return number
+
+
+def parse_ablation(text: str | None) -> float | None:
+    """Return the seconds that ``text`` stands for: 0 for ``off``, None for None; else OptionError."""
+    if text is None or text == "off":
+        return None if text is None else 0.0
+    return parse_duration(text, where="--ablation")
 
 
 def parse_maps(pairs: Sequence[str]) -> dict[str, str]:

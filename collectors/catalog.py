@@ -419,6 +419,13 @@ ALERTS_UNRECORDED = _gauge(
 ALERTS_LOST = _counter(
     "alerts_lost_total", "", (), "Changes of alerts that found no room in memory, or none in the outbox."
 )
+ALERT_DATABASE_UP = _gauge(
+    "alert_database_up",
+    "",
+    (),
+    "1; 0 while the database of alerts cannot be read or written: no alert is told meanwhile.",
+    most=1.0,
+)
 ALERT_STORAGE_FAILURES = _counter(
     "alert_storage_failures_total", "", (), "Calls of the database of alerts that failed."
 )

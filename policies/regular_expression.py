@@ -6,11 +6,15 @@ Python has not (``\\pL``, ``\\z``, ``[[:alpha:]]``) is refused too, since the ag
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from flyball.policies.linear_matching import LinearPattern, choices, size
 from flyball.policies.regular_expression_cost import MOST_REPEATS, may_explode
 
 LONGEST = 1000
+MOST_CHOICES = 2
+"""With more, Python's matcher may take more than time in the square of the text's length."""
+MOST_SIZE = 2000
 
 _GROUP = re.compile(r"\?(P?<[A-Za-z_]\w*>|:|[imsU]+[:)])", re.ASCII)
 _ESCAPED = re.compile(r"[dDwWsSbBnrtfvaA]|x[0-9A-Fa-f]{2}|[^A-Za-z0-9_]", re.ASCII)
@@ -53,6 +57,21 @@ def check(pattern: str) -> None:
     if may_explode(pattern, FLAGS):
         what = "repeats what can be cut in several ways, which may take for ever"
         raise ValueError(f"'{pattern[:_SHOWN]}' {what}; write one repetition, or list the values")
+    if size(pattern, FLAGS) > MOST_SIZE:
+        what = f"has more than {MOST_SIZE} characters with its repetitions written out"
+        raise ValueError(f"'{pattern[:_SHOWN]}' {what}; write fewer or shorter repetitions")
+
+
+def matching(pattern: str) -> Callable[[str], bool]:
+    """Return what says whether a whole text matches; it takes little time whatever the text is.
+
+    Args:
+        pattern: one that ``check`` takes.
+    """
+    if choices(pattern, FLAGS) > MOST_CHOICES:
+        return LinearPattern(pattern, FLAGS).fullmatch
+    compiled = re.compile(pattern, FLAGS)
+    return lambda text: compiled.fullmatch(text) is not None
 
 
 def quote(text: str) -> str:

@@ -1,11 +1,10 @@
 """Which series a rule looks at."""
 
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from flyball.collectors.base import Metric
-from flyball.policies.regular_expression import FLAGS
+from flyball.policies.regular_expression import matching
 from flyball.policies.rule import Match, Matcher, Operand
 
 Labels = Mapping[str, str]
@@ -20,10 +19,9 @@ def labels_of(metric: Metric, values: Sequence[str]) -> dict[str, str]:
 def condition(matcher: Matcher) -> Callable[[Labels], bool]:
     """Whether labels meet one matcher; a label that is not there is empty."""
     name, value = matcher.label, matcher.value
-    pattern = re.compile(value, FLAGS) if matcher.match in (Match.REGEX, Match.NOT_REGEX) else None
-    if pattern:
-        wanted = matcher.match is Match.REGEX
-        return lambda labels: (pattern.fullmatch(labels.get(name, "")) is not None) is wanted
+    if matcher.match in (Match.REGEX, Match.NOT_REGEX):
+        matches, expected = matching(value), matcher.match is Match.REGEX
+        return lambda labels: matches(labels.get(name, "")) is expected
     wanted = matcher.match is Match.EQUAL
     return lambda labels: (labels.get(name, "") == value) is wanted
 

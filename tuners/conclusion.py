@@ -10,9 +10,11 @@ from typing import Any
 
 from flyball.runner.probe_install import install
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
+from flyball.tuners.explanation import Explanation
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
 from flyball.tuners.knobs_batch import scaling_note
+from flyball.tuners.memory_screen import MemoryScreen, error_note
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import COMMAND, CONFIG, ShellCommand, storage, write_results
 from flyball.tuners.recommendation import Recommendation, Side, changes
@@ -49,6 +51,10 @@ class Conclusion:
     """Number of the engine that was tuned, where the script makes several."""
     alerts: tuple[LeadingAlert, ...] = ()
     """That said where to look first."""
+    memory: MemoryScreen | None = None
+    """What was held against the device's memory; None where nothing was searched."""
+    explanation: Explanation | None = None
+    """None for a study over production runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +118,14 @@ def recommend(study: Conclusion) -> Recommendation:
         trials=Counter(report.outcome.kind.value for report in study.reports),
         seconds=seconds_by_phase(study),
         alerts=study.alerts,
-        notes=(*([scaling] if scaling else []), *verdict.remarks, *notes(study.reports)),
+        explanation=study.explanation,
+        notes=(
+            *([scaling] if scaling else []),
+            *verdict.remarks,
+            *notes(study.reports),
+            *(study.memory.notes() if study.memory else ()),
+            *error_note(study.job.context, study.reports),
+        ),
     )
 
 

@@ -47,6 +47,17 @@ def on_cpu(headers: Mapping[int, Record]) -> bool:
     return all(str(header.get("device")).startswith("cpu") for header in headers.values())
 
 
+def startup(journals: Mapping[int, RankJournal]) -> dict[str, float]:
+    """Seconds by part from start to first step, of the rank that made it last (docs/journal.md)."""
+    records = [record for journal in journals.values() if (record := journal.last("startup")) is not None]
+    if not records:
+        return {}
+    parts = max(records, key=lambda record: number(record.get("clock"))).get("seconds")
+    if not isinstance(parts, Mapping):
+        return {}
+    return {str(part): number(seconds) for part, seconds in parts.items()}
+
+
 def fragmentation_peak(journals: Mapping[int, RankJournal]) -> float | None:
     """1 - peak active / peak reserved of the rank where it is largest; None without a caching allocator."""
     found = [

@@ -209,9 +209,13 @@ class Ledger:
         self.history.set_experiment_status(self.experiment_id, INTERRUPTED)
         raise Interrupted("stopped", where=self.name, mend=f"go on with: autotune --resume {self.name}")
 
+    def keep(self, result: Concluded) -> None:
+        """Keep the recommendation of a study that goes on."""
+        self.history.save_recommendation(self.experiment_id, result.plain)
+
     def conclude(self, result: Concluded, *, finished: bool) -> None:
         """Keep the recommendation and end the lease."""
-        self.history.save_recommendation(self.experiment_id, result.plain)
+        self.keep(result)
         self.history.set_experiment_status(self.experiment_id, FINISHED if finished else INTERRUPTED)
 
 

@@ -1,6 +1,6 @@
 """What the user asked a study to do, validated at the door, and what the study hands back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -33,6 +33,11 @@ class StudyOptions:
     """The most search trials; None leaves it to the budget and the space."""
     budget_seconds: float | None = None
     """Wall-clock limit of the whole study, verification included; None leaves it to ``trials``."""
+    ablation_seconds: float | None = None
+    """The most that measuring each change of a recommendation may take; 0 leaves it off.
+
+    None: what the budget leaves, and without one as long as search or verification took.
+    """
     seed: int | None = None
     """Seed of the sampler and of the order of verification; None draws one, which is recorded."""
     output: Path | None = None
@@ -71,6 +76,7 @@ def options_json(options: StudyOptions) -> dict[str, Any]:
         "space": str(options.space) if options.space else None,
         "trials": options.trials,
         "budget_seconds": options.budget_seconds,
+        "ablation_seconds": options.ablation_seconds,
         "maps": dict(options.maps),
         "warm": options.warm,
         "allowed_writes": [str(path) for path in options.allowed_writes],
@@ -94,11 +100,20 @@ class StudyResult:
     """What to print at the end: one screen of plain text."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class RunStudy(Protocol):
     """``tuners.study.run_study``, or what stands in for it in a test."""
 
     def __call__(
-        self, options: StudyOptions, *, observer: StudyObserver, interruption: Interruption
+        self,
+        options: StudyOptions,
+        *,
+        observer: StudyObserver,
+        interruption: Interruption,
+        begin: Callable[[], None] = nothing,
     ) -> StudyResult:
         """Run the study to its end, or raise one of ``flyball.errors``."""
         ...

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flyball.tuners.base import Configuration, Interval, Measurement
+from flyball.tuners.explanation import Explanation
 from flyball.tuners.loss_guard import Guard, LossVerdict
 from flyball.tuners.suggestions import LeadingAlert
 from flyball.tuners.verification import Decision, VerificationResult
@@ -83,6 +84,8 @@ class Recommendation:
     notes: tuple[str, ...] = ()
     alerts: tuple[LeadingAlert, ...] = ()
     """That fired in the user's own run or asked for the study: they said where to look first."""
+    explanation: Explanation | None = None
+    """None for a study over production runs."""
 
 
 MISSING: Any = object()

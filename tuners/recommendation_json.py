@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from flyball.tuners.base import Interval, Measurement
+from flyball.tuners.explanation_json import explanation_json
 from flyball.tuners.loss_guard import LossVerdict
 from flyball.tuners.recommendation import Change, Confirmation, Recommendation, Side, memory_share
 from flyball.tuners.verification import VerificationResult
@@ -33,6 +34,7 @@ def document(recommendation: Recommendation) -> dict[str, Any]:
         "seconds": dict(recommendation.seconds),
         "notes": list(recommendation.notes),
         "alerts": [leading.document() for leading in recommendation.alerts],
+        "explanation": explanation_json(recommendation.explanation),
     }
 
 

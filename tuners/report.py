@@ -10,8 +10,10 @@ import jinja2
 from flyball.history.alert_records import Alert
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import TrialReport
+from flyball.tuners.explanation_text import TITLES, effect_text, payback_text
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.report_chart import Chart, best_so_far, pairs_chart
+from flyball.tuners.startup_costs import saved_seconds, startup_costs
 from flyball.tuners.summary import HEADLINES, counts, duration, gain_text, rate_text, spent, value_text
 from flyball.tuners.telemetry import described
 
@@ -76,6 +78,9 @@ def render_report(
         duration=duration,
         counts=counts,
         spent=spent,
+        effect=effect_text,
+        payback=payback_text,
+        because=TITLES.__getitem__,
     )
     return environment.get_template("report.html.j2").render(
         recommendation=recommendation,
@@ -83,6 +88,8 @@ def render_report(
         trials=trials,
         charts=charts(recommendation, trials),
         failures=failures(trials),
+        startups=startup_costs(trials),
+        saved=saved_seconds(startup_costs(trials)),
         use=use,
         command=command,
     )

@@ -72,6 +72,7 @@ def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptio
         space=space if space.is_file() else (Path(given_space) if given_space else None),
         trials=options.trials if options.trials is not None else stored.get("trials"),
         budget_seconds=_first(options.budget_seconds, stored.get("budget_seconds")),
+        ablation_seconds=_first(options.ablation_seconds, stored.get("ablation_seconds")),
         seed=experiment.seed,
         output=output,
         resume=experiment.name,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flyball.tuners.base import Interval
+from flyball.tuners.explanation_text import short_effect, summary_lines
 from flyball.tuners.recommendation import Change, Recommendation, Side
 from flyball.tuners.suggestions import told_together
 from flyball.tuners.telemetry import described
@@ -46,16 +47,20 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
         *why_lines(recommendation),
         *alert_line(recommendation),
     ]
+    explained, where_room = explanation_lines(recommendation)
     below = [
         "",
         *wrapped(f"  trials      {counts(recommendation.trials)}"),
         *wrapped(f"  time        {spent(recommendation.seconds)}"),
+        *explained,
         "",
         "use it:",
         f"  {use}",
     ]
     room = HEIGHT - len(above) - len(below) - len(CHANGES_TITLE)
-    lines = [*above, *change_lines(recommendation.changes, room), *below]
+    if room - len(where_room) >= min(len(recommendation.changes), FEWEST_CHANGES + 1):
+        above, room = [*above, *where_room], room - len(where_room)
+    lines = [*above, *change_lines(recommendation.changes, room, measured_effects(recommendation)), *below]
     return "\n".join(lines) + "\n"
 
 
@@ -117,6 +122,27 @@ def alert_line(recommendation: Recommendation) -> list[str]:
     return [f"  alerts      {textwrap.shorten(told, WIDTH - 14, placeholder=' ...')}"] if told else []
 
 
+def explanation_lines(recommendation: Recommendation) -> tuple[list[str], list[str]]:
+    """Return the explanation, a line each: what must stand there, and what may where there is room."""
+    if recommendation.explanation is None:
+        return [], []
+    must, may = summary_lines(recommendation.explanation)
+    return [_one_line(line) for line in must], [_one_line(line) for line in may]
+
+
+def _one_line(text: str) -> str:
+    # What shorten takes for blanks would lose the indent and the column.
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 4].rsplit(' ', 1)[0]} ..."
+
+
+def measured_effects(recommendation: Recommendation) -> dict[str, str]:
+    """Return what each changed knob brings, by the first of the paths that it writes."""
+    if recommendation.explanation is None:
+        return {}
+    told = {path: short_effect(each) for path, each in recommendation.explanation.by_path().items()}
+    return {path: text for path, text in told.items() if text}
+
+
 def _before_after(before: str, after: str | None) -> str:
     return before if after is None else f"{before} -> {after}"
 
@@ -126,15 +152,19 @@ def value_text(value: Any) -> str:
     return "(unset)" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def change_lines(changes: tuple[Change, ...], room: int) -> list[str]:
-    """Return the difference, a key and its reason each; what does not fit into ``room`` lines is counted."""
+def change_lines(changes: tuple[Change, ...], room: int, effects: Mapping[str, str]) -> list[str]:
+    """Return the difference, a key, what it brings and its reason each.
+
+    What does not fit into ``room`` lines is counted.
+    """
     if not changes:
         return []
     shown = len(changes) if len(changes) <= room else max(FEWEST_CHANGES, room - 1)
     lines = [*CHANGES_TITLE]
     for change in changes[:shown]:
         pair = f"{value_text(change.before)} -> {value_text(change.after)}"
-        text = f"  {change.path}: {pair}  ({change.reason})"
+        brings = f"{effects[change.path]}; " if change.path in effects else ""
+        text = f"  {change.path}: {pair}  ({brings}{change.reason})"
         lines.append(textwrap.shorten(text.strip(), WIDTH - 2, placeholder=" ...)"))
         lines[-1] = f"  {lines[-1]}"
     left = len(changes) - shown

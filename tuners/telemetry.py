@@ -14,6 +14,7 @@ from flyball.tuners.journal_facts import (
     latencies,
     on_cpu,
     stalls,
+    startup,
     stepping_spans,
 )
 from flyball.tuners.measurement_series import RankSeries, number
@@ -45,14 +46,18 @@ def telemetry(
 
     Returns:
         ``gpu`` (see ``GpuRecorder.summary``), ``fragmentation_peak`` (ratio, of the worst rank), ``p2p``
-        (see ``latencies``), ``communication_ratio`` (seconds in collectives over seconds of stepping, mean
-        over the ranks; above 1 where several ran at once), ``stalls``; and ``unavailable``, name to reason.
+        (see ``latencies``), ``startup`` (see there), ``communication_ratio`` (seconds in collectives over
+        seconds of stepping, mean over the ranks; above 1 where several ran at once), ``stalls``; and
+        ``unavailable``, name to reason.
     """
     first = series[min(series)]
     before = number(first.records[after_record - 1].get("step")) if after_record else 0.0
     spans = stepping_spans(first.journal, first.engine, after_step=before)
     found: dict[str, Any] = {"stalls": stalls(journals), "p2p": latencies(journals), "unavailable": {}}
     missing = found["unavailable"]
+    parts = startup(journals)
+    if parts:
+        found["startup"] = parts
     peak = fragmentation_peak(journals)
     if peak is not None:
         found["fragmentation_peak"] = peak

@@ -89,6 +89,7 @@ class AlertService:
             clock=self._clock,
             external_url=external_url(effective.config, tls=tls, port=self._port),
             folder=effective.folder,
+            warn=self._log.warning,
         )
         return {
             name: Known(

@@ -19,7 +19,9 @@ from flyball.collectors.base import Sample
 from flyball.database import Database, open_database
 from flyball.errors import StorageFailed
 from flyball.history.alert_log import AlertLog
-from flyball.history.alert_records import Alert, AlertStatus, Mute
+from flyball.history.alert_records import Alert, AlertStatus, Mute, Transition
+from flyball.history.carrying_over import Carried
+from flyball.history.lasting_database import LastingDatabase
 from flyball.history.mute_log import MuteLog
 from flyball.history.outbox import Outbox
 from flyball.history.tuning_requests import TuningRequests
@@ -28,6 +30,7 @@ from flyball.policies.notification.deliverer import Deliverer, Target
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 from flyball.policies.notification.recorder import Recorder
 from flyball.policies.notification.tally import Tally
+from flyball.policies.restart import ended
 from flyball.policies.rule import Rule
 
 T = TypeVar("T")
@@ -103,7 +106,8 @@ class Alerting:
         self.tally = Tally()
         self.last_round: Round | None = None
         self._stood: tuple[Alert, ...] = ()
-        self._database: Database | None = None
+        self._database: LastingDatabase | None = None
+        self._reconciling: asyncio.Task[None] | None = None
 
     async def start(self, known: Mapping[str, Known]) -> None:
         """Open the database, go on with what stood there, and begin.
@@ -111,10 +115,14 @@ class Alerting:
         Raises:
             DatabaseError: it cannot be used.
         """
-        self._database = await self._storage.submit(
-            lambda: open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        loop = self._loop = asyncio.get_running_loop()
+
+        def begun(carried: Carried | None) -> None:
+            loop.call_soon_threadsafe(self._go_on, carried)
+
+        database = self._database = await self._storage.submit(
+            lambda: LastingDatabase(self._open, begun=begun, clock=self._clock)
         )
-        database = self._database
         self.alerts = AlertLog(database, clock=self._clock)
         self.outbox = Outbox(database, clock=self._clock)
         self.mutes = MuteLog(database, clock=self._clock)
@@ -142,8 +150,36 @@ class Alerting:
         )
         await self.tell(known)
         self._recorder.start()
-        self._loop = asyncio.get_running_loop()
         self._schedule()
+
+    def _open(self) -> Database:
+        return open_database(self._url, migrate_apart=True, private=True, go_on=_GO_ON)
+
+    def _go_on(self, carried: Carried | None) -> None:
+        """Another database stands where the last one was: see that it holds what stands here."""
+        self.tally.storage_failures += 1
+        what = "the database of alerts was removed; another one goes on with "
+        if carried is None:
+            self._log.warning(
+                f"{what}what fires, which is told once more", lost="mutes, history, what waited"
+            )
+        else:
+            kept = {"alerts": carried.alerts, "waiting": carried.notifications, "mutes": carried.mutes}
+            self._log.warning(f"{what}what is not over", lost="history of what is over", **kept)
+        self._reconciling = self._loop.create_task(self._reconcile())
+
+    async def _reconcile(self) -> None:
+        """Record what stands; end what the database has of another time. Nothing is told twice."""
+        found: Sequence[Alert] = ()
+        with contextlib.suppress(StorageFailed):  # the recorder says it
+            found = await self.ask(self.alerts.open_alerts)
+        now, active = self._clock.time(), self.active()
+        stands = {(alert.fingerprint, alert.active_time) for alert in active}
+        over = [ended(alert, now) for alert in found if (alert.fingerprint, alert.active_time) not in stands]
+        changes = [Transition(alert=alert, time=now) for alert in (*active, *over)]
+        evaluated = now if self.last_round is None else self.last_round.time
+        self._recorder.submit(changes, evaluated_time=evaluated, is_pending=_is_pending(active))
+        self._deliverer.wake()
 
     def ask(self, job: Callable[[], T]) -> "asyncio.Future[T]":
         """Ask the database, in its thread. Raises StorageFailed."""
@@ -176,9 +212,10 @@ class Alerting:
         self._is_stopped = True
         if self._next is not None:
             self._next.cancel()
-        for task in self._keeping:
+        tasks = [*self._keeping, *([self._reconciling] if self._reconciling else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._database is not None:
             await self._recorder.stop()
             await self._deliverer.stop()
@@ -252,8 +289,9 @@ class Alerting:
 
     def _take(self, found: Round) -> None:
         self.last_round = found
-        is_pending = any(alert.status is AlertStatus.PENDING for alert in found.active)
-        self._recorder.submit(found.transitions, evaluated_time=found.time, is_pending=is_pending)
+        self._recorder.submit(
+            found.transitions, evaluated_time=found.time, is_pending=_is_pending(found.active)
+        )
         for transition in found.transitions:
             if transition.alert.status is AlertStatus.RESOLVED:
                 self._resolved.append(transition.alert)
@@ -284,3 +322,7 @@ class Alerting:
             self.tally.notifications[name, "resent" if isinstance(answer, Delivered) else "not_resent"] += 1
 
         return heard
+
+
+def _is_pending(active: Sequence[Alert]) -> bool:
+    return any(alert.status is AlertStatus.PENDING for alert in active)

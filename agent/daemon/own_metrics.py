@@ -38,6 +38,7 @@ def alert_samples(tally: "Tally", last_round: "Round | None", now: float) -> Ite
         (catalog.OUTBOX_DEPTH, (), float(tally.outbox_depth)),
         (catalog.ALERTS_UNRECORDED, (), float(tally.unrecorded)),
         (catalog.ALERTS_LOST, (), float(tally.lost + tally.overflow)),
+        (catalog.ALERT_DATABASE_UP, (), float(not tally.failing)),
         (catalog.ALERT_STORAGE_FAILURES, (), float(tally.storage_failures)),
     ]
     values += [

@@ -33,6 +33,7 @@ from flyball.agent.daemon.config_summary import summary_values
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.memory import give_back
+from flyball.agent.daemon.open_secrets import note_open_token
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
@@ -46,16 +47,20 @@ from flyball.collectors.base import Sample
 from flyball.collectors.registry import Surroundings
 from flyball.collectors.run_state import RankState
 from flyball.collectors.runs import Runs
-from flyball.errors import FlyballError
+from flyball.errors import FlyballError, OptionError
 from flyball.policies.advice import BatchSizeAdvisor
 
 if TYPE_CHECKING:
     from flyball.agent.daemon.alert_service import AlertService
+    from flyball.agent.daemon.alerting import Known
 
 SAVE_SECONDS = 60.0
 """A restart reads on from what was saved last, wherever the journals stood when the agent was killed."""
 _JOURNALS_SECONDS = 4.0
 _CLOSE_SECONDS = 2.0
+READ_SECONDS = 10.0
+"""For so long a reload waits for its files."""
+_SEE_FILES = "see whether the file system of the configuration, the policies and the secrets answers"
 
 
 class Daemon:
@@ -122,6 +127,9 @@ class Daemon:
         self._context: ssl.SSLContext | None = None
         self._reload_error, self._asked = "", asyncio.Event()
         self._journals_job: asyncio.Future[object] | None = None
+        self._configuration: Worker | None = None
+        self._reloading = asyncio.Lock()
+        self._reading: asyncio.Future[tuple[Effective, dict[str, Known]]] | None = None
 
     @property
     def allow_admin(self) -> bool:
@@ -180,6 +188,7 @@ class Daemon:
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]
+        note_open_token(self._effective, self._log.warning)
         self._log.info("agent started", **summary_values(self._effective))
         say(url(listener, tls=tls is not None))
         systemd.notify("READY=1", f"MAINPID={os.getpid()}")
@@ -201,8 +210,9 @@ class Daemon:
             self._log.warning("journals not saved", reason="stalled")
         elif closing.exception() is not None:
             self._log.warning("journals not saved", reason=str(closing.exception()))
-        for worker in (self._journals, self._pages, self._credentials):
-            worker.stop()
+        for worker in (self._journals, self._pages, self._credentials, self._configuration):
+            if worker is not None:
+                worker.stop()
 
     def _save_and_close(self) -> None:
         try:
@@ -238,11 +248,14 @@ class Daemon:
             await self.reload()
 
     async def reload(self) -> ReloadAnswer:
-        """Read the configuration anew; a bad one changes nothing."""
+        """Read the configuration anew; a bad one changes nothing. One at a time: the last one counts."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> ReloadAnswer:
         systemd.reloading()
         try:
-            new = self._read()
-            known = self.alerting.known(new) if self.alerting is not None else {}
+            new, known = await self._read_beside()
             self._take_over_tls(new)
         except (FlyballError, OSError) as error:  # OSError: a certificate that changed after it was checked
             if str(error) != self._reload_error:
@@ -255,6 +268,35 @@ class Daemon:
         if self.alerting is not None:
             await self.alerting.change(new, known)
         return ReloadAnswer(successful=True, error="", needs_restart=stale)
+
+    async def _read_beside(self) -> "tuple[Effective, dict[str, Known]]":
+        """Read every file of the configuration, secrets included, in a thread: a file system may hang.
+
+        Raises:
+            FlyballError: a file is wrong, or does not answer; the configuration that is in force stands.
+        """
+        if self._reading is not None and not self._reading.done():
+            raise OptionError("is still being read", where=self._config_name, mend=_SEE_FILES)
+        if self._configuration is None:
+            self._configuration = self._make_worker("configuration")
+        alerting = self.alerting
+
+        def job() -> "tuple[Effective, dict[str, Known]]":
+            new = self._read()
+            note_open_token(new, self._log.warning)
+            return new, alerting.known(new) if alerting is not None else {}
+
+        reading = self._reading = self._configuration.submit(job)
+        done, _ = await asyncio.wait({reading}, timeout=READ_SECONDS)
+        if not done:
+            reading.add_done_callback(asyncio.Future.exception)  # nobody waits for it any more
+            what = f"was not read within {READ_SECONDS:g} s, or one of its files"
+            raise OptionError(what, where=self._config_name, mend=_SEE_FILES)
+        return reading.result()
+
+    @property
+    def _config_name(self) -> str:
+        return str(self._config_file or "defaults")
 
     def _take_over_tls(self, new: Effective) -> None:
         """Renewed certificates count for the next connection."""

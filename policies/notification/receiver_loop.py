@@ -66,9 +66,10 @@ class ReceiverLoop:
         self._muting = Muting()
         self._stages: tuple[Stage, ...] = (Dedup(), self._muting, *stages)
         self._mute_ids: set[int] | None = None
+        self._part = f"receiver {receiver.name}"
         self._health = Health(receiver.name, chain.log)
         self._sending: set[asyncio.Task[None]] = set()
-        self._busy: set[int] = set()
+        self._busy: set[str] = set()
         """Under way, or not written down yet: the database would give them once more."""
         self._unwritten: list[Finished] = []
         self._gone: str | None = None
@@ -103,6 +104,7 @@ class ReceiverLoop:
         with contextlib.suppress(StorageFailed, TimeoutError):
             async with asyncio.timeout(_LAST_WRITE_SECONDS):
                 await self._write()
+        self._works()  # what does not run fails at nothing
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -113,7 +115,7 @@ class ReceiverLoop:
                 self._note_failure(error)
                 seconds = STORAGE_SECONDS
             else:
-                self._failed = False
+                self._works()
             await self._chain.pause(self._stirred, seconds)
 
     async def _turn(self) -> float:
@@ -127,7 +129,7 @@ class ReceiverLoop:
         seen = await self._chain.run(lambda: self._look(now, free + len(self._busy)))
         if await self._mutes_ended(seen.mutes):
             return 0.0
-        self._start([each for each in seen.due if each.id not in self._busy], free)
+        self._start([each for each in seen.due if each.webhook_id not in self._busy], free)
         until_next = POLL_SECONDS if seen.next_due is None else seen.next_due - now
         return min(POLL_SECONDS, max(0.0, until_next))
 
@@ -155,9 +157,9 @@ class ReceiverLoop:
             if isinstance(verdict, Hold):
                 self._hold(verdict.seconds)
                 return
-            self._busy.add(notification.id)
+            self._busy.add(notification.webhook_id)
             if isinstance(verdict, End):
-                self._ended(Finished(notification_id=notification.id, outcome=verdict.outcome))
+                self._ended(Finished(webhook_id=notification.webhook_id, outcome=verdict.outcome))
                 self._count(verdict.outcome)
             else:
                 free -= 1
@@ -195,7 +197,7 @@ class ReceiverLoop:
         batch, gone, is_back = list(self._unwritten), self._gone, self._is_back
         await self._chain.run(lambda: self._write_down(batch, gone, is_back))
         del self._unwritten[: len(batch)]
-        self._busy.difference_update(each.notification_id for each in batch)
+        self._busy.difference_update(each.webhook_id for each in batch)
         self._is_back = False
         if gone is not None:
             self._gone = None
@@ -216,10 +218,15 @@ class ReceiverLoop:
     def _count(self, outcome: str) -> None:
         self._chain.tally.notifications[self._receiver.name, str(outcome)] += 1
 
+    def _works(self) -> None:
+        self._failed = False
+        self._chain.tally.failing.discard(self._part)
+
     def _note_failure(self, error: Exception) -> None:
         self._chain.tally.storage_failures += 1
         if not self._failed:
             self._failed = True
+            self._chain.tally.failing.add(self._part)
             self._chain.log.warning(
                 "notifications wait for the database", receiver=self._receiver.name, reason=reason(error)
             )

@@ -14,11 +14,11 @@ def finished(attempt: Attempt, backoff: Backoff, *, now: float) -> Finished:
     """
     one, answer = attempt.notification, attempt.answer
     if isinstance(answer, Delivered):
-        return Finished(notification_id=one.id, outcome=Outcome.DELIVERED, delivery=attempt.delivery)
+        return Finished(webhook_id=one.webhook_id, outcome=Outcome.DELIVERED, delivery=attempt.delivery)
     if isinstance(answer, Gone | Refused):
         seconds = backoff.seldom()
     else:
         seconds = backoff.seconds(one.attempts + 1, answer.after_seconds)
     return Finished(
-        notification_id=one.id, outcome=Outcome.WAITING, delivery=attempt.delivery, next_time=now + seconds
+        webhook_id=one.webhook_id, outcome=Outcome.WAITING, delivery=attempt.delivery, next_time=now + seconds
     )

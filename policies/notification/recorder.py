@@ -23,6 +23,7 @@ PENDING_SECONDS = 2.0
 """The same while one is pending: a process that is killed loses what is not written down of its ``for``."""
 AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 1.0
+_PART = "recorder"
 
 
 class Recorder:
@@ -119,6 +120,7 @@ class Recorder:
             self._taken(len(batch))
         if self._failed:
             self._failed = False
+            self._tally.failing.discard(_PART)
             self._log.info("alerts are recorded again")
 
     async def _write(self, batch: Sequence[Transition], evaluated: float | None) -> None:
@@ -150,6 +152,7 @@ class Recorder:
         self._tally.storage_failures += 1
         if not self._failed:
             self._failed = True
+            self._tally.failing.add(_PART)
             self._log.warning("alerts cannot be recorded; they are kept in memory", reason=reason(error))
 
     def _note_full(self, overflow: int) -> None:

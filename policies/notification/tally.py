@@ -23,3 +23,5 @@ class Tally:
     """Transitions that were given up, since there were too many in memory."""
     storage_failures: int = 0
     """Calls of the database that failed."""
+    failing: set[str] = field(default_factory=set)
+    """Who could not read or write the database at the last try: the recorder, or a receiver's loop."""

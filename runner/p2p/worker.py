@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from statistics import median
 from typing import Any
@@ -24,6 +24,9 @@ LINE_BYTES = 3000
 """Below PIPE_BUF, so that lines of several ranks do not mix."""
 PASSES = 3
 """Times that every link is visited: a busy moment is in one pass, a slow link in all."""
+SUSPECT_RATIO = 1.5
+"""To a fast link at the same size: from there on a link is visited as many times again, since on a busy host
+even three passes may all fall into busy moments."""
 WARM_UP_ROUNDS = 3
 FEWEST_ROUNDS = 3
 MOST_ROUNDS = {"nccl": 200, "gloo": 1000}
@@ -128,6 +131,8 @@ class Worker:
         self.turns = self._turns()
         self.found: dict[tuple[int, int], list[list[float]]] = {}
         """Seconds by pass, of the links that this rank leads: by follower and size."""
+        self.links: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        """What all ranks found: by leader and follower."""
 
     def _introduce(self) -> list[dict[str, Any]]:
         gpus = self.torch.cuda.device_count() if self.torch.cuda.is_available() else 0
@@ -145,15 +150,26 @@ class Worker:
 
     def measure(self) -> None:
         """Take part in every link of this rank, in the order that all ranks keep."""
-        before: list[tuple[int, int]] = []
-        for number in range(PASSES * len(self.turns)):
-            visit, turn = divmod(number, len(self.turns))
-            mine = next((pair for pair in self.turns[turn] if self.rank in pair), None)
-            if mine is not None:
-                for leader, follower in before:
-                    self._hear(f"visited/{(number - 1) // len(self.turns)}/{leader}-{follower}")
-                self._visit(visit, *mine)
-            before = self.turns[turn]
+        self._visit_all(0, self.turns)
+        found = self._tell_and_hear(0)
+        again = suspects(found, [rank["host"] for rank in self.ranks])
+        self._visit_all(PASSES, [turn for turn in map(again.intersection, self.turns) if turn])
+        self.links = self._tell_and_hear(1)
+
+    def _visit_all(self, first: int, turns: Sequence[Collection[tuple[int, int]]]) -> None:
+        """PASSES visits of the links, a turn once the one before it is over."""
+        before: Collection[tuple[int, int]] = ()
+        for visit in range(first, first + PASSES):
+            for number, turn in enumerate(turns):
+                mine = next((pair for pair in turn if self.rank in pair), None)
+                if mine is not None:
+                    for leader, follower in before:
+                        self._hear(f"visited/{visit if number else visit - 1}/{leader}-{follower}")
+                    self._visit(visit, *mine)
+                before = turn
+
+    def _tell_and_hear(self, when: int) -> dict[tuple[int, int], list[dict[str, Any]]]:
+        """What all ranks found so far, by link; all have made their visits by then."""
         for follower in {follower for follower, _ in self.found}:
             sizes = sorted(size for peer, size in self.found if peer == follower)
             links = [
@@ -164,7 +180,8 @@ class Worker:
                 }
                 for size in sizes
             ]
-            self._tell(f"link/{self.rank}-{follower}", links)
+            self._tell(f"link/{when}/{self.rank}-{follower}", links)
+        return {pair: self._hear(f"link/{when}/{pair[0]}-{pair[1]}") for turn in self.turns for pair in turn}
 
     def _histogram(self, passes: Sequence[Sequence[float]]) -> dict[str, Any]:
         histogram = self.latency_module.Histogram()
@@ -211,10 +228,9 @@ class Worker:
 
     def report(self, started: float) -> dict[str, Any]:
         """What all ranks found, once the last link is measured."""
-        links = []
-        for turn in self.turns:
-            for src, dst in turn:
-                links += [{"src": src, "dst": dst, **found} for found in self._hear(f"link/{src}-{dst}")]
+        links = [
+            {"src": src, "dst": dst, **found} for (src, dst), sizes in self.links.items() for found in sizes
+        ]
         return {
             "started": started,
             "backend": self.backend,
@@ -232,6 +248,28 @@ class Worker:
             for rank in range(self.world_size):
                 self._hear(f"done/{rank}")
         self.torch.distributed.destroy_process_group()
+
+
+def suspects(
+    links: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]], hosts: Sequence[str]
+) -> set[tuple[int, int]]:
+    """Links that look slow at any size, by their 10th percentile over the lower quartile of their like.
+
+    Args:
+        links: what was found, by leader and follower.
+        hosts: by rank; links within a host and between two are no like.
+    """
+    groups: dict[tuple[int, bool], list[tuple[float, tuple[int, int]]]] = {}
+    for pair, sizes in links.items():
+        for found in sizes:
+            kind = (found["size_bytes"], hosts[pair[0]] == hosts[pair[1]])
+            groups.setdefault(kind, []).append((found["p10_seconds"], pair))
+    return {
+        pair
+        for group in groups.values()
+        for seconds, pair in group
+        if seconds > SUSPECT_RATIO * sorted(group)[(len(group) - 1) // 4][0]
+    }
 
 
 def summary(passes: Sequence[Sequence[float]]) -> dict[str, Any]:

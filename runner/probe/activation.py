@@ -12,6 +12,7 @@ from flyball.runner.probe.failures import report, watch_exceptions
 from flyball.runner.probe.imports import FINDER, Hook, install_finder
 from flyball.runner.probe.latency import LATENCIES
 from flyball.runner.probe.settings import Settings
+from flyball.runner.probe.startup import Startup, timed, timed_import
 from flyball.runner.probe.trackers import quiet_trackers
 from flyball.runner.probe.watch import SLOT, Probe
 
@@ -28,11 +29,13 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
     if first:
         atexit.register(leave)
     install_finder()
+    FINDER.around = lambda: timed_import(_startup())
     watch_exceptions()
     if probe.trial and settings.guard_writes:
         _guard(probe)
     if probe.trial:
         quiet_trackers()
+    FINDER.when_imported("torch", _guarded(_time_startup))
     FINDER.when_imported("torch", _guarded(_keep_ring_small))
     FINDER.when_imported("deepspeed", _guarded(_watch))
     FINDER.when_imported("transformers.trainer", _guarded(_watch_trainer))
@@ -59,6 +62,19 @@ def _guarded(hook: Hook) -> Hook:
     return imported
 
 
+def _startup() -> Startup | None:
+    probe = SLOT.probe
+    return probe.startup if probe is not None and probe.watching else None
+
+
+def _time_startup(module: Any) -> None:
+    if module.distributed.is_available():
+        timed(module.distributed, "init_process_group", "process_group", _startup)
+    for name in ("_cuda_init", "_cuda_setDevice"):
+        # CUDA makes the device's context in the first call of either.
+        timed(module._C, name, "cuda", _startup, once=True)
+
+
 def _keep_ring_small(module: Any) -> None:
     from flyball.runner.probe.flight_recorder import keep_ring_small
 
@@ -69,6 +85,10 @@ def _watch(module: Any) -> None:
     from flyball.runner.probe.deepspeed_hooks import watch_deepspeed
 
     watch_deepspeed(module)
+    builder = sys.modules.get("deepspeed.ops.op_builder.builder")
+    timed(getattr(builder, "OpBuilder", None), "jit_load", "op_builds", _startup)
+    if SLOT.probe is not None:
+        SLOT.probe.startup.turn("script")
 
 
 def _watch_trainer(module: Any) -> None:

@@ -87,19 +87,25 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     engine.__dict__[ATTRIBUTE] = meter
     if not meter.pipeline:
         watch_module(engine.module, meter)
+    if meter.engine_number == 0:
+        meter.at_first_step.append(lambda: probe.journal.record("startup", **started(probe, meter)))
     if "modules" in fields and probe.trial:
-        meter.at_boundary.append(_late_modules(probe, meter, fields["modules"]))
+        meter.at_first_step.append(_late_modules(probe, meter, fields["modules"]))
     return meter
 
 
-def _late_modules(probe: Probe, meter: Meter, known: list[str]) -> Callable[[Any], None]:
+def started(probe: Probe, meter: Meter) -> dict[str, Any]:
+    """The fields of ``startup``."""
+    return {"engine": meter.engine_number, "seconds": probe.startup.end()}
+
+
+def _late_modules(probe: Probe, meter: Meter, known: list[str]) -> Callable[[], None]:
     """Report what the first step imported on top: optimizers and compilers load themselves then."""
 
-    def report(_: Any) -> None:
-        if meter.step == 1:
-            before = set(known)
-            late = [name for name in imported_modules() if name not in before]
-            probe.journal.record("modules", engine=meter.engine_number, names=late)
+    def report() -> None:
+        before = set(known)
+        late = [name for name in imported_modules() if name not in before]
+        probe.journal.record("modules", engine=meter.engine_number, names=late)
 
     return report
 
@@ -112,10 +118,12 @@ def _initialize(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*args, **kwargs)
         chosen = probe.initialized == probe.settings.substitute_engine
         probe.in_initialize = True
+        probe.startup.turn("engine")
         try:
             result = _initialize_substituted(probe, original, args, kwargs, chosen=chosen)
         finally:
             probe.in_initialize = False
+            probe.startup.turn("data")
         probe.initialized += 1
         if probe.watching:
             meter = probe.safely(begin_engine, result[0], probe)
@@ -152,7 +160,10 @@ def _forward(original: Callable[..., Any]) -> Callable[..., Any]:
                         if meter.phases:
                             # Lightning puts the mode back without a call.
                             meter.resume(EVALUATING)
+                        if not meter.step:
+                            probe.startup.turn("first_step")
                         meter.fed(*count_batch(args, kwargs))
+                        meter.activations.forward()
                     meter.cost += perf_counter() - begun
             except Exception:  # the workload must not see a fault of ours
                 probe.failed()
@@ -177,6 +188,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
                     trained(self, meter)
+                    meter.activations.backward()
                     meter.mean_loss = bool(kwargs.get("scale_wrt_gas", args[1] if len(args) > 1 else True))
                     meter.readings.loss(loss)
                     meter.cost += perf_counter() - begun

@@ -10,6 +10,7 @@ import sysconfig
 from typing import Any
 
 from flyball.runner.probe.checkpointing import activation_checkpointing
+from flyball.runner.probe.model_facts import model_facts
 from flyball.runner.probe.origin import origin_fields
 from flyball.runner.probe.process import pid_namespace, process_started
 from flyball.runner.probe.promise import promise_of
@@ -52,7 +53,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "started": process_started(),
         "pid_namespace": pid_namespace(),
         "promised_samples_per_second": promise_of(probe.settings),
-        **parameter_counts(engine.module),
+        **model_facts(engine.module),
         **pipeline_place(engine),
     }
     if rank == 0 and number == 0:
@@ -86,14 +87,6 @@ def versions() -> dict[str, str]:
         if version:
             found[name] = str(version)
     return found
-
-
-def parameter_counts(module: Any) -> dict[str, int]:
-    """Parameters in all and in the largest one; under ZeRO-3 a parameter's own size is its partition's."""
-    sizes = [
-        int(getattr(parameter, "ds_numel", None) or parameter.numel()) for parameter in module.parameters()
-    ]
-    return {"parameters": sum(sizes), "largest_parameter": max(sizes, default=0)}
 
 
 def pipeline_place(engine: Any) -> dict[str, int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from typing import Any
 
 Hook = Callable[[Any], None]
+Around = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+"""Wraps how a module is executed."""
 
 
 class PostImportFinder:
@@ -15,6 +17,8 @@ class PostImportFinder:
 
     def __init__(self) -> None:
         self.hooks: dict[str, list[Hook]] = {}
+        self.around: Callable[[], Around | None] = lambda: None
+        """Asked at each import what to put around a module of plain source; None leaves it alone."""
         self._searching: set[str] = set()
 
     def when_imported(self, name: str, hook: Hook) -> None:
@@ -29,7 +33,8 @@ class PostImportFinder:
         self, name: str, path: Sequence[str] | None = None, target: Any = None
     ) -> ModuleSpec | None:
         """The spec that the other finders give for a watched name, its loader hooked."""
-        if name not in self.hooks or name in self._searching:
+        around = self.around()
+        if (name not in self.hooks and around is None) or name in self._searching:
             return None
         self._searching.add(name)
         try:
@@ -39,7 +44,10 @@ class PostImportFinder:
         finally:
             self._searching.discard(name)
         if spec is not None and spec.loader is not None:
-            self._hook_loader(name, spec.loader)
+            if around is not None and isinstance(spec.loader, SourceFileLoader):
+                _put_around(around, spec.loader)
+            if name in self.hooks:
+                self._hook_loader(name, spec.loader)
         return spec
 
     def _hook_loader(self, name: str, loader: Any) -> None:
@@ -56,6 +64,16 @@ class PostImportFinder:
             loader.exec_module = exec_module
         except AttributeError:
             self.hooks.pop(name, None)
+
+
+def _put_around(around: Around, loader: Any) -> None:
+    original = loader.exec_module
+
+    def exec_module(module: Any) -> None:
+        loader.__dict__.pop("exec_module", None)
+        around(original)(module)
+
+    loader.exec_module = exec_module
 
 
 def _ask(finder: Any, name: str, path: Sequence[str] | None, target: Any) -> ModuleSpec | None:

@@ -7,6 +7,7 @@ import time
 from time import monotonic, perf_counter
 from typing import Any
 
+from flyball.runner.probe.activations import KeptActivations
 from flyball.runner.probe.budget import Budget
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.journal import encode, number
@@ -45,8 +46,11 @@ class Meter:
         self.held: tuple[float, float] | None = None
         self.phases: list[tuple[str, float]] = []
         self.trains_in_eval_mode = False
-        self.at_boundary: list[Any] = []
+        self.activations = KeptActivations(probe, self)
+        self.at_boundary: list[Any] = [self.activations.boundary]
         """Called with the engine after each boundary: the witnesses of the knobs."""
+        self.at_first_step: list[Any] = []
+        """Called after the first boundary alone."""
         self.at_step: list[Any] = []
         """The same, also once the probe has switched itself off: what a knob that is in place works by."""
 
@@ -78,6 +82,9 @@ class Meter:
         if self.scales_loss:
             # At each boundary: what the rate limit holds back may be written without the engine.
             self.loss_scale = loss_scale(engine)
+        if self.step == 1:
+            for first in self.at_first_step:
+                first()
         for action in self.at_boundary:
             action(engine)
         self.held = (time.time(), now)

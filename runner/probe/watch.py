@@ -11,6 +11,7 @@ from typing import Any
 from flyball.runner.probe.journal import Journal, append_once
 from flyball.runner.probe.process import current_folder, rank
 from flyball.runner.probe.settings import Settings
+from flyball.runner.probe.startup import Startup
 
 
 class Probe:
@@ -35,6 +36,7 @@ class Probe:
         self.ended = False
         self.redirects: dict[str, str] = {}
         self.flight_recorder: Any = None
+        self.startup = Startup()
 
     @property
     def trial(self) -> bool:

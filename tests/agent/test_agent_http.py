@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import jsonschema
 import pytest
 from tests.agent.daemon_fakes import InlineWorker, Lines
 
+from flyball.agent.daemon import service
 from flyball.agent.daemon.authentication import Authentication, Verdict
 from flyball.agent.daemon.config_file import Effective, read_config
 from flyball.agent.daemon.guard import Guard
 from flyball.agent.daemon.service import Daemon
+from flyball.agent.daemon.worker import ThreadWorker, Worker
 from flyball.clock import SystemClock
 from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Sample, Unavailable
@@ -63,7 +66,9 @@ def types() -> Mapping[str, CollectorType]:
 class Agent:
     """A daemon that is asked in process."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, workers: Callable[[str], Worker] | None = None) -> None:
+        self.hangs: threading.Event | None = None
+        self.reads = 0
         self.path, self.log = folder / "flyball.yaml", Lines()
         (folder / "token").write_text(TOKEN, "ascii")
         (folder / "web.yml").write_text(f"basic_auth_users:\n  me: {HASH}\n", "utf-8")
@@ -75,13 +80,16 @@ class Agent:
             config_file=self.path,
             clock=SystemClock(),
             log=self.log,
-            make_worker=self._worker,
+            make_worker=workers or self._worker,
         )
 
     def write(self, text: str) -> None:
         self.path.write_text("state_folder: state\nrun_folders: [runs]\n" + text, "utf-8")
 
     def read(self) -> Effective:
+        if self.hangs is not None:
+            self.reads += 1
+            self.hangs.wait(10)
         return read_config(self.path, types)
 
     def _worker(self, name: str) -> InlineWorker:
@@ -272,6 +280,50 @@ def test_a_bad_reload_keeps_the_old_configuration_and_is_logged_once(tmp_path: P
         assert (answer.successful, answer.needs_restart) == (True, ("max_connections",))
         assert list(agent.daemon.collection.watched) == ["broken"]
         assert "flyball_config_last_reload_successful 1.0" in (await agent.ask("/metrics")).text
+        await agent.daemon.stop()
+
+    asyncio.run(play())
+
+
+def test_a_file_system_that_hangs_holds_up_a_reload_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "READ_SECONDS", 0.05)
+    answers = threading.Event()
+
+    async def play() -> None:
+        agent = await Agent(tmp_path, QUIET, workers=ThreadWorker).started()
+        agent.hangs = answers
+        agent.write("max_connections: 9\n" + QUIET)
+        said = [(await agent.daemon.reload()).error for _ in range(2)]
+        assert said == [
+            f"{agent.path}: was not read within 0.05 s, or one of its files; {service._SEE_FILES}",
+            f"{agent.path}: is still being read; {service._SEE_FILES}",
+        ]
+        page = (await agent.ask("/metrics")).text
+        assert "flyball_config_last_reload_successful 0.0" in page
+        assert "flyball_gpu_power_watts" in page
+        monkeypatch.setattr(service, "READ_SECONDS", 10.0)
+        answers.set()
+        await asyncio.wait({agent.daemon._reading})  # type: ignore[type-var]
+        assert (await agent.daemon.reload()).needs_restart == ("max_connections",)
+        await agent.daemon.stop()
+
+    asyncio.run(play())
+
+
+def test_of_two_reloads_at_once_the_later_reads_what_it_was_asked_for(tmp_path: Path) -> None:
+    async def play() -> None:
+        agent = await Agent(tmp_path, QUIET, workers=ThreadWorker).started()
+        agent.hangs = threading.Event()
+        first = asyncio.create_task(agent.daemon.reload())
+        second = asyncio.create_task(agent.daemon.reload())
+        while not agent.reads:
+            await asyncio.sleep(0)
+        agent.write("max_connections: 9\n" + QUIET)
+        agent.hangs.set()
+        assert [one.successful for one in (await first, await second)] == [True, True]
+        assert second.result().needs_restart == ("max_connections",)
         await agent.daemon.stop()
 
     asyncio.run(play())

@@ -54,7 +54,7 @@ def test_a_bare_command_asks_for_the_defaults(tmp_path: Path) -> None:
 
 def test_every_option_reaches_the_study(tmp_path: Path) -> None:
     given = (
-        "--config ds.json --space space.yaml --trials 7 --budget 1h30m --seed 3 --output out "
+        "--config ds.json --space space.yaml --trials 7 --budget 1h30m --ablation 5m --seed 3 --output out "
         "--db sqlite:///x.db --map a.b=--ab --map c=-c --name my.run-1 --cold "
         "--allow-writes cache --allow-writes /var/tmp --memory-limit-ratio 0.8 --allow-global-batch "
         "--samples-from config --policies default --policies mine.yaml"
@@ -67,6 +67,7 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         space=tmp_path / "space.yaml",
         trials=7,
         budget_seconds=5400,
+        ablation_seconds=300,
         seed=3,
         output=tmp_path / "out",
         maps={"a.b": "--ab", "c": "-c"},
@@ -78,6 +79,10 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         samples_from="config",
         policies=("default", str(tmp_path / "mine.yaml")),
     )
+
+
+def test_the_ablation_can_be_left_off() -> None:
+    assert options_of("--ablation", "off").ablation_seconds == 0
 
 
 def test_the_users_command_is_taken_token_by_token() -> None:
@@ -133,6 +138,7 @@ BAD_INPUT = [
     ("--seed=-1 -- x", "--seed: '-1' does not fit; write a whole number from 0 to 4294967295"),
     ("--seed 99999999999 -- x", "--seed: '99999999999' does not fit"),
     ("--budget 5 -- x", "--budget: '5' is not a duration"),
+    ("--ablation 5 -- x", "--ablation: '5' is not a duration"),
     ("--budget= -- x", "--budget: '' is not a duration"),
     ("--memory-limit-ratio 0 -- x", "--memory-limit-ratio: '0' is no share"),
     ("--memory-limit-ratio 1.01 -- x", "--memory-limit-ratio: '1.01' is no share"),

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from tests.agent.fakes import HOSTILE
+from tests.tuners.explanation_fakes import explained
 
 from flyball.agent.cli import run
 from flyball.agent.history_records import Past, PastExperiment, PastTrial
 from flyball.agent.wiring import Wiring
+from flyball.tuners.explanation_json import explanation_json
 
 BASE = {"train_micro_batch_size_per_gpu": 4, "zero_optimization": {"stage": 0}}
 FASTER = {"train_micro_batch_size_per_gpu": 16, "zero_optimization": {"stage": 1}}
@@ -215,6 +217,24 @@ def test_an_experiment_shows_all_there_is_to_say(capsys: pytest.CaptureFixture[s
     document = json.loads(shown(capsys, "show", "older", "--json"))
     assert document["recommendation"]["speedup"]["point"] == 1.34
     assert [trial["number"] for trial in document["trials"]] == [0, 1, 2, 3]
+
+
+def test_an_experiment_shows_what_explains_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    explanation = explanation_json(explained())
+    PAST.held += [
+        (past_experiment(1, "why", recommendation={**RECOMMENDATION, "explanation": explanation}), []),
+        (past_experiment(2, "race", recommendation={**RECOMMENDATION, "explanation": None}), []),
+    ]
+    page = " ".join(shown(capsys, "show", "why").split())
+    for words in (
+        "matters micro_batch 71% (52% to 83%)",
+        "micro_batch: 1.120x (1.109 to 1.131); zero_stage: without it nothing measurable is lost",
+        "cost 2 GPU hours (search 1.6, start-up 0.4)",
+        "paid back after 1.25 h of production",
+        "pipeline_chunks: the job is not a",
+    ):
+        assert words in page
+    assert "matters" not in shown(capsys, "show", "race")
 
 
 @pytest.mark.usefixtures("two_experiments")

@@ -9,13 +9,16 @@ FOLDER = Path(__file__).parent
 
 
 def benchmarks() -> dict[str, Path]:
-    """Every benchmark by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_")}
+    """Every benchmark by name: a script, or a folder with a ``__main__.py``."""
+    scripts = (path for path in FOLDER.glob("*.py") if not path.stem.startswith(("_", "test_")))
+    folders = (path.parent for path in FOLDER.glob("*/__main__.py"))
+    return {path.stem: path for path in sorted((*scripts, *folders))}
 
 
 def summary(path: Path) -> str:
     """The first line of a benchmark's docstring."""
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+    source = path / "__main__.py" if path.is_dir() else path
+    return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
 
 
 def main(arguments: list[str]) -> int:

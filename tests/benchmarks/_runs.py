@@ -26,6 +26,8 @@ from flyball.tuners.trial_runner import Run, TrialRunner
 ROOT = Path(__file__).parents[2]
 WORKLOAD = ROOT / "runner" / "workload"
 BINARIES = Path(sys.executable).parent
+AUTOTUNE = (sys.executable, "-P", "-c", "from flyball.agent.cli import autotune_main; autotune_main()")
+"""Also where flyball is importable but not installed."""
 LONGEST_RUN_SECONDS = 3.0
 """As in a study of five minutes."""
 
@@ -59,9 +61,10 @@ class Runs:
     made: int = 0
 
     @classmethod
-    def begin(cls, folder: Path, command: Sequence[str] | None = None) -> "Runs":
+    def begin(cls, folder: Path, command: Sequence[str] | None = None, *, warm: bool = True) -> "Runs":
         """Run the user's own config once, from which the warm launcher learns."""
-        options = StudyOptions(command=tuple(command or reference_command()), cwd=ROOT, database_url="")
+        tokens = tuple(command or reference_command())
+        options = StudyOptions(command=tokens, cwd=ROOT, database_url="", warm=warm)
         job = read_job(options, fingerprint())
         launchers = real_launchers(options, job)
         runner = TrialRunner(
@@ -77,9 +80,9 @@ class Runs:
         runs.job = job.observed(runner.header or {})
         return runs
 
-    def space(self, path: Path) -> Space:
-        """The space that a file means for this job."""
-        return load_space(path, self.job.config, self.job.context)
+    def space(self, path: Path | None, *, allow_global_batch: bool = False) -> Space:
+        """The space that a file, or None for the default one, means for this job."""
+        return load_space(path, self.job.config, self.job.context, allow_global_batch=allow_global_batch)
 
     def measure(self, configuration: Configuration, *, cold: bool = False) -> Measurement | None:
         """One run; None where it failed."""
@@ -115,7 +118,7 @@ def autotune(folder: Path, command: Sequence[str], *options: str) -> dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     database = f"sqlite:///{folder / 'history.db'}"
     arguments = [
-        str(BINARIES / "autotune"),
+        *AUTOTUNE,
         "--output",
         str(folder / "out"),
         "--db",

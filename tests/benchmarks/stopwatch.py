@@ -11,22 +11,21 @@ is held against it. What the study itself recorded, at another hour, is printed 
 import argparse
 import json
 import math
-import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from _outside_run import Marks, run_outside
 from _runs import ROOT, reference_command, verdict, with_binaries
 
 from flyball.collectors.journal import read_folder
 from flyball.runner.probe_install import install
 from flyball.tuners.base import Measurement
 from flyball.tuners.measurement import measure
+
+LONGEST_SECONDS = 600.0
 
 
 def main() -> int:
@@ -39,6 +38,10 @@ def main() -> int:
     with_binaries()
     folder = Path(tempfile.mkdtemp(prefix="flyball-stopwatch-"))
     found = json.loads((arguments.results / "recommendation.json").read_text())
+    if found["speedup"] is None:
+        raise SystemExit(
+            f"{arguments.results}: {found['verdict']}, there is no speed-up to hold a ratio against"
+        )
     batch = found["baseline"]["ds_config"]["train_batch_size"]
     script = str(arguments.results / "cmd_optimal.txt")
     commands = {"baseline": list(reference_command()), "recommended": ["sh", script]}
@@ -73,34 +76,23 @@ def main() -> int:
     return 0 if met else 1
 
 
-def run(command: Sequence[str], steps: int, folder: Path) -> tuple[dict[int, float], Measurement]:
+def run(command: Sequence[str], steps: int, folder: Path) -> tuple[Mapping[int, float], Measurement]:
     """Make some steps; return when each one's printed line arrived, and what the journals say of the run."""
     journals = folder / "journals"
-    settings = {"purpose": "run", "directory": str(journals)}
-    process = subprocess.Popen(
+    seen = run_outside(
         command,
         cwd=ROOT,
-        env={**os.environ, **install(folder / "probe", settings)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
+        folder=folder,
+        marks=Marks(first=1, last=steps),
+        limit_seconds=LONGEST_SECONDS,
+        environment=install(folder / "probe", {"purpose": "run", "directory": str(journals)}),
     )
-    times: dict[int, float] = {}
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("step "):
-                times[int(line.split()[1])] = time.monotonic()
-            if len(times) >= steps:
-                break
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+    if seen.steps_per_second is None:
+        raise SystemExit(f"{folder}: {seen.reason}")
     measured = measure(read_folder(journals))
     if not isinstance(measured, Measurement):
         raise SystemExit(f"{folder}: {measured.reason}")
-    return times, measured
+    return seen.times, measured
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def done(one: Notification, outcome: Outcome = Outcome.DELIVERED, **changes: Any
         "status": 200,
     }
     return Finished(
-        notification_id=one.id,
+        webhook_id=one.webhook_id,
         outcome=outcome,
         delivery=Delivery(**{**tried, **changes}),
         next_time=next_time,

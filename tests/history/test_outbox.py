@@ -114,8 +114,8 @@ def test_a_resolved_alert_says_whether_its_receiver_heard_that_it_fired(
     raise_alerts(database, alert("heard"), alert("tried"), alert("muted"))
     heard, tried, muted = outbox.due("pager", 1_000_000.0, 9)
     outbox.finish([done(heard), done(tried, next_time=1_000_000.0)])
-    outbox.finish([Finished(notification_id=tried.id, outcome=Outcome.GIVEN_UP)])
-    outbox.finish([Finished(notification_id=muted.id, outcome=Outcome.MUTED)])
+    outbox.finish([Finished(webhook_id=tried.webhook_id, outcome=Outcome.GIVEN_UP)])
+    outbox.finish([Finished(webhook_id=muted.webhook_id, outcome=Outcome.MUTED)])
     raise_alerts(database, resolved("heard"), resolved("tried"), resolved("muted"), resolved("never"))
     found = {each.alert.fingerprint: each.told for each in outbox.due("pager", 1_000_000.0, 9)}
     assert found == {"heard": True, "tried": True, "muted": False, "never": False}
@@ -251,7 +251,7 @@ def test_the_end_of_a_mute_tells_what_still_fires(database: Database, outbox: Ou
     raise_alerts(database, alert("a"), alert("b"), alert("c"))
     outbox.finish(
         [
-            Finished(notification_id=each.id, outcome=Outcome.MUTED)
+            Finished(webhook_id=each.webhook_id, outcome=Outcome.MUTED)
             for each in outbox.due("pager", 1_000_000.0, 9)
         ]
     )

@@ -1,5 +1,7 @@
 """Alerts of the agent as a real process: told once, through kill -9, an absent receiver and a reload."""
 
+import re
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -145,6 +147,70 @@ def test_a_reload_takes_other_rules_and_receivers_and_a_bad_file_keeps_the_old_o
             assert agent.end() == 0
         assert ("Slow", "firing") in other.seen()
         assert set(desk.server.seen()) <= {("Hot", "firing"), ("Hot", "resolved")}
+
+
+@pytest.mark.parametrize("removed", ["file", "folder"])
+def test_a_database_that_is_removed_is_begun_anew_with_what_stands(desk: Desk, removed: str) -> None:
+    desk.rules(HOT, SLOW.replace("3s", "0s"), SLOW.replace("Slow", "Later").replace("3s", "1h"))
+    desk.dial(hot=95)
+    with desk.agent() as agent:
+        url = agent.url()
+        desk.server.wait(1)
+        name = fingerprint(LABELS)
+        until(lambda: get(url, f"alerts/{name}")["notifications"][0]["outcome"] == "delivered")
+        desk.server.status = 503
+        desk.dial(hot=95, job=1.0)  # fires while the receiver is away
+        desk.server.until(lambda: desk.server.refused >= 1)
+        if removed == "file":
+            desk.database().unlink()
+        else:
+            shutil.rmtree(desk.folder / "state")
+        agent.line("the database of alerts was removed; another one goes on with what is not over")
+        assert recorded(desk) == {"Hot": "firing", "Slow": "firing", "Later": "pending"}
+        desk.server.status = 200
+        desk.server.wait(2)
+        desk.dial(hot=50, job=0.0)
+        desk.server.wait(4)
+        until(lambda: set(recorded(desk).values()) == {"resolved", "dropped"})
+        assert agent.end() == 0
+    seen = desk.server.seen()
+    assert seen[:2] == [("Hot", "firing"), ("Slow", "firing")]
+    assert sorted(seen[2:]) == [("Hot", "resolved"), ("Slow", "resolved")]
+    with desk.agent() as agent:
+        assert get(agent.url(), "alerts") == []
+        assert agent.end() == 0
+    assert len(desk.server.received) == 4
+
+
+def test_a_database_that_cannot_be_written_is_seen_from_outside_and_loses_nothing(desk: Desk) -> None:
+    desk.dial(hot=50)
+    state = desk.folder / "state"
+    with desk.agent() as agent:
+        url = agent.url()
+        until(lambda: up(url) == 1.0)
+        shutil.rmtree(state)
+        state.touch()  # neither the file nor its folder can be made
+        desk.dial(hot=95)
+        until(lambda: up(url) == 0.0 and statuses(url) == {"Hot": "firing"})
+        assert desk.server.received == []
+        state.unlink()
+        desk.server.wait(1)
+        until(lambda: up(url) == 1.0)
+        assert agent.end() == 0
+    assert desk.server.seen() == [("Hot", "firing")]
+
+
+def up(url: str) -> float:
+    (line,) = re.findall(
+        r"^flyball_alert_database_up (\S+)$", httpx2.get(f"{url}/metrics").text, re.MULTILINE
+    )
+    return float(line)
+
+
+def recorded(desk: Desk) -> dict[str, str]:
+    """The alerts of the file that is there now."""
+    with closing(sqlite3.connect(f"file:{desk.database()}?mode=ro", uri=True)) as database:
+        return dict(database.execute("select rule, status from flyball_alert order by id"))
 
 
 def test_no_policies_make_no_database(desk: Desk) -> None:

@@ -25,6 +25,7 @@ from tests.live.agent_process import PATIENCE, running
 from tests.live.test_workload import LATE_ABORT, LIMIT_SECONDS, free_port
 
 from flyball.collectors import catalog
+from flyball.runner.probe.budget import GRACE_STEPS, WINDOW_STEPS
 
 pytestmark = pytest.mark.live
 
@@ -33,7 +34,9 @@ COLLECTORS = "finished_seconds: 600\ncollectors:\n" + "".join(
     f"  {name}: {{interval_seconds: 0.2}}\n" for name in ("workload", "allocator", "nccl", "host")
 )
 UNPROBED = "import sys, torch; print('ready', flush=True); sys.stdin.read()"
-TRAIN = [str(Path(__file__).parent / "scripts" / "tiny.py"), "--steps", "150"]
+STEPS = GRACE_STEPS + WINDOW_STEPS - 5
+"""Fewer than the probe weighs its cost over: on a machine with other work it could switch itself off."""
+TRAIN = [str(Path(__file__).parent / "scripts" / "tiny.py"), "--steps", str(STEPS)]
 CONFIG = {
     "train_micro_batch_size_per_gpu": 4,
     "optimizer": {"type": "Adam", "params": {"lr": 1e-3, "torch_adam": True}},

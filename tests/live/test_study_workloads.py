@@ -58,6 +58,12 @@ def test_a_trainer_is_tuned_by_the_options_that_carry_its_batch(tmp_path: Path) 
     assert trials[1]["launcher"] == "warm", trials[1]["notes"]
     batches = [trials[number]["header"] for number in (0, 1)]
     assert [(each["micro_batch"], each["accumulation"]) for each in batches] == [(2, 4), (8, 1)]
+    found = json.loads((tmp_path / "results" / "recommendation.json").read_text())["explanation"]
+    assert (found["cost"]["devices"], found["cost"]["unit"]) == (2, "rank hours")
+    seconds = sum(trial["total_seconds"] for trial in trials.values())
+    assert found["cost"]["wall_hours"] * 3600 >= 0.99 * seconds
+    assert found["importance"]["reason"].startswith("not enough trials: 2 configurations")
+    assert any(group["because"] == "excluded" for group in found["not_tried"])
 
 
 def test_a_pipeline_is_tuned_by_its_chunks(tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flyball.policies.regular_expression import FLAGS, check, quote
+from flyball.policies.linear_matching import LinearPattern
+from flyball.policies.regular_expression import FLAGS, check, matching, quote
 
 BOTH = [
     *(
@@ -64,6 +67,56 @@ def test_a_quoted_text_matches_itself_alone(text: str) -> None:
     check(quote(text))
     assert re.fullmatch(quote(text), text, FLAGS)
     assert not re.fullmatch(quote(text), text + "x", FLAGS)
+
+
+MANY_WAYS = [
+    "a.*b.*c.*d.*e",
+    "a?" * 40 + "a" * 40,
+    r"\w*a\w*b\w*c\w*d",
+    "(a|ab)(c|bcd)(d*)e*f*",
+]
+
+
+@pytest.mark.parametrize("pattern", MANY_WAYS)
+def test_what_can_be_cut_in_many_ways_is_matched_in_the_time_that_the_text_is_long(pattern: str) -> None:
+    """Python's own matcher would take years for these."""
+    check(pattern)
+    matches = matching(pattern)
+    assert not matches("ab" * 30 + "a" * 3000 + "bc" * 500 + "!")
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> str:
+    """Patterns of a few letters with every construct that is taken."""
+    parts = st.recursive(
+        st.sampled_from(
+            ["a", "b", "C", ".", "[ab]", "[^a]", r"\d", r"\W", "^", "$", r"\b", r"\B", r"\A", r"\n", "1"]
+        ),
+        lambda inner: st.one_of(
+            st.lists(inner, min_size=1, max_size=4).map("".join),
+            st.lists(inner, min_size=2, max_size=3).map(lambda each: f"({'|'.join(each)})"),
+            inner.map(lambda each: f"(?i:{each})"),
+            inner.map(lambda each: f"(?-s:{each})"),
+            st.tuples(inner, st.sampled_from(["*", "+", "?", "*?", "{2}", "{1,3}", "{2,}"])).map(
+                lambda each: f"(?:{each[0]}){each[1]}"
+            ),
+        ),
+        max_leaves=6,
+    )
+    return draw(st.sampled_from(["", "(?i)", "(?m)"])) + draw(parts)
+
+
+@given(patterns(), st.text("abcAC1! \n", max_size=8))
+@settings(max_examples=250, deadline=None)
+def test_a_linear_match_is_what_pythons_own_is(pattern: str, text: str) -> None:
+    assert LinearPattern(pattern, FLAGS).fullmatch(text) is (re.fullmatch(pattern, text, FLAGS) is not None)
+
+
+def test_a_pattern_that_is_too_large_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="more than 2000 characters with its repetitions written out; write fewer"
+    ):
+        check("[ab]{0,1000}" * 3)
 
 
 @pytest.mark.live

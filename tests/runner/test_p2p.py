@@ -133,6 +133,32 @@ def launcher(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
+def found(seconds: float, size: int = 8) -> list[dict[str, object]]:
+    return [{"size_bytes": size, "p10_seconds": seconds}]
+
+
+SUSPECTS = [
+    ("all alike", ["a"] * 3, {(0, 1): 5e-5, (1, 0): 6e-5, (0, 2): 5e-5, (2, 0): 5e-5}, set()),
+    ("one slow", ["a"] * 3, {(0, 1): 5e-5, (1, 0): 9e-5, (0, 2): 5e-5, (2, 0): 5e-5}, {(1, 0)}),
+    ("between hosts", ["a", "a", "b"], {(0, 1): 5e-5, (1, 0): 5e-5, (0, 2): 9e-4, (2, 0): 8e-4}, set()),
+    ("one of two", ["a", "a", "b"], {(0, 1): 3e-4, (1, 0): 5e-5, (0, 2): 9e-4, (2, 0): 8e-4}, {(0, 1)}),
+]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "links", "again"), [case[1:] for case in SUSPECTS], ids=[case[0] for case in SUSPECTS]
+)
+def test_links_slower_than_their_like_are_visited_again(
+    hosts: list[str], links: dict[tuple[int, int], float], again: set[tuple[int, int]]
+) -> None:
+    assert worker.suspects({pair: found(seconds) for pair, seconds in links.items()}, hosts) == again
+
+
+def test_a_link_that_is_slow_at_one_size_is_visited_again() -> None:
+    links = {(0, 1): found(5e-5) + found(1e-3, 1 << 20), (1, 0): found(5e-5) + found(9e-3, 1 << 20)}
+    assert worker.suspects(links, ["a", "a"]) == {(1, 0)}
+
+
 SAYS = 'import sys; print(\'flyball-p2p 0 1/1 {{"{kind}": "{text}"}}\'); sys.exit({status})'
 FAULTS = [
     (launcher(SAYS.format(kind="refused", text="one GPU", status=2)), OptionError, "one GPU"),

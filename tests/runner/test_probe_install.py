@@ -67,7 +67,7 @@ def test_an_unchanged_script_writes_what_the_collectors_read(run: Run, tmp_path:
     done = run(TRAIN)
     assert (done.returncode, done.stderr) == (0, "")
     found = journal(tmp_path)
-    kinds = [record["kind"] for record in found.records if record["kind"] != "modules"]
+    kinds = [record["kind"] for record in found.records if record["kind"] not in ("modules", "startup")]
     assert (kinds[0], kinds[1], kinds[-1]) == ("header", "step", "end")
     assert found.torn_lines == 0
     header = found.header
@@ -77,6 +77,12 @@ def test_an_unchanged_script_writes_what_the_collectors_read(run: Run, tmp_path:
     assert (header["config_source"], header["micro_batch"]) == ("argument", 32)
     assert (header["parameters"], header["largest_parameter"]) == (5, 4)
     assert header["started"] < header["clock"]
+    startup = found.last("startup")
+    assert startup is not None
+    assert {"interpreter", "imports"} <= set(startup["seconds"])
+    # Every moment has one part, so that the parts make up the whole.
+    whole = found.steps()[0]["clock"] - header["started"]
+    assert sum(startup["seconds"].values()) == pytest.approx(whole, abs=0.05)
     assert "torch" in header["modules"]
     assert not [name for name in header["modules"] if name.startswith(("deepspeed", "flyball"))]
     late = found.last("modules")

@@ -14,7 +14,7 @@ from flyball.history.store import History
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
-from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.options import StudyOptions, StudyResult, nothing
 from flyball.tuners.study import run_study
 from flyball.tuners.study_setup import Launchers
 
@@ -65,8 +65,11 @@ class Bench:
     on_step: Any = None
     startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
     tells_losses: bool = True
+    run_noise: float = 0.01
     policies: tuple[str, ...] = ()
     """None by default: reading those that come with flyball takes an eighth of a second."""
+    ablation_seconds: float | None = 0.0
+    """Off by default: most tests are not about what each change brings."""
 
     def __post_init__(self) -> None:
         (self.folder / "train.py").write_text("import deepspeed\n")
@@ -83,6 +86,7 @@ class Bench:
             trials=12,
             seed=3,
             policies=self.policies,
+            ablation_seconds=self.ablation_seconds,
             output=self.folder / "out",
         )
 
@@ -93,19 +97,21 @@ class Bench:
             seed=len(self.made),
             on_step=self.on_step,
             startup=self.startup,
+            run_noise=self.run_noise,
             tells_losses=self.tells_losses,
         )
         cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99, tells_losses=self.tells_losses)
         self.made += [warm, cold]
         return Launchers(usual=warm, cold=cold)
 
-    def run(self, options: StudyOptions | None = None) -> StudyResult:
+    def run(self, options: StudyOptions | None = None, *, begin: Callable[[], None] = nothing) -> StudyResult:
         return run_study(
             options or self.options,
             observer=self.observer,
             interruption=self.interruption,
             clock=self.clock,
             make_launchers=self.launchers,
+            begin=begin,
         )
 
     def recommendation(self) -> dict[str, Any]:

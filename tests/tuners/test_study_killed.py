@@ -28,12 +28,12 @@ def kill(handle, step):
     if handle.request.directory.name == sys.argv[2] and step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-bench = Bench(Path(sys.argv[1]), larger_is_faster, on_step=kill)
+bench = Bench(Path(sys.argv[1]), larger_is_faster, on_step=kill, ablation_seconds=500.0)
 bench.run()
 """
 
 
-@pytest.mark.parametrize("killed", [0, 4, 17])
+@pytest.mark.parametrize("killed", [0, 4, 17, 40])
 def test_a_study_that_was_killed_goes_on(
     tmp_path: Path, killed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +43,9 @@ def test_a_study_that_was_killed_goes_on(
     bench = Bench(tmp_path, larger_is_faster)
     before = {trial.number: trial for trial in bench.trials() if trial.outcome is not None}
     assert len(before) == killed
+    ablating = any(trial.phase == "ablation" for trial in before.values())
+    assert ablating is (killed == 40)
+    assert (tmp_path / "out/recommendation.json").exists() is ablating, "before its changes are measured"
     assert bench.run(replace(bench.options, command=(), resume=LATEST, output=None)).verdict == "recommended"
     after = {trial.number: trial for trial in bench.trials()}
     assert {number: after[number] for number in before} == before

@@ -62,7 +62,7 @@ class AppriseReceiver:
     async def send(self, notification: Notification) -> Answer:
         """Try once. Raises nothing but ``asyncio.CancelledError``."""
         try:
-            url = self._url.read()
+            url = await self._url.read()
         except SecretUnreadable as error:
             return unreadable(error)
         service, alert = url.partition("://")[0], notification.alert

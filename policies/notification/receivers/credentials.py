@@ -1,7 +1,7 @@
 """A receiver's own headers that carry secrets, read from their files for each try."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from flyball.policies.notification.receivers.masking import Masking
 from flyball.policies.notification.receivers.registry import Surroundings
@@ -28,22 +28,22 @@ class Credentials:
             for header, path in settings.header_files.items()
         }
 
-    def headers(self, masking: Masking) -> dict[str, str]:
+    async def headers(self, masking: Masking) -> dict[str, str]:
         """Return the headers, and let ``masking`` know their secrets. Raises SecretUnreadable."""
-        return dict(self._headers(masking))
+        return {name: value async for name, value in self._headers(masking)}
 
-    def _headers(self, masking: Masking) -> Iterator[tuple[str, str]]:
+    async def _headers(self, masking: Masking) -> AsyncIterator[tuple[str, str]]:
         if self._token:
-            token = self._token.read()
+            token = await self._token.read()
             masking.add(token)
             yield "Authorization", f"Bearer {token}"
         if self._password:
-            password = self._password.read()
+            password = await self._password.read()
             both = base64.b64encode(f"{self._user}:{password}".encode()).decode("ascii")
             masking.add(password, both)
             yield "Authorization", f"Basic {both}"
         for header, secret in self._others.items():
-            value = secret.read()
+            value = await secret.read()
             # Also without a scheme in front, as in "Bearer ...": the other side may say either.
             masking.add(value, value.rpartition(" ")[2])
             yield header, value

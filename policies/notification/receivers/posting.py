@@ -55,7 +55,7 @@ class Poster:
         self.heard = None
         self.masking.add_url(str(address.url))
         try:
-            own = self._credentials.headers(self.masking)
+            own = await self._credentials.headers(self.masking)
             answer = await self._client.post(address, body, {**self._headers, **own, **headers})
         except SecretUnreadable as error:
             return unreadable(error)

@@ -1,5 +1,6 @@
 """The receiver ``webhook``: Alertmanager's body to any URL, signed by the Standard Webhooks convention."""
 
+import base64
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +10,11 @@ from flyball.policies.notification.base import Answer
 from flyball.policies.notification.receivers.body import webhook_body
 from flyball.policies.notification.receivers.posting import Heard, Poster, unreadable
 from flyball.policies.notification.receivers.registry import ReceiverType, Surroundings
-from flyball.policies.notification.receivers.secret_files import SecretUnreadable, signing_secret
+from flyball.policies.notification.receivers.secret_files import (
+    SIGNING_PREFIX,
+    SecretUnreadable,
+    signing_secret,
+)
 from flyball.policies.notification.receivers.settings import FileWithSecret, HttpSettings
 from flyball.policies.notification.receivers.signing import signed_headers
 from flyball.policies.notification.receivers.web_address import WebAddress
@@ -70,18 +75,21 @@ class WebhookReceiver:
         surroundings, alert = self._surroundings, notification.alert
         body = webhook_body(alert, receiver=self.name, external_url=surroundings.external_url)
         try:
-            address, secrets = self._address(), [secret.read() for secret in self._secrets]
+            address = await self._address()
+            secrets = [await secret.read() for secret in self._secrets]
         except SecretUnreadable as error:
             return unreadable(error)
-        self._poster.masking.add(*secrets, *(secret.partition("_")[2] for secret in secrets))
+        for secret in secrets:
+            key = secret.removeprefix(SIGNING_PREFIX)
+            self._poster.masking.add(secret, key, base64.b64decode(key))
         headers = signed_headers(
             webhook_id=notification.webhook_id, time=surroundings.clock.time(), body=body, secrets=secrets
         )
         return await self._poster.post(address, body, headers)
 
-    def _address(self) -> WebAddress:
+    async def _address(self) -> WebAddress:
         if self._url_file:
-            return WebAddress.parse(self._url_file.read())
+            return WebAddress.parse(await self._url_file.read())
         assert self._url is not None
         return self._url
 

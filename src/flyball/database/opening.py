@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flyball.clock import SystemClock
 from flyball.database.address import Address, parse_address
-from flyball.database.connection import Database, file_identity
+from flyball.database.connection import Database, file_identity, logs_of
 from flyball.database.faults import RESUME, opening
 from flyball.database.postgresql import postgresql_engine
 from flyball.database.schema import is_current, upgrade
@@ -21,6 +21,7 @@ def open_database(
     busy_timeout_seconds: float = 10.0,
     mounts: Path = MOUNTS,
     migrate_apart: bool = False,
+    private: bool = False,
     go_on: str = RESUME,
 ) -> Database:
     """Open a database by its SQLAlchemy URL, check that it can be used and bring its schema up to date.
@@ -32,6 +33,7 @@ def open_database(
         mounts: what the kernel says is mounted, proc_pid_mountinfo(5).
         migrate_apart: let another process bring the schema up to date, where it is not: a process that lives
             long would keep what that loads.
+        private: a SQLite file that is made is its owner's alone, and so are its logs.
         go_on: the end of the mend of a database that gives out later, as in ``try again``.
 
     Raises:
@@ -47,6 +49,7 @@ def open_database(
                 busy_timeout_seconds=busy_timeout_seconds,
                 for_reading=for_reading,
                 mounts=mounts,
+                private=private,
             )
         try:
             if address.path is not None and not for_reading:
@@ -59,7 +62,13 @@ def open_database(
         except BaseException:
             engine.dispose()
             raise
-    return Database(address=address, engine=engine, go_on=go_on, file=file_identity(address))
+    return Database(
+        address=address,
+        engine=engine,
+        go_on=go_on,
+        file=file_identity(address.path),
+        logs=logs_of(address.path),
+    )
 
 
 def _migrate_apart(address: Address) -> None:

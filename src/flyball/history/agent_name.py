@@ -2,13 +2,13 @@
 
 import socket
 
-from flyball.database import Database
+from flyball.database import Transactions
 
 ALONE = "local"
 """A SQLite file has one agent, and a container gets another host name with every start."""
 
 
-def agent_name(database: Database, given: str | None) -> str:
+def agent_name(database: Transactions, given: str | None) -> str:
     """Return the name that was given, else this host's where the database is a server's."""
     if given is not None:
         return given

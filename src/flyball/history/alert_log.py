@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, and_, delete, or_, select
 
 from flyball.clock import Clock, SystemClock
-from flyball.database import Database
+from flyball.database import Transactions
 from flyball.history import alert_recording
 from flyball.history.agent_name import agent_name
 from flyball.history.alert_records import (
@@ -39,7 +39,7 @@ class AlertLog:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         *,
         clock: Clock | None = None,
         agent: str | None = None,
@@ -58,7 +58,7 @@ class AlertLog:
         self._agent = agent_name(database, agent)
         self._max_waiting = max_waiting
         # Written every few seconds for as long as the agent lives, and so made once.
-        beat = insert_into(database.engine.dialect, AGENTS)
+        beat = insert_into(database.dialect, AGENTS)
         newer = {"evaluated_time": beat.excluded.evaluated_time}
         self._beating = beat.on_conflict_do_update(index_elements=["agent"], set_=newer)
 

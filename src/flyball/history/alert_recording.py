@@ -62,7 +62,7 @@ def _write_alerts(connection: Connection, agent: str, changes: Iterable[tuple[Al
 def _add(
     connection: Connection, agent: str, notifications: Sequence[Notification], *, now: float, max_waiting: int
 ) -> Recorded:
-    ids = _alert_ids(connection, agent, [each.alert for each in notifications])
+    ids = alert_ids(connection, agent, [each.alert for each in notifications])
     known = _known(connection, ids.values())
     disabled = set(connection.scalars(select(RECEIVERS.c.name).where(RECEIVERS.c.agent == agent)))
     room = Room(connection, agent, most=max_waiting, now=now)
@@ -107,7 +107,8 @@ def _row(agent: str, alert_id: int, one: Notification, outcome: Outcome, *, now:
     }
 
 
-def _alert_ids(connection: Connection, agent: str, alerts: Sequence[Alert]) -> Mapping[Key, int]:
+def alert_ids(connection: Connection, agent: str, alerts: Sequence[Alert]) -> Mapping[Key, int]:
+    """Return the numbers of recorded alerts."""
     # An alert that came and went for weeks has many rows: only those since the oldest one asked for.
     since = min(each.active_time for each in alerts)
     query = select(ALERTS.c.fingerprint, ALERTS.c.active_time, ALERTS.c.id).where(

@@ -137,7 +137,8 @@ class Delivery:
 class Finished:
     """What a try, or the decision not to make one, came to."""
 
-    notification_id: int
+    webhook_id: str
+    """Of the notification; its number is another when the database has to be begun anew."""
     outcome: Outcome
     """``WAITING`` to try again at ``next_time``."""
     delivery: Delivery | None = None

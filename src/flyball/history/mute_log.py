@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import insert, or_, select, update
 
 from flyball.clock import Clock, SystemClock
-from flyball.database import Database
+from flyball.database import Transactions
 from flyball.history.alert_records import Mute
 from flyball.history.alert_rows import mute_record
 from flyball.history.alert_tables import MUTES
@@ -17,7 +17,7 @@ class MuteLog:
     Every one raises StorageFailed when the database gives out.
     """
 
-    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+    def __init__(self, database: Transactions, *, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or SystemClock()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select, update
 
 from flyball.clock import Clock, SystemClock
-from flyball.database import Database
+from flyball.database import Transactions
 from flyball.history import outbox_queue, outbox_room
 from flyball.history.agent_name import agent_name
 from flyball.history.alert_records import (
@@ -29,7 +29,9 @@ class Outbox:
     Every one raises StorageFailed when the database gives out; nothing of the transaction is kept then.
     """
 
-    def __init__(self, database: Database, *, clock: Clock | None = None, agent: str | None = None) -> None:
+    def __init__(
+        self, database: Transactions, *, clock: Clock | None = None, agent: str | None = None
+    ) -> None:
         """Take an open database; ``agent`` as for ``AlertLog``."""
         self._database = database
         self._clock = clock or SystemClock()

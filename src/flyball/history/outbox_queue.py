@@ -32,6 +32,7 @@ _STATE = tuple(
     NOTIFICATIONS.c[name] for name in ("attempts", "waits_from", "next_time", "outcome", "finished_time")
 )
 """What a try changes."""
+_STANDING = select(NOTIFICATIONS.c.webhook_id, *PLACE, *_STATE)
 T = TypeVar("T")
 
 
@@ -83,17 +84,20 @@ def _told(connection: Connection, receiver: str, alert_ids: Sequence[int]) -> se
 def finish(connection: Connection, finished: Sequence[Finished], *, now: float) -> None:
     """Write down what became of notifications; one that was superseded meanwhile stays so."""
     known = {
-        row.id: row
-        for chunk in chunks(each.notification_id for each in finished)
-        for row in connection.execute(select(*PLACE, *_STATE).where(NOTIFICATIONS.c.id.in_(chunk)))
+        row.webhook_id: row
+        for chunk in chunks(each.webhook_id for each in finished)
+        for row in connection.execute(_STANDING.where(NOTIFICATIONS.c.webhook_id.in_(chunk)))
     }
-    states = {number: {each.name: row._mapping[each] for each in _STATE} for number, row in known.items()}
+    places = {row.id: row for row in known.values()}
+    states = {number: {each.name: row._mapping[each] for each in _STATE} for number, row in places.items()}
     touched: dict[int, dict[str, Any]] = {}
     tries: list[dict[str, Any]] = []
     for each in finished:
-        number = each.notification_id
-        state = states.get(number)
-        if state is None or state["outcome"] not in (Outcome.WAITING, Outcome.DISABLED):
+        row = known.get(each.webhook_id)
+        if row is None:
+            continue
+        number, state = row.id, states[row.id]
+        if state["outcome"] not in (Outcome.WAITING, Outcome.DISABLED):
             continue
         if each.delivery is not None:
             state["attempts"] += 1
@@ -103,7 +107,7 @@ def finish(connection: Connection, finished: Sequence[Finished], *, now: float) 
     _write(connection, touched, tries)
     freed: dict[tuple[str, str], list[str]] = {}
     for number in touched:
-        row = known[number]
+        row = places[number]
         freed.setdefault((row.agent, row.receiver), []).append(row.fingerprint)
     for (agent, receiver), fingerprints in freed.items():
         promote(connection, agent, receiver, fingerprints, now=now)
@@ -179,7 +183,14 @@ def put_back(connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], *, n
         connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(chunk)).values(again))
     for agent, receiver in {(row.agent, row.receiver) for row in rows}:
         touched = [row.fingerprint for row in rows if (row.agent, row.receiver) == (agent, receiver)]
-        for chunk in chunks(touched):
-            later = waiting(agent, receiver), NOTIFICATIONS.c.fingerprint.in_(chunk)
-            connection.execute(update(NOTIFICATIONS).where(*later).values(next_time=None))
-        promote(connection, agent, receiver, touched, now=now)
+        line_up(connection, agent, receiver, touched, now=now)
+
+
+def line_up(
+    connection: Connection, agent: str, receiver: str, fingerprints: Sequence[str], *, now: float
+) -> None:
+    """Let the oldest waiting notification of each alert be sent, and no other one."""
+    for chunk in chunks(fingerprints):
+        later = waiting(agent, receiver), NOTIFICATIONS.c.fingerprint.in_(chunk)
+        connection.execute(update(NOTIFICATIONS).where(*later).values(next_time=None))
+    promote(connection, agent, receiver, fingerprints, now=now)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from flyball.clock import Clock, SystemClock
-from flyball.database import Database
+from flyball.database import Transactions
 from flyball.history.alert_records import Alert, TuningRequest
 from flyball.history.alert_rows import tuning_request
 from flyball.history.alert_tables import TUNING_REQUESTS
@@ -18,7 +18,7 @@ class TuningRequests:
     Every one raises StorageFailed when the database gives out.
     """
 
-    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+    def __init__(self, database: Transactions, *, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or SystemClock()
 

@@ -79,10 +79,11 @@ def test_what_cannot_be_recorded_is_kept_in_order_and_told_when_it_can(tmp_path:
             submit(recorder, each, time=float(time))
             await bench.clock.pass_(20.0)
         assert (bench.tally.unrecorded, pager.sent) == (4, [])
+        assert bench.tally.failing == {"recorder", "receiver pager"}
         bench.storage_fails = False
         await bench.clock.pass_(2.0)
         assert pager.heard() == [("a", "firing"), ("a", "resolved"), ("a", "firing")]
-        assert (bench.tally.unrecorded, bench.tally.lost) == (0, 0)
+        assert (bench.tally.unrecorded, bench.tally.lost, bench.tally.failing) == (0, 0, set())
         assert bench.alerts.last_heartbeat() == 3.0
         said = [line for line in bench.log.events() if line.startswith("alerts")]
         assert said == ["alerts cannot be recorded; they are kept in memory", "alerts are recorded again"]

@@ -2,15 +2,18 @@
 
 import asyncio
 import base64
+import html
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.policies.notification.receivers.endpoints import (
     Behaviour,
+    answering,
     closing_after,
     echoing,
     endpoint,
@@ -20,7 +23,7 @@ from tests.policies.notification.receivers.records import notification
 from tests.policies.notification.receivers.webhooks import surroundings
 
 from flyball.policies.notification.base import Receiver
-from flyball.policies.notification.receivers.masking import Masking
+from flyball.policies.notification.receivers.masking import MASK, Masking
 from flyball.policies.notification.receivers.registry import make_receiver, receiver_types
 from flyball.policies.notification.receivers.web_address import WebAddress
 
@@ -102,6 +105,85 @@ def test_an_address_shows_where_it_leads_and_not_how() -> None:
     assert str(address) == "https://hooks.example.org:8443/***"
     assert repr(address) == "WebAddress(https://hooks.example.org:8443/***)"
     assert str(WebAddress.parse("http://alertmanager:9093/")) == "http://alertmanager:9093"
+
+
+TOKEN = "tok/En+0123456789-abcdef=&"
+KEY = base64.b64decode(SIGNING.partition("_")[2])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        TOKEN,
+        TOKEN.upper(),
+        TOKEN[:12],
+        TOKEN[7:19],
+        TOKEN.encode().hex(),
+        TOKEN.encode().hex().upper()[6:30],
+        quote(TOKEN, safe=""),
+        quote(TOKEN, safe="").lower(),
+        quote(quote(TOKEN[4:20], safe=""), safe=""),
+        "".join(f"%{one:02X}" for one in TOKEN.encode()),
+        base64.b64encode(TOKEN.encode()).decode(),
+        base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("="),
+        *(
+            base64.b64encode(b"Authorization: Bearer "[at:] + TOKEN.encode() + b"!").decode()
+            for at in range(3)
+        ),
+        json.dumps({"token": TOKEN}).replace("/", "\\/").replace("+", "\\u002B"),
+        html.escape(TOKEN),
+        SIGNING,
+        KEY.hex(),
+        base64.b64encode(b"x" + KEY).decode(),
+        SIGNING[10:22],
+    ],
+)
+def test_a_secret_that_comes_back_in_another_form_or_in_part_is_masked(said: str) -> None:
+    masking = Masking([TOKEN, SIGNING, SIGNING.partition("_")[2]])
+    masking.add(KEY)
+    shown = masking.first_line(f"you sent: {said} :thus")
+    assert shown.startswith("you sent: ")
+    assert shown.endswith(" :thus")
+    assert MASK in shown
+    bare = shown.replace(MASK, " ")
+    assert not any(run in bare for run in (TOKEN[:6], TOKEN[-8:-2], KEY.hex()[:8], KEY.hex()[-8:]))
+    assert sum(map(len, bare.split()[3:])) < 40, "but for what stands beside it nothing is left"
+
+
+def test_less_than_a_run_of_a_secret_and_ordinary_words_are_shown() -> None:
+    masking = Masking([TOKEN])
+    text = f"token {TOKEN[:11]} was refused by the gateway, see the manual of 0123456789"
+    assert masking.first_line(text) == text
+
+
+@pytest.mark.parametrize("form", ["base64", "hex", "quoted", "part"])
+@pytest.mark.parametrize("status", [200, 401])
+def test_what_is_kept_of_an_answer_has_no_secret_in_any_form(tmp_path: Path, form: str, status: int) -> None:
+    forms = {
+        "base64": base64.b64encode(TOKEN.encode()).decode(),
+        "hex": TOKEN.encode().hex(),
+        "quoted": quote(TOKEN, safe=""),
+        "part": TOKEN[:-6],
+    }
+    (tmp_path / "token").write_text(TOKEN, "ascii")
+
+    async def send() -> str:
+        async with endpoint(answering(status, forms[form].encode())) as server:
+            given = {
+                "type": "webhook",
+                "url": f"http://hooks.example.org:{server.port}/",
+                "unsigned": True,
+                "bearer_token_file": "token",
+                "private_network": True,
+            }
+            settings = receiver_types()["webhook"].settings.model_validate(given)
+            receiver = make_receiver("ops", settings, surroundings(tmp_path))
+            answer = await receiver.send(notification())
+            await receiver.close()
+            return answer.detail
+
+    assert MASK in (said := asyncio.run(send()))
+    assert forms[form][:12] not in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""What a study did not try, and why: a few groups, each with its reason and its first few members."""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from flyball.runner.outcome import OutcomeKind
+from flyball.tuners.base import Assignment, Configuration, TrialReport, Value
+from flyball.tuners.explanation import Because, NotTried
+from flyball.tuners.knobs import Applied, written
+from flyball.tuners.knobs_registry import KNOBS
+from flyball.tuners.recommendation import memory_share
+from flyball.tuners.space import Entry, Space
+
+MOST_GROUPS = 12
+"""Of one kind; more are counted."""
+MOST_ITEMS = 6
+MOST_FAMILIES = 256
+"""Combinations of structure that are looked at one by one."""
+
+
+def not_tried(
+    space: Space,
+    reports: Sequence[TrialReport],
+    *,
+    memory_limit_ratio: float,
+    search_ended: str,
+    cannot_fit: Callable[[Configuration], str | None],
+) -> tuple[NotTried, ...]:
+    """Return what was left aside, the same kinds together.
+
+    Args:
+        space: that was searched.
+        reports: every run of the study.
+        memory_limit_ratio: what reserves more is not recommended.
+        search_ended: why the search ended.
+        cannot_fit: why a configuration certainly runs out of memory, or None.
+    """
+    return (
+        *bounded(_outside(space)),
+        *bounded(_excluded(space)),
+        *bounded(_families(space, reports, search_ended, cannot_fit)),
+        *bounded(_memory(reports, memory_limit_ratio)),
+        *_points(space, reports, search_ended),
+    )
+
+
+def bounded(groups: Iterable[NotTried]) -> list[NotTried]:
+    """Return groups of one kind, those beyond ``MOST_GROUPS`` as one that counts them."""
+    found = list(groups)
+    shown, rest = found[:MOST_GROUPS], found[MOST_GROUPS:]
+    if rest:
+        names = tuple(itertools.chain.from_iterable(each.items for each in rest))[:MOST_ITEMS]
+        count = sum(each.count for each in rest)
+        shown.append(NotTried(because=rest[0].because, reason="other reasons", items=names, count=count))
+    return shown
+
+
+def _group(because: Because, reason: str, items: Sequence[str]) -> NotTried:
+    return NotTried(because=because, reason=reason, items=tuple(items[:MOST_ITEMS]), count=len(items))
+
+
+def _outside(space: Space) -> Iterable[NotTried]:
+    named = {*space.sources, *(key.partition("=")[0] for key in space.left_out)}
+    others = [knob.name for knob in KNOBS if knob.name not in named]
+    if others:
+        yield _group(Because.OUTSIDE, "the space does not name them", others)
+
+
+def _excluded(space: Space) -> Iterable[NotTried]:
+    by_reason: dict[str, list[str]] = {}
+    for what, reason in space.left_out.items():
+        by_reason.setdefault(reason, []).append(what)
+    for reason, items in by_reason.items():
+        yield _group(Because.EXCLUDED, reason, items)
+
+
+def structural(entry: Entry, space: Space) -> bool:
+    """Whether a knob decides what kind of training it is: others act by it, or the probe carries it."""
+    decides = any(entry.knob.name in other.knob.depends_on for other in space.entries)
+    return decides or entry.knob.name == "zero_stage" or entry.knob.applied is Applied.PROBE
+
+
+def _families(
+    space: Space,
+    reports: Sequence[TrialReport],
+    search_ended: str,
+    cannot_fit: Callable[[Configuration], str | None],
+) -> Iterable[NotTried]:
+    """Combinations of structure that no run was of, by the reason why."""
+    entries = [entry for entry in space.entries if structural(entry, space)]
+    size = 1
+    for entry in entries:
+        size *= len(entry.values)
+    if not entries or size > MOST_FAMILIES:
+        return
+    names = [entry.knob.name for entry in entries]
+    own = space.baseline_assignment()
+    entered = {_key(names, space.completed(report.configuration.assignment)) for report in reports}
+    by_reason: dict[str, list[str]] = {}
+    seen = set(entered)
+    for values in itertools.product(*(entry.values for entry in entries)):
+        point = space.completed({**own, **dict(zip(names, values, strict=True))})
+        key = _key(names, point)
+        if key in seen:
+            continue
+        seen.add(key)
+        reason = _illegal(space, point) or cannot_fit(space.render(point))
+        reason = reason or f"the search ended before it: {search_ended}"
+        by_reason.setdefault(reason, []).append(_named(names, point))
+    for reason, items in by_reason.items():
+        yield _group(Because.NOT_ENTERED, reason, items)
+
+
+def _key(names: Sequence[str], point: Assignment) -> tuple[Value | None, ...]:
+    return tuple(point.get(name) for name in names)
+
+
+def _named(names: Sequence[str], point: Assignment) -> str:
+    return ", ".join(f"{name}={written(point[name])}" for name in names if name in point)
+
+
+def _illegal(space: Space, point: Assignment) -> str | None:
+    """Return why a family's point nearest to the user's own is refused, or None."""
+    findings = space.findings(point)
+    return f"not legal: {findings[0].key}: {findings[0].what}" if findings else None
+
+
+def _memory(reports: Sequence[TrialReport], memory_limit_ratio: float) -> Iterable[NotTried]:
+    """Configurations that ran and may not be recommended; those above the first kind were not proposed."""
+    out = _trials(reports, lambda each: each.outcome.kind is OutcomeKind.OUT_OF_MEMORY)
+    if out:
+        reason = "ran out of memory, and what needs at least as much was not proposed"
+        yield _group(Because.MEMORY, reason, out)
+    above = _trials(reports, lambda each: _share(each) > memory_limit_ratio)
+    if above:
+        reason = f"reserved more than {memory_limit_ratio:.0%} of the device"
+        yield _group(Because.MEMORY, reason, above)
+
+
+def _trials(reports: Sequence[TrialReport], wanted: Callable[[TrialReport], bool]) -> list[str]:
+    """Return the first trial of each configuration that is wanted."""
+    first: dict[str, str] = {}
+    for report in filter(wanted, reports):
+        first.setdefault(report.configuration.digest, f"trial {report.number}")
+    return list(first.values())
+
+
+def _share(report: TrialReport) -> float:
+    return (memory_share(report.measurement) if report.measurement else None) or 0.0
+
+
+def _points(space: Space, reports: Sequence[TrialReport], search_ended: str) -> Iterable[NotTried]:
+    points = (space.completed(report.configuration.assignment) for report in reports)
+    tried = {frozenset(point.items()) for point in points}
+    left = space.size() - len(tried)
+    if left > 0:
+        reason = (
+            f"of {space.size()} combinations, the illegal ones included; the search ended: {search_ended}"
+        )
+        yield NotTried(because=Because.BUDGET, reason=reason, items=(), count=left)
