@@ -41,7 +41,9 @@ def agent(
     from flyball.agent.daemon.config_file import read_config
     from flyball.agent.daemon.config_print import written
     from flyball.agent.daemon.config_summary import summary
+    from flyball.agent.daemon.open_secrets import note_open_secrets
     from flyball.agent.daemon.process import serve
+    from flyball.agent.notes import notes
 
     def read() -> "Effective":
         return read_config(config, wiring.collector_types, listen=listen)
@@ -49,7 +51,9 @@ def agent(
     if print_config:
         wiring.out.write(written(read()))
     elif check_config:
-        wiring.out.write(f"ok: {summary(read())}\n")
+        effective = read()
+        note_open_secrets(effective, notes(wiring.err))
+        wiring.out.write(f"ok: {summary(effective)}\n")
     else:
         serve(read, config_file=config, out=wiring.out)
 

@@ -42,6 +42,7 @@ def test_receiver(
 
     from flyball.agent.daemon.config_file import read_config
     from flyball.agent.daemon.receivers_config import external_url, make_receivers
+    from flyball.agent.notes import notes
     from flyball.policies.notification.base import Delivered
     from flyball.policies.notification.receivers.sample import sample_notification
 
@@ -53,7 +54,13 @@ def test_receiver(
         raise OptionError(f"{receiver!r} is no receiver", where="RECEIVER", mend=mend)
     url = external_url(effective.config, tls=effective.web.tls_server_config is not None)
     wanted = {receiver: effective.receivers[receiver]}
-    made = make_receivers(wanted, clock=wiring.clock, external_url=url, folder=effective.folder)[receiver]
+    made = make_receivers(
+        wanted,
+        clock=wiring.clock,
+        external_url=url,
+        folder=effective.folder,
+        warn=notes(wiring.err),
+    )[receiver]
     sample = sample_notification(receiver, host=platform.node(), time=wiring.clock.time())
 
     async def send() -> "Answer":

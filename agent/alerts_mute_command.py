@@ -40,6 +40,7 @@ def mute(
 ) -> None:
     """Tell nobody of some alerts for a time; they are recorded all the same. Prints the mute's number."""
     from flyball.agent.alerts_documents import mute_document
+    from flyball.agent.alerts_labels import unknown_labels
     from flyball.agent.alerts_texts import matchers_text, moment
     from flyball.history.alert_log import AlertLog
     from flyball.history.mute_log import MuteLog
@@ -50,7 +51,11 @@ def mute(
     until = wiring.clock.time() + seconds
     with open_agent_database(config, db) as database:
         made = MuteLog(database, clock=wiring.clock).add(wanted, until_time=until, comment=clean(comment))
-        count = _matching(AlertLog(database, clock=wiring.clock), made)
+        log = AlertLog(database, clock=wiring.clock)
+        count = _matching(log, made)
+        unknown = tuple(unknown_labels(log, wanted, config))
+    for line in unknown:
+        wiring.err.write(f"note: {line}\n")
     if as_json:
         print_json(wiring.out, mute_document(made))
         return

@@ -148,10 +148,12 @@ def _run(
             display.note(f"{option} stands behind --, so it goes to your script, not to autotune")
         if options.lead is not None and options.resume is None:
             display.note(led_text(options.lead))
-        # A dry run begins with nothing.
-        if not options.dry_run and (told := take()):
-            display.note(told)
-        result = wiring.run_study(options, observer=display, interruption=interruption)
+
+        def begin() -> None:
+            if told := take():
+                display.note(told)
+
+        result = wiring.run_study(options, observer=display, interruption=interruption, begin=begin)
         wiring.interrupted = interruption.finish_requested
     return result
 

@@ -10,19 +10,23 @@ from flyball.agent.history_records import Past
 from flyball.clock import Clock, SystemClock
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.options import RunStudy, StudyOptions, StudyResult
+from flyball.tuners.options import RunStudy, StudyOptions, StudyResult, nothing
 
 if TYPE_CHECKING:
     from flyball.collectors.registry import CollectorType
 
 
 def run_real_study(
-    options: StudyOptions, *, observer: StudyObserver, interruption: Interruption
+    options: StudyOptions,
+    *,
+    observer: StudyObserver,
+    interruption: Interruption,
+    begin: Callable[[], None] = nothing,
 ) -> StudyResult:
     """Run ``tuners.study.run_study``, imported only now: ``--help`` must not wait for Optuna."""
     from flyball.tuners.study import run_study
 
-    return run_study(options, observer=observer, interruption=interruption)
+    return run_study(options, observer=observer, interruption=interruption, begin=begin)
 
 
 @contextmanager

@@ -19,11 +19,11 @@ def parse_line(line: bytes) -> Record | None:
     try:
         text = line.decode()
         # What json.loads does besides costs a fifth of a step's line.
-        record, end = _decode(text, len(text) - len(text.lstrip()))
+        record, end = _decode(text, 0 if text[:1] == "{" else len(text) - len(text.lstrip()))
     except (ValueError, RecursionError):
         # A line of opening brackets is deeper than the interpreter's stack.
         return None
-    if text[end:].strip():
+    if end < len(text) and text[end:].strip():
         return None
     return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
 

@@ -144,7 +144,9 @@ class JournalFollower:
         self._mend_offset(found.st_size)
         taken = 0
         while taken < limit_bytes:
-            chunk = os.pread(self._file, CHUNK_BYTES, self._offset)
+            # No more room than is needed: a whole chunk's is given back to the system each time.
+            room = min(CHUNK_BYTES, max(found.st_size - self._offset, 0) + 1)
+            chunk = os.pread(self._file, room, self._offset)
             self._seen_bytes = self._offset + len(chunk)
             used = self._lines(chunk, take)
             self._offset += used

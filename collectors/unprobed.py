@@ -82,7 +82,8 @@ class UnprobedProcesses:
         for pid in sorted(all_pids(self._proc)):
             if pid not in on_gpu:
                 known = self._of_rank(pid)
-                if all(name in known for name in _PER_RANK) and self._computes(pid) and not _has_probe(known):
+                # To read what is mapped costs most, and is needed of few.
+                if all(name in known for name in _PER_RANK) and not _has_probe(known) and self._computes(pid):
                     yield Unprobed(pid=pid, rank=known["RANK"])
 
     def _of_rank(self, pid: int) -> Mapping[str, str]:

@@ -1,6 +1,5 @@
 """What the runs of this host do: steps, throughput, loss, stragglers, and which rank works on which GPU."""
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from flyball.collectors import catalog
@@ -141,16 +140,24 @@ def straggler_ratios(ranks: Sequence[RankState]) -> dict[int, float]:
 
     A run with one rank on this host has none: there is nobody to be slower than.
     """
-    medians: dict[str, dict[int, float]] = {}
+    by_run: dict[str, list[RankState]] = {}
     for state in ranks:
         if state.recent_step_seconds and state.finished_time is None:
-            medians.setdefault(state.run, {})[id(state)] = statistics.median(state.recent_step_seconds)
+            by_run.setdefault(state.run, []).append(state)
     found = {}
-    for own in medians.values():
-        middle = statistics.median(own.values())
-        if len(own) > 1 and middle > 0:
-            found.update({rank: value / middle for rank, value in own.items()})
+    for states in by_run.values():
+        if len(states) > 1:
+            own = {id(state): _median(state.recent_step_seconds) for state in states}
+            middle = _median(own.values())
+            if middle > 0:
+                found.update({rank: value / middle for rank, value in own.items()})
     return found
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _make(settings: CollectorSettings, surroundings: Surroundings) -> WorkloadCollector:

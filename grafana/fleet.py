@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import dashboard as builders
 
 from flyball.collectors import catalog
-from grafana import fleet_agents, fleet_gpus, fleet_hosts
+from grafana import fleet_agents, fleet_alerts, fleet_gpus, fleet_hosts
 from grafana.frame import FLEET, RUN, Panel, choice, dashboard, with_section
 from grafana.panels import BAD, GOOD, PLAIN, WARN, number, steps
 from grafana.query import most, select, total
@@ -25,6 +25,7 @@ def build() -> builders.Dashboard:
     board = with_section(board, "GPUs", fleet_gpus.panels())
     board = with_section(board, "GPU faults and limits", fleet_gpus.faults())
     board = with_section(board, "Hosts", fleet_hosts.panels())
+    board = with_section(board, "Alerts", fleet_alerts.panels())
     return with_section(board, "Agents", fleet_agents.panels())
 
 

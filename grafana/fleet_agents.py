@@ -41,7 +41,6 @@ def work() -> list[Panel]:
     reload = most("instance", select(catalog.CONFIG_RELOAD_SUCCESSFUL))
     failures = rate(catalog.COLLECTOR_FAILURES, "instance, collector, reason")
     versions = most("instance, version, python", select(catalog.BUILD_INFO))
-    notes = rate(catalog.NOTIFICATIONS, "instance, receiver, outcome")
     return [
         _by_collector(
             "Time of a collection",
@@ -77,31 +76,9 @@ def work() -> list[Panel]:
             [Column(title="agents", expression=versions, hidden=True)],
             width=12,
         ),
-        lines(
-            "Notifications",
-            "Alert notifications a second, by receiver and outcome.",
-            "eps",
-            Query(expression=notes, legend="{{receiver}} {{outcome}}"),
-        ),
-        lines(
-            "Outbox",
-            "Notifications that wait to be delivered. A queue that grows means a receiver that is down.",
-            "short",
-            _of_agent(catalog.OUTBOX_DEPTH),
-        ),
-        lines(
-            "Evaluation of rules",
-            "Time of the last evaluation of all alert rules.",
-            "s",
-            _of_agent(catalog.POLICY_EVALUATION),
-        ),
     ]
 
 
 def _by_collector(title: str, description: str, unit: str, metric: Metric) -> Panel:
     expression = most("instance, collector", select(metric))
     return lines(title, description, unit, Query(expression=expression, legend="{{instance}} {{collector}}"))
-
-
-def _of_agent(metric: Metric) -> Query:
-    return Query(expression=most("instance", select(metric)), legend="{{instance}}")

@@ -61,16 +61,19 @@ class Batch:
     candidates: dict[Candidate, None] = field(default_factory=dict)
     _arranged: tuple[list[Candidate], Rows, Rows, Floats] | None = None
     _decided: tuple[Moment, frozenset[Candidate]] | None = None
+    _holds_of_zero: bool | None = None
+    _ruled_out: tuple[int, ...] | None = None
+    """Numbers of the newest lines of both grids whose samples meet the condition for no candidate."""
 
     def add(self, candidate: Candidate) -> None:
         """From the next time on."""
         self.candidates[candidate] = None
-        self._arranged = self._decided = None
+        self._arranged = self._decided = self._ruled_out = self._holds_of_zero = None
 
     def remove(self, candidate: Candidate) -> None:
         """It must be there."""
         del self.candidates[candidate]
-        self._arranged = self._decided = None
+        self._arranged = self._decided = self._ruled_out = self._holds_of_zero = None
 
     def met(
         self, at: Moment, is_asked: Callable[[Candidate], bool] = lambda _: True
@@ -81,11 +84,8 @@ class Batch:
         """
         candidates, left, right, thresholds = self._arrange()
         if len(candidates) <= _FEW:
-            asked = [n for n, each in enumerate(candidates) if is_asked(each)]
-            if not asked:
-                return []
-            may_hold = self._may_hold(at)
-            places = [n for n in asked if may_hold(candidates[n])]
+            # Nearly always nothing may hold: whether it is asked for comes second.
+            places = [n for n in self._may_hold(candidates, at) if is_asked(candidates[n])]
             if not places:
                 return []
             if len(places) < len(candidates):
@@ -110,26 +110,53 @@ class Batch:
             indices = indices[self._current(left[indices], at)]
         return [(candidates[i], value) for i, value in zip(indices, values[indices].tolist(), strict=True)]
 
-    def _may_hold(self, at: Moment) -> Callable[[Candidate], bool]:
+    def _may_hold(self, candidates: list[Candidate], at: Moment) -> list[int]:
+        """Places of those of which it is not certain that the condition does not hold."""
+        lines = self._newest_lines(at)
+        if lines is not None and lines == self._ruled_out:
+            return []
+        places = self._not_ruled_out(candidates, at)
+        self._ruled_out = None if places else lines
+        return places
+
+    def _newest_lines(self, at: Moment) -> tuple[int, ...] | None:
+        """Numbers of the newest lines, where the condition depends on their samples alone.
+
+        On the time it depends then only in that they grow too old to count.
+        """
+        numbers = []
+        for recipe, grid in ((self.left, self.left_grid), (self.right, self.right_grid)):
+            if recipe is None or grid is None:
+                continue
+            is_newest = recipe.aggregate is Aggregate.LAST and not recipe.offset_ms
+            if not is_newest or grid.line_at(at.time_ms) != grid.end - 1:
+                return None
+            numbers.append(grid.base + grid.end)
+        return tuple(numbers)
+
+    def _not_ruled_out(self, candidates: list[Candidate], at: Moment) -> list[int]:
         left, arithmetic = sieve.bounder(self.left, self.left_grid, at), self.arithmetic
-        if self.right is None or self.right_grid is None or arithmetic is None:
-            return lambda each: sieve.may_hold(self.comparison, left(each.left.row), each.threshold)
-        right = sieve.bounder(self.right, self.right_grid, at)
-
-        def may_hold(candidate: Candidate) -> bool:
-            other = right(candidate.right.row) if candidate.right else None
-            bounds = sieve.combined(arithmetic, left(candidate.left.row), other)
-            return sieve.may_hold(self.comparison, bounds, candidate.threshold)
-
-        return may_hold
+        every = [left(each.left.row) for each in candidates]
+        if self.right is not None and self.right_grid is not None and arithmetic is not None:
+            right = sieve.bounder(self.right, self.right_grid, at)
+            for place, each in enumerate(candidates):
+                other = right(each.right.row) if each.right else None
+                every[place] = sieve.combined(arithmetic, every[place], other)
+        possible = sieve.POSSIBLE[self.comparison]
+        return [
+            place
+            for place, bounds in enumerate(every)
+            if bounds is None or possible(*bounds, candidates[place].threshold)
+        ]
 
     def _none_rose(self, rows: Rows, thresholds: Floats, at: Moment) -> bool:
         """Whether no candidate's condition holds because no counter rose."""
         counted = self.left.aggregate in (Aggregate.RATE, Aggregate.INCREASE) and self.left.bounds is None
         if not counted or self.arithmetic is not None:
             return False
-        holds_of_zero = _COMPARE[self.comparison](np.zeros(1), thresholds).any()
-        return not holds_of_zero and sieve.none_rose(self.left, self.left_grid, rows, at)
+        if self._holds_of_zero is None:
+            self._holds_of_zero = bool(_COMPARE[self.comparison](np.zeros(1), thresholds).any())
+        return not self._holds_of_zero and sieve.none_rose(self.left, self.left_grid, rows, at)
 
     def decided(self, at: Moment) -> Collection[Candidate]:
         """Candidates that have a value now, of which the condition is true or false."""

@@ -26,6 +26,10 @@ def read_while(read: Read[PolicyKeys]) -> tuple[str, float]:
     if within and phase and phase not in UNDER_WAY:
         mend = "take it out; within is for phases that come back"
         found.add("within", f"a run is {phase} once, so there is no pause to bridge", mend=mend)
+    waits = read.keys.for_seconds
+    if found.has("within") and 0 < waits < within and not read.wrong & {"for", "for_seconds"}:
+        what = f"is longer than for, which is {waits:g} s: what is remembered alone would fire the alert"
+        found.add("within", what, mend="write a shorter one, or a longer for")
     return phase, within if found.has("within") else _usual(phase)
 
 

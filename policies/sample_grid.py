@@ -5,7 +5,10 @@ for many series at once. A histogram takes a row for each bucket, cumulative, an
 whole milliseconds, as Prometheus keeps them.
 """
 
+import math
+import operator
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,25 @@ ABSENT_BITS = 0x7FF8_0000_F1B0_A11B
 """A NaN that no computation yields: the series was not given in that reading."""
 SLACK_MS = 10_000
 """How far an evaluation may lie behind the newest reading."""
+
+
+_FEW = 32
+"""Values up to which a list is quicker than an array."""
+
+
+@dataclass(slots=True, eq=False)
+class _Layout:
+    """How readings are laid out: kept, as nearly every one gives the same series in the same order."""
+
+    rows: list[int]
+    given: slice | Rows
+    """The same, for indexing."""
+    absent: Rows
+    """Rows that such a reading does not give."""
+    newest: list[float]
+    """Of few rows, their last samples."""
+    has_nan: bool = False
+    """Whether one of those is NaN, which equals nothing."""
 
 
 def present(cells: Floats) -> Mask:
@@ -48,14 +70,19 @@ class SampleGrid:
         """By row: number of the last line in which it was below the sample before."""
         self.seen: Numbers = np.empty(0, np.int64)
         """By row: number of the last line that has a sample of it."""
+        self.still_from = 0
+        """Number of the first of the newest lines that are all alike, and without NaN."""
         self._latest: Floats = np.empty(0)
         self._used = 0
         self._free: dict[int, list[int]] = {}
-        self._layout: tuple[list[int], slice | Rows, Rows] | None = None
-        """Rows of the last reading, the same for indexing, and those that it did not give."""
+        self._layout: _Layout | None = None
+        """Of the last reading."""
+        self._is_noted = True
+        """Whether ``seen`` and ``_latest`` know of the last readings."""
 
     def allocate(self, width: int) -> int:
         """The first of ``width`` rows in a row, all absent so far."""
+        self._note()
         free = self._free.get(width)
         if free:
             row = free.pop()
@@ -73,6 +100,8 @@ class SampleGrid:
 
     def release(self, row: int, width: int) -> None:
         """The rows may be used for another series."""
+        self._note()
+        self._layout = None
         self.seen[row : row + width] = -1
         self._free.setdefault(width, []).append(row)
 
@@ -84,27 +113,59 @@ class SampleGrid:
         self.times[self.end] = time_ms
         self.end += 1
         self.begun_ms = time_ms if self.begun_ms is None else self.begun_ms
-        if self._layout is None or self._layout[0] != rows:
-            self._layout = self._laid_out(rows)
-        _, given, absent = self._layout
-        fresh = np.array(values, np.float64)
-        fallen = np.flatnonzero(fresh < self._latest[given])
-        if len(fallen):
-            self.reset[np.array(rows)[fallen]] = number
-        line[given] = self._latest[given] = fresh
-        self.seen[given] = number
-        if len(absent):
-            line.view(np.int64)[absent] = ABSENT_BITS
-            self.gap[absent] = number
+        layout = self._layout
+        if layout is None or layout.rows != rows:
+            self._note(lines=1)
+            layout = self._layout = self._laid_out(rows)
+            self.still_from = number
+        if len(rows) <= _FEW:
+            self._take_few(layout, values, number)
+            line[layout.given] = values  # not what equals them: zero and minus zero are written otherwise
+        else:
+            line[layout.given] = self._take_many(layout, np.array(values, np.float64), number)
+        self._is_noted = False
+        if len(layout.absent):
+            line.view(np.int64)[layout.absent] = ABSENT_BITS
+            self.gap[layout.absent] = number
 
-    def _laid_out(self, rows: list[int]) -> tuple[list[int], slice | Rows, Rows]:
-        # Kept, as nearly every reading gives the same series in the same order.
+    def _take_few(self, layout: _Layout, values: list[float], number: int) -> None:
+        if values == layout.newest:
+            if layout.has_nan:
+                self.still_from = number
+            return
+        if any(map(operator.lt, values, layout.newest)):
+            fallen = map(operator.lt, values, layout.newest)
+            self.reset[[row for row, fell in zip(layout.rows, fallen, strict=True) if fell]] = number
+        layout.newest, layout.has_nan = values.copy(), math.isnan(sum(values))
+        self.still_from = number
+
+    def _take_many(self, layout: _Layout, fresh: Floats, number: int) -> Floats:
+        before = self._latest[layout.given]
+        fallen = np.flatnonzero(fresh < before)
+        if len(fallen):
+            self.reset[np.array(layout.rows)[fallen]] = number
+        if not np.array_equal(fresh, before):
+            self.still_from = number
+        self._latest[layout.given] = fresh
+        return fresh
+
+    def _note(self, lines: int = 0) -> None:
+        """Write down what the last readings gave; ``lines`` have come since, laid out otherwise."""
+        if self._layout is None or self._is_noted:
+            return
+        self._is_noted = True
+        self.seen[self._layout.given] = self.base + self.end - 1 - lines
+        if len(self._layout.rows) <= _FEW:
+            self._latest[self._layout.given] = self._layout.newest
+
+    def _laid_out(self, rows: list[int]) -> _Layout:
         absent = np.ones(self._used, np.bool_)
         absent[rows] = False
         begin = rows[0] if rows else 0
         in_order = rows == list(range(begin, begin + len(rows)))
         given = slice(begin, begin + len(rows)) if in_order else np.array(rows, np.intp)
-        return list(rows), given, np.flatnonzero(absent)
+        newest = self._latest[given].tolist() if len(rows) <= _FEW else []
+        return _Layout(list(rows), given, np.flatnonzero(absent), newest)
 
     def line_at(self, time_ms: int) -> int:
         """Index of the newest line not after this time, or -1."""
@@ -119,6 +180,7 @@ class SampleGrid:
 
     def is_current(self, row: int) -> bool:
         """Whether the newest reading has a sample of it."""
+        self._note()
         return self.end > 0 and bool(self.seen[row] == self.base + self.end - 1)
 
     def has(self, row: int, line: int) -> bool:
@@ -127,6 +189,7 @@ class SampleGrid:
 
     def is_spent(self, row: int, time_ms: int, lookback_ms: int) -> bool:
         """Whether a row holds nothing that an evaluation at this time or later could need."""
+        self._note()
         index = int(self.seen[row]) - self.base
         if index < 0:
             return True
@@ -142,7 +205,7 @@ class SampleGrid:
         self.begun_ms = other.begun_ms
         self.times, self.end = other.times[first : other.end].copy(), other.end - first
         self._moments = self.times.data
-        self.cells = np.empty((self.end, 0))
+        self.cells, self.still_from = np.empty((self.end, 0)), self.end
 
     def copy_row(self, row: int, other: "SampleGrid", other_row: int) -> None:
         """Take over a series' samples; the newest line of both is the same reading."""

@@ -27,7 +27,7 @@ NO_VALUE: Bounds = (math.inf, -math.inf)
 _ROUNDING = 1e-12
 """Relative, and far above what the few operations behind a bound can lose."""
 
-_POSSIBLE: Mapping[Comparison, Callable[[float, float, float], bool]] = {
+POSSIBLE: Mapping[Comparison, Callable[[float, float, float], bool]] = {
     Comparison.ABOVE: lambda _, most, threshold: most > threshold,
     Comparison.AT_LEAST: lambda _, most, threshold: most >= threshold,
     Comparison.BELOW: lambda least, _, threshold: least < threshold,
@@ -36,11 +36,7 @@ _POSSIBLE: Mapping[Comparison, Callable[[float, float, float], bool]] = {
     Comparison.NOT_EQUAL: lambda least, most, threshold: not least == most == threshold,
     Comparison.NAN: lambda _least, _most, _threshold: False,
 }
-
-
-def may_hold(comparison: Comparison, bounds: Bounds | None, threshold: float) -> bool:
-    """Whether some value within the bounds meets the condition."""
-    return bounds is None or _POSSIBLE[comparison](*bounds, threshold)
+"""By comparison, whether some value from the least to the most meets the condition with this threshold."""
 
 
 def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
@@ -54,6 +50,8 @@ def bounder(recipe: Recipe, grid: SampleGrid, at: Moment) -> Bounder:
     is_counted = recipe.aggregate in (Aggregate.RATE, Aggregate.INCREASE)
     if window.lines < (1 if recipe.bounds is None and not is_counted else 2):
         return _nothing if recipe.reach_ms else _no_value
+    if window.is_still and (is_counted or recipe.bounds is None):
+        return _zero if is_counted else partial(_constant, grid.cells, window.first)
     per = window.seconds if recipe.aggregate is Aggregate.RATE else 1.0
     if recipe.bounds is not None:
         counts = len(recipe.bounds)
@@ -93,6 +91,8 @@ def none_rose(recipe: Recipe, grid: SampleGrid, rows: Rows, at: Moment) -> bool:
     window = Window(grid, end_ms - recipe.window_ms, end_ms)
     if window.lines < 2:
         return not recipe.reach_ms
+    if window.is_still:
+        return True
     begun = grid.base + window.first
     if int(grid.gap[rows].max()) >= begun or int(grid.reset[rows].max()) > begun:
         return False
@@ -117,6 +117,16 @@ def _checked(least: float, most: float) -> Bounds | None:
 def _cell(cells: Floats, line: int, row: int) -> Bounds | None:
     value = cells.item(line, row)
     return _checked(value, value)
+
+
+def _zero(row: int) -> Bounds:
+    del row
+    return 0.0, 0.0
+
+
+def _constant(cells: Floats, line: int, row: int) -> Bounds | None:
+    value = cells.item(line, row)
+    return _rounded(value, value)
 
 
 def _mean(window: Window, row: int) -> Bounds | None:

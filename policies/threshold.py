@@ -118,9 +118,15 @@ def check_possible(comparison: Comparison, threshold: float, span: Span) -> None
         Comparison.NAN: (not span.may_be_nan, False),
     }[comparison]
     if never or always:
-        what = f"{_WORDS[comparison]} {threshold:g}" if comparison in _WORDS else "NaN"
+        what = f"{_WORDS[comparison]} {_shown(threshold)}" if comparison in _WORDS else "NaN"
         how_often = "never" if never else "always"
         raise ValueError(f"{span.subject} is {how_often} {what}; {_mend(comparison, threshold, span)}")
+
+
+def _shown(number: float) -> str:
+    """As it was meant: never rounded to another number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
 
 
 _WORDS: Final[Mapping[Comparison, str]] = {
@@ -137,7 +143,7 @@ def _mend(comparison: Comparison, threshold: float, span: Span) -> str:
     if comparison is Comparison.NAN:
         return "a source that gives NaN is a fault of the collector, see collector_up"
     if span.unit == RATIO and span.most == 1 and 2 <= threshold <= 100:
-        return f"did you mean {threshold / 100:g}, or {threshold:g}%?"
+        return f"did you mean {_shown(threshold / 100)}, or {_shown(threshold)}%?"
     if math.isinf(span.most):
         return f"its values begin at {span.least:g}"
     return f"its values are from {span.least:g} to {span.most:g}"

@@ -35,6 +35,11 @@ class Window:
         return self.stop - self.first
 
     @property
+    def is_still(self) -> bool:
+        """Whether all its readings are alike: each row has one value in all of them, or none."""
+        return self.grid.still_from <= self.grid.base + self.first and self.lines > 0
+
+    @property
     def seconds(self) -> float:
         """Its length."""
         return (self.end_ms - self.start_ms) / 1000

@@ -8,7 +8,7 @@ import pytest
 from flyball.agent.cli import run
 from flyball.errors import OptionError
 from flyball.file_system import open_regular
-from flyball.policies.notification.receivers.secret_files import SecretFile, one_word
+from flyball.policies.notification.receivers.secret_files import SecretFile, one_word, unheard
 
 
 @pytest.fixture
@@ -42,4 +42,4 @@ def test_a_pipe_in_the_place_of_a_policy_file_is_one_line(
 
 def test_a_pipe_in_the_place_of_a_secret_is_one_line(pipe: Path) -> None:
     with pytest.raises(OptionError, match="is no regular file"):
-        SecretFile(path=pipe, where="receivers.a.token_file", check=one_word).checked()
+        SecretFile(path=pipe, where="receivers.a.token_file", check=one_word, warn=unheard).checked()

@@ -76,6 +76,12 @@ class Measurement:
     """Length of the measured window."""
     skipped_steps: int = 0
     peak_reserved_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+    """By live tensors, of the device that had most; None on CPU."""
+    resting_allocated_bytes: int | None = None
+    """By live tensors between two steps, at most; None on CPU."""
+    kept_activation_bytes: int | None = None
+    """That a forward pass left allocated for its backward pass, at most; None where it was not seen."""
     device_memory_bytes: int | None = None
     communicated_bytes_per_step: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[tuple[float, float], ...] = ()

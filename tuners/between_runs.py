@@ -25,6 +25,7 @@ from flyball.tuners.between_runs_plan import (
 from flyball.tuners.between_runs_race import RaceRun, judge, looks_made, race_looks, race_rules, without_race
 from flyball.tuners.between_runs_so_far import SoFar
 from flyball.tuners.conclusion import Concluded
+from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.recommendation import objection
 from flyball.tuners.sampler import Search
 from flyball.tuners.suggestions import leading_alerts, suggested_knobs
@@ -120,7 +121,15 @@ class BetweenRuns(SoFar):
     def _sampler(self, storage: RDBStorage) -> Search:
         alerts = leading_alerts(None, self.ledger.reports(Phase.BASELINE))
         suggested = tuple(suggested_knobs(alerts))
-        search = Search(self.ledger.study_name, storage, self.ledger.seed, self.space, suggested=suggested)
+        context, limit = self.space.situation.context, self.ledger.options.memory_limit_ratio
+        search = Search(
+            self.ledger.study_name,
+            storage,
+            self.ledger.seed,
+            self.space,
+            suggested=suggested,
+            memory=MemoryScreen.of(context, self.ledger.reports(), limit),
+        )
         self.ledger.settle(search)
         live = [
             trial.optuna_number

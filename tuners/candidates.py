@@ -1,5 +1,6 @@
 """Who goes into verification: the fastest of the search, those near the top run again."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,8 +9,9 @@ from flyball.tuners.final_runs import Verdict, changes_numerics
 from flyball.tuners.search_loop import rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.spending import FINALISTS, Spending
+from flyball.tuners.surrogate import Observation, Surrogate
 from flyball.tuners.verification import finalists
-from flyball.tuners.verification_playoff import play_off
+from flyball.tuners.verification_playoff import Rank, Ranking, play_off
 from flyball.tuners.witness import idle_knobs
 
 
@@ -47,8 +49,8 @@ class CandidateChoice:
             return {key: by_key[key].configuration for key in keys}
         ranked = play_off(
             rates,
-            own.samples_per_second,
             lambda key, number: self.run_once(by_key[key].configuration, f"play-off: {key}, round {-number}"),
+            self._rank_of(by_key, baseline),
             most=1,
             seed=self.seed,
             may_continue=lambda keys: (
@@ -57,6 +59,28 @@ class CandidateChoice:
             ),
         )
         return {key: by_key[key].configuration for key in self._entered(ranked, by_key)}
+
+    def _rank_of(self, by_key: Mapping[str, TrialReport], baseline: TrialReport) -> Rank:
+        """Return the judge of contenders: the surrogate, which takes what the like of one did for its own."""
+        surrogate = Surrogate(entries=self.space.entries)
+        points = {key: self.space.completed(each.configuration.assignment) for key, each in by_key.items()}
+        own = self.space.completed(baseline.configuration.assignment)
+
+        def rank(logs: Mapping[str, Sequence[float]]) -> Ranking:
+            seen = [Observation(assignment=own, value=rate_of(baseline))]
+            seen += [
+                Observation(assignment=points[key], value=math.exp(log)) for key in logs for log in logs[key]
+            ]
+            places: dict[str | None, int] = {key: place for place, key in enumerate(logs)}
+            places[None] = len(logs)
+            belief = surrogate.belief(seen, [*(points[key] for key in logs), own])
+            return Ranking(
+                speeds={key: float(belief.means[places[key]]) for key in logs},
+                baseline=float(belief.means[-1]),
+                error=lambda first, second: belief.error(places[first], places[second]),
+            )
+
+        return rank
 
     def _entered(self, ranked: Sequence[str], by_key: Mapping[str, TrialReport]) -> Sequence[str]:
         """The fastest alone; beside one that the loss guard may refuse, the fastest that it has no say in."""

@@ -14,6 +14,7 @@ from flyball.tuners.explanation import Explanation
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
 from flyball.tuners.knobs_batch import scaling_note
+from flyball.tuners.memory_screen import MemoryScreen, error_note
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import COMMAND, CONFIG, ShellCommand, storage, write_results
 from flyball.tuners.recommendation import Recommendation, Side, changes
@@ -50,6 +51,8 @@ class Conclusion:
     """Number of the engine that was tuned, where the script makes several."""
     alerts: tuple[LeadingAlert, ...] = ()
     """That said where to look first."""
+    memory: MemoryScreen | None = None
+    """What was held against the device's memory; None where nothing was searched."""
     explanation: Explanation | None = None
     """None for a study over production runs."""
 
@@ -116,7 +119,13 @@ def recommend(study: Conclusion) -> Recommendation:
         seconds=seconds_by_phase(study),
         alerts=study.alerts,
         explanation=study.explanation,
-        notes=(*([scaling] if scaling else []), *verdict.remarks, *notes(study.reports)),
+        notes=(
+            *([scaling] if scaling else []),
+            *verdict.remarks,
+            *notes(study.reports),
+            *(study.memory.notes() if study.memory else ()),
+            *error_note(study.job.context, study.reports),
+        ),
     )
 
 

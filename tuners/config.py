@@ -99,7 +99,12 @@ def parse_document(path: Path, data: bytes) -> ConfigDocument:
         ConfigError: empty, no text, not an object, or with more keys than any config has.
         JsonError: not plain JSON.
     """
-    values, places = parse(_text(path, data))
+    values, places = parse(config_text(path, data))
+    return document_of(path, values, places)
+
+
+def document_of(path: Path, values: Any, places: Mapping[str, tuple[int, int]]) -> ConfigDocument:
+    """Return the config that was read from a file. Raises ConfigError as ``parse_document`` does."""
     if not isinstance(values, dict):
         raise ConfigError(
             "the config is not a JSON object", where=str(path), mend='write {"key": value, ...}'
@@ -132,7 +137,8 @@ def read_config(path: Path) -> bytes:
     return data
 
 
-def _text(path: Path, data: bytes) -> str:
+def config_text(path: Path, data: bytes) -> str:
+    """Return the text of a config's bytes. Raises ConfigError where there is none."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -51,8 +51,18 @@ class Context:
     """Whether the CPU has the instructions that DeepSpeed asks for in fp16."""
     parameters: int | None = None
     """Of the whole model."""
+    trainable_parameters: int | None = None
+    """Those of them that are trained; None where that is not known."""
+    parameters_by_type: Mapping[str, int] = field(default_factory=dict)
+    """torch's name of a data type to parameters of it."""
     largest_parameter: int | None = None
     """Elements of the largest parameter tensor."""
+    largest_module: int | None = None
+    """The most parameters that one module holds itself."""
+    layers: int | None = None
+    """How many layers the model repeats, where it does."""
+    embedding: tuple[int, int] | None = None
+    """Rows and width of the largest table of embeddings, where the model has one."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The user's own variables, those that knobs and rules look at."""
     device_memory_bytes: int | None = None
@@ -73,8 +83,19 @@ class Context:
             threads=header.get("threads") or self.threads,
             activation_checkpointing=header.get("activation_checkpointing"),
             parameters=header.get("parameters") or self.parameters,
+            trainable_parameters=header.get("trainable_parameters", self.trainable_parameters),
+            parameters_by_type=header.get("parameters_by_type") or self.parameters_by_type,
             largest_parameter=header.get("largest_parameter") or self.largest_parameter,
+            largest_module=header.get("largest_module") or self.largest_module,
+            layers=header.get("layers") or self.layers,
+            embedding=tuple(header["embedding"]) if header.get("embedding") else self.embedding,
         )
+
+    @property
+    def trained_parameters(self) -> int:
+        """Parameters with gradients and optimizer states; all where it is not known that some are frozen."""
+        trained = self.trainable_parameters
+        return (self.parameters or 0) if trained is None else trained
 
 
 def pipelined(config: Mapping[str, Any], context: Context) -> bool:

@@ -13,6 +13,7 @@ from flyball.tuners.loss_guard import Guard, LossVerdict, compare_losses, known_
 from flyball.tuners.recommendation import Confirmation, objection
 from flyball.tuners.space import Space
 from flyball.tuners.spending import JSON_ALONE_ROUNDS, Spending
+from flyball.tuners.statistics import standard_error
 from flyball.tuners.verification import Decision, VerificationResult, measure_gain, verify
 from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN, CandidateResult
 from flyball.tuners.witness import idle_knobs
@@ -21,6 +22,9 @@ JSON_ALONE = "json alone"
 CONFIRMATION = "confirmation"
 CONFIRMATION_PAIRS = 3
 """Cold pairs at most: more than one only where the first does not agree, and the budget holds them."""
+
+LOSS_ERRORS = 1.28
+"""Cold pairs contradict a gain when they lie below none by so many standard errors: one-sided, 90%."""
 
 LabelledRun = Callable[[Phase, Configuration, str, bool], TrialReport]
 """Makes one recorded run, or answers from the record: phase, configuration, label, cold."""
@@ -91,7 +95,8 @@ class FinalRuns:
             loss = self.losses.get(result.winner or "")
             return Verdict(decision=result.decision, winner=result.winner, verification=result, loss=loss)
         alone = self._json_alone(result)
-        confirmation, objections = self._confirm(result.winner, result.speedup)
+        full = next(each for each in result.candidates if each.key == result.winner)
+        confirmation, objections = self._confirm(full)
         return Verdict(
             decision=Decision.UNVERIFIED if objections else result.decision,
             winner=result.winner,
@@ -201,8 +206,9 @@ class FinalRuns:
         label = json_label(key, round_number)
         return self.make_run(Phase.VERIFICATION, self.configuration(key), label, False).measurement
 
-    def _confirm(self, winner: str, speedup: Interval | None) -> tuple[Confirmation | None, tuple[str, ...]]:
+    def _confirm(self, won: CandidateResult) -> tuple[Confirmation | None, tuple[str, ...]]:
         """Run both from a cold start; say what speaks against the winner."""
+        winner, speedup = won.key, won.speedup
         pairs: list[tuple[Interval, Interval]] = []
         while len(pairs) < CONFIRMATION_PAIRS:
             if self._stopped() or (pairs and not self.spending.may_confirm_again()):
@@ -220,7 +226,7 @@ class FinalRuns:
         last = Confirmation(
             baseline=over([own for own, _ in pairs]), recommended=over([best for _, best in pairs])
         )
-        if mean_log_ratio(pairs) <= 0:
+        if contradicts(pairs, [pair.log_ratio for pair in won.pairs]):
             return last, (
                 f"cold runs do not confirm it: {math.exp(mean_log_ratio(pairs)):.3f}x, {len(pairs)} pairs",
             )
@@ -258,6 +264,20 @@ def over(runs: Sequence[Interval]) -> Interval:
 def mean_log_ratio(pairs: Sequence[tuple[Interval, Interval]]) -> float:
     """Return the mean log of recommended over baseline."""
     return sum(math.log(after.point / before.point) for before, after in pairs) / len(pairs)
+
+
+def contradicts(pairs: Sequence[tuple[Interval, Interval]], log_ratios: Sequence[float]) -> bool:
+    """Whether the cold pairs show a loss that is larger than their noise, as the warm pairs show it.
+
+    A few pairs of a noisy machine often lie below no gain by chance; against a gain that many pairs showed
+    they count for what they are worth.
+
+    Args:
+        pairs: cold runs of baseline and winner.
+        log_ratios: of the winner's pairs in verification.
+    """
+    error = standard_error(log_ratios) * math.sqrt(len(log_ratios) / len(pairs)) if len(log_ratios) > 1 else 0
+    return mean_log_ratio(pairs) + LOSS_ERRORS * error <= 0
 
 
 def agrees(pairs: Sequence[tuple[Interval, Interval]], speedup: Interval | None) -> bool:

@@ -31,7 +31,9 @@ class JsonError(ValueError):
 
 
 @dataclass(slots=True)
-class _Scanner:
+class Scanner:
+    """Reads one text; ``flyball.tuners.tolerant_json`` makes of it one that goes on after a fault."""
+
     text: str
     breaks: list[int] = field(init=False)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -45,18 +47,25 @@ class _Scanner:
         return line + 1, at - (self.breaks[line - 1] if line else -1)
 
     def fault(self, what: str, at: int, mend: str | None = None, rule: str = "json-syntax") -> JsonError:
+        """Return what is wrong at a place of the text."""
         line, column = self.place(at)
         return JsonError(what, line=line, column=column, mend=mend, rule=rule)
 
-    def skip(self, at: int) -> int:
+    def space(self, at: int) -> int:
+        """Return where a space ends."""
         match = _SPACE.match(self.text, at)
-        at = match.end() if match else at
+        return match.end() if match else at
+
+    def skip(self, at: int) -> int:
+        """Return where the next token begins."""
+        at = self.space(at)
         if self.text.startswith(("//", "/*", "#"), at):
             mend = f"remove the comment at line {self.place(at)[0]}: the config must be plain JSON"
             raise self.fault("a comment", at, mend, "json-comment")
         return at
 
     def value(self, at: int, path: str, depth: int) -> tuple[Any, int]:
+        """Return a value and where it ends, as all below do; raises JsonError."""
         at = self.skip(at)
         if depth > MAX_DEPTH:
             raise self.fault(f"nested deeper than {MAX_DEPTH} levels", at, "write a flatter config")
@@ -68,6 +77,7 @@ class _Scanner:
         return self.string(at) if opening == '"' else self.scalar(at)
 
     def string(self, at: int) -> tuple[str, int]:
+        """Read a text in double quotes."""
         try:
             text, end = scanstring(self.text, at + 1, True)
         except json.JSONDecodeError as error:
@@ -76,6 +86,7 @@ class _Scanner:
         return str(text), int(end)
 
     def scalar(self, at: int) -> tuple[Any, int]:
+        """Read a number or a word."""
         number = _NUMBER.match(self.text, at)
         if number and not re.match(r"[\w.]", self.text[number.end() : number.end() + 1]):
             token = number.group()
@@ -90,11 +101,13 @@ class _Scanner:
         raise self.fault(*self.unreadable(token, at))
 
     def unreadable(self, token: str, at: int) -> tuple[str, int, str, str]:
+        """Say what is wrong with a token: what, where, mend and rule."""
         if token.lstrip("-+") in {"NaN", "Infinity", "inf", "nan"}:
             return f"{token} is not a number in JSON", at, "write a finite number", "json-not-finite"
         return *self.misread(token, at), "json-syntax"
 
     def misread(self, token: str, at: int) -> tuple[str, int, str]:
+        """Say what a token looks like: what, where and mend."""
         if token in _FOREIGN_WORDS:
             return f"{token} is not JSON", at, f"write {_FOREIGN_WORDS[token]}"
         if token.startswith("'"):
@@ -105,6 +118,7 @@ class _Scanner:
         return f"expected a value, found {token or self.text[at]!r}", at, mend
 
     def mapping(self, at: int, path: str, depth: int) -> tuple[dict[str, Any], int]:
+        """Read an object."""
         found: dict[str, Any] = {}
         at = self.skip(at + 1)
         if self.text.startswith("}", at):
@@ -116,23 +130,39 @@ class _Scanner:
                 return found, at
 
     def entry(self, at: int, path: str, depth: int, found: dict[str, Any]) -> int:
-        if not self.text.startswith('"', at):
-            raise self.fault("expected a key in double quotes", at, 'write {"key": value, ...}')
-        key, end = self.string(at)
+        """Read a key and its value into ``found``; return where they end."""
+        key, end = self.key(at)
         place = f"{path}.{key}" if path else key
-        if key in found:
-            mend = f"keep one: line {self.places[place][0]} has it too"
-            raise self.fault(f"the key {key!r} stands twice", at, mend, "json-duplicate-key")
-        self.places[place] = self.place(at)
+        is_new = key not in found or self.again(key, at, place)
+        if is_new:
+            self.places[place] = self.place(at)
         end = self.skip(end)
         if not self.text.startswith(":", end):
             raise self.fault(
                 f"expected ':' after the key {key!r}", end, f"write {json.dumps(key)}: and its value"
             )
-        found[key], end = self.value(end + 1, place, depth + 1)
+        value, end = self.value(end + 1, place, depth + 1)
+        if is_new:
+            found[key] = value
         return end
 
+    def key(self, at: int) -> tuple[str, int]:
+        """Read a key."""
+        if not self.text.startswith('"', at):
+            raise self.fault("expected a key in double quotes", at, 'write {"key": value, ...}')
+        return self.string(at)
+
+    def again(self, key: str, at: int, place: str) -> bool:
+        """Whether a key that stands twice replaces the first one."""
+        raise self.twice(key, at, place)
+
+    def twice(self, key: str, at: int, place: str) -> JsonError:
+        """Return what is wrong where a key stands twice."""
+        mend = f"keep one: line {self.places[place][0]} has it too"
+        return self.fault(f"the key {key!r} stands twice", at, mend, "json-duplicate-key")
+
     def sequence(self, at: int, path: str, depth: int) -> tuple[list[Any], int]:
+        """Read a list."""
         items: list[Any] = []
         at = self.skip(at + 1)
         if self.text.startswith("]", at):
@@ -145,6 +175,7 @@ class _Scanner:
                 return items, at
 
     def separator(self, at: int, closing: str) -> tuple[bool, int]:
+        """Return whether ``closing`` follows an entry, and where it goes on."""
         at = self.skip(at)
         if self.text.startswith(closing, at):
             return True, at + 1
@@ -162,7 +193,7 @@ def parse(text: str) -> tuple[Any, dict[str, tuple[int, int]]]:
     Raises:
         JsonError: the text is not plain JSON (RFC 8259), or a key stands twice in one object.
     """
-    scanner = _Scanner(text)
+    scanner = Scanner(text)
     value, end = scanner.value(0, "", 0)
     end = scanner.skip(end)
     if end != len(text):

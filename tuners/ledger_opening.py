@@ -6,7 +6,7 @@ import itertools
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from flyball.history.records import INTERRUPTED, ExperimentRecord
 from flyball.history.store import History
 from flyball.tuners.job import Job, script_text
 from flyball.tuners.ledger import Ledger, ledger_of
-from flyball.tuners.options import StudyOptions, options_json
+from flyball.tuners.options import StudyOptions, nothing, options_json
 from flyball.tuners.output import write_whole
 from flyball.tuners.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable
 
@@ -27,8 +27,12 @@ RESULTS = "flyball_results"
 
 
 @contextlib.contextmanager
-def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Iterator[Ledger]:
+def open_history(
+    options: StudyOptions, job: Job, machine: Fingerprint, *, begin: Callable[[], None] = nothing
+) -> Iterator[Ledger]:
     """Open the database and begin an experiment in it, or take the one up that is to be resumed.
+
+    ``begin`` is called before a new one is recorded; what it raises passes.
 
     Raises:
         DatabaseError: the database cannot be used, or a living process works on the experiment.
@@ -41,7 +45,7 @@ def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Itera
         if options.resume is not None:
             ledger = _resumed(history, owner, options, machine)
         else:
-            ledger = _begun(history, owner, options, job, machine)
+            ledger = _begun(history, owner, options, job, machine, begin)
         try:
             yield ledger
         except BaseException:
@@ -50,11 +54,25 @@ def open_history(options: StudyOptions, job: Job, machine: Fingerprint) -> Itera
             raise
 
 
-def _begun(history: History, owner: Owner, options: StudyOptions, job: Job, machine: Fingerprint) -> Ledger:
+def _begun(
+    history: History,
+    owner: Owner,
+    options: StudyOptions,
+    job: Job,
+    machine: Fingerprint,
+    begin: Callable[[], None],
+) -> Ledger:
     results = (options.typed_in or options.cwd) / RESULTS
     name = options.name or free_name(default_name(job), history, results)
     output = options.output or results / name
     require_new(output, mend="choose another with --output, or --resume it")
+    try:
+        begin()
+    except BaseException:
+        with contextlib.suppress(OSError):  # nothing is in it yet, but it may be the user's own
+            if options.output is None:
+                output.rmdir()
+        raise
     experiment = new_experiment(history, options, job, machine, name=name, output=output)
     history.claim(experiment.id, owner)
     keep_originals(output, options, job)

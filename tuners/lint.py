@@ -1,12 +1,13 @@
 """Holds config files against every rule, each finding with its place: ``flyball lint``."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flyball.errors import ConfigError
-from flyball.tuners.config import known, parse_document
+from flyball.tuners.config import config_text, document_of, known
 from flyball.tuners.context import Context, installed_version
 from flyball.tuners.deepspeed_facts import facts_of, table_versions
 from flyball.tuners.finding import Finding, Severity, found
@@ -15,9 +16,12 @@ from flyball.tuners.legality import check
 from flyball.tuners.legality_batch import BATCH_KEYS
 from flyball.tuners.legality_environment import LOOKED_AT
 from flyball.tuners.legality_environment import RULES as ENVIRONMENT_RULES
+from flyball.tuners.tolerant_json import HJSON_RULES, read_tolerantly
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ORDER = list(Severity)
+_GOES_ON = (*HJSON_RULES, "json-duplicate-key")
+"""Of the syntax: what leaves the config whole, so that the rules hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,20 +96,21 @@ def lint_file(path: Path, data: bytes, question: Question, *, name: str | None =
     name = name or str(path)
     first = _byte_order_mark(data)
     try:
-        document = parse_document(path, data)
+        read = read_tolerantly(config_text(path, data))
+        said = (*first, *_of_syntax(read.faults))
+        if not all(each.rule in _GOES_ON for each in read.faults):
+            # What could not be read would be missed by the rules, which would say so.
+            return FileReport(name=name, placed=tuple(sorted(said, key=_rank)))
+        document = document_of(path, read.values, read.places)
     except ConfigError as error:
         return FileReport(name=name, unreadable=error)
-    except JsonError as fault:
-        finding = found(fault.rule, "", fault.what, fault.mend or "")
-        placed = Placed(finding=finding, position=(fault.line, fault.column))
-        return FileReport(name=name, placed=(*first, placed))
     context = context_of(document.values, question)
     findings = [
         *check(document.values, context, notes=True),
         *_assumptions(document.values, context, question),
     ]
     places = [Placed(finding=each, position=document.position(each.key)) for each in findings]
-    return FileReport(name=name, placed=(*first, *sorted(places, key=_rank)))
+    return FileReport(name=name, placed=tuple(sorted((*said, *places), key=_rank)))
 
 
 def lint_environment(environment: Mapping[str, str]) -> FileReport:
@@ -133,6 +138,22 @@ def ranks_meant(config: Mapping[str, Any]) -> int | None:
     if not all(type(each) is int and each > 0 for each in (whole, micro, steps)) or whole % (micro * steps):
         return None
     return int(whole // (micro * steps))
+
+
+def _of_syntax(faults: Sequence[JsonError]) -> Iterator[Placed]:
+    """Place what is to be said of the text; what Hjson takes is one note of each kind, at the first place."""
+    count = Counter(each.rule for each in faults)
+    told: set[str] = set()
+    for fault in faults:
+        what = fault.what
+        if fault.rule in HJSON_RULES:
+            if fault.rule in told:
+                continue
+            others = count[fault.rule] - 1
+            what += f" (and {others} more like it)" if others else ""
+        told.add(fault.rule)
+        finding = found(fault.rule, "", what, fault.mend or "")
+        yield Placed(finding=finding, position=(fault.line, fault.column))
 
 
 def _byte_order_mark(data: bytes) -> tuple[Placed, ...]:

@@ -74,6 +74,8 @@ class Reading:
     ended: bool = False
     """No more will come: a warm-up that seems longer than it did when the run was stopped leaves enough."""
     _settled: bool = False
+    _warm: tuple[int, int, int] | None = None
+    """The last answer of ``warmup``: steps and witnesses that it is of, and how many steps it drops."""
 
     def read(self, journals: Mapping[int, RankJournal]) -> int:
         """Take in what the journals gained; return how many step records came, over all ranks."""
@@ -153,8 +155,11 @@ class Reading:
 
     def warmup(self, line: TimeLine) -> int:
         """Return how many leading steps of a line belong to warm-up."""
-        passes = compile_passes(self.series[min(self.series)].witnesses)
-        start = warmup(line.seconds, line.clock, line.skipped, passes)
+        witnesses = self.series[min(self.series)].witnesses
+        if self._warm is None or self._warm[:2] != (len(line.seconds), len(witnesses)):
+            start = warmup(line.seconds, line.clock, line.skipped, compile_passes(witnesses))
+            self._warm = len(line.seconds), len(witnesses), start
+        start = self._warm[2]
         most = max(ALWAYS_DROPPED_STEPS, len(line.seconds) - FEWEST_STEPS)
         return min(start, most) if self.ended else start
 
@@ -200,6 +205,9 @@ def measure(
         seconds=float(window.sum()),
         skipped_steps=round(float(line.skipped[start:].sum())),
         peak_reserved_bytes=peak_memory(reading),
+        peak_allocated_bytes=most_allocated(reading, "peak_allocated"),
+        resting_allocated_bytes=most_allocated(reading, "allocated"),
+        kept_activation_bytes=kept_activations(reading),
         device_memory_bytes=device_memory_bytes,
         communicated_bytes_per_step=communicated(reading, line, start),
         losses=tuple(seen),
@@ -260,6 +268,27 @@ def peak_memory(reading: Reading) -> int | None:
         elif resident:
             by_place[host] = by_place.get(host, 0.0) + resident
     return int(max(by_place.values())) if by_place else None
+
+
+def most_allocated(reading: Reading, key: str) -> int | None:
+    """Return the most bytes by one of the allocator's counts on one device; None on CPU."""
+    told = (
+        number((record.get("memory") or {}).get(key))
+        for one in reading.series.values()
+        for record in one.records
+    )
+    return int(max(told, default=0)) or None
+
+
+def kept_activations(reading: Reading) -> int | None:
+    """Return the most bytes that a forward pass left for its backward pass; None where that was not seen."""
+    told = (
+        number(record.get("bytes"))
+        for one in reading.series.values()
+        for record in one.journal.of_kind("activations")
+        if record.get("engine", 0) == one.engine
+    )
+    return int(max(told, default=0)) or None
 
 
 def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, float]:

@@ -36,8 +36,9 @@ def smooth(values: Array) -> Array:
     """Return the running median of three, looking ahead: one slow step alone is noise, two are a trend."""
     if len(values) < 3:
         return values
-    windows = np.lib.stride_tricks.sliding_window_view(values, 3)
-    return np.concatenate((np.median(windows, axis=1), values[-2:]))
+    low, high = np.minimum(values[:-2], values[1:-1]), np.maximum(values[:-2], values[1:-1])
+    # The middle of three; np.median over windows takes ten times as long, at every look at a run.
+    return np.concatenate((np.maximum(low, np.minimum(high, values[2:])), values[-2:]))
 
 
 def mser(values: Array) -> int:

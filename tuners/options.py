@@ -1,6 +1,6 @@
 """What the user asked a study to do, validated at the door, and what the study hands back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -100,11 +100,20 @@ class StudyResult:
     """What to print at the end: one screen of plain text."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class RunStudy(Protocol):
     """``tuners.study.run_study``, or what stands in for it in a test."""
 
     def __call__(
-        self, options: StudyOptions, *, observer: StudyObserver, interruption: Interruption
+        self,
+        options: StudyOptions,
+        *,
+        observer: StudyObserver,
+        interruption: Interruption,
+        begin: Callable[[], None] = nothing,
     ) -> StudyResult:
         """Run the study to its end, or raise one of ``flyball.errors``."""
         ...

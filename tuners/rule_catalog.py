@@ -31,8 +31,6 @@ class RuleEntry:
 
 _ERRORS: Mapping[str, str] = {
     "json-syntax": "the file is not JSON",
-    "json-comment": "JSON has no comments: transformers, accelerate and flyball read plain JSON",
-    "json-trailing-comma": "a comma after the last entry: plain JSON has none",
     "json-not-finite": "NaN and Infinity are no JSON, and no number of elements",
     "json-duplicate-key": "a key stands twice in one object; DeepSpeed refuses it",
     "section-shape": "a section is not `{...}`",
@@ -148,6 +146,9 @@ _WARNINGS: Mapping[str, str] = {
     "allocator-conflict": "allocator settings that exclude each other",
 }
 _NOTES: Mapping[str, str] = {
+    "json-comment": "a comment: DeepSpeed takes it, and readers of plain JSON do not",
+    "json-trailing-comma": "a comma after the last entry: DeepSpeed takes it, readers of plain JSON do not",
+    "json-hjson": "written as Hjson has it: DeepSpeed takes it, and readers of plain JSON do not",
     "auto-value": 'an "auto" that transformers or accelerate has to fill in',
     "assumption": "what was taken for granted, because it was not told",
     "throughput-timer-default": "the throughput timer synchronizes by default",

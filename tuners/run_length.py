@@ -1,10 +1,12 @@
 """How long a run is measured, and when one is given up: from the budget and from the user's own run."""
 
 import math
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from flyball.runner.base import Limits
-from flyball.tuners.base import TrialReport
+from flyball.tuners.base import Measurement, TrialReport
 from flyball.tuners.stopping import Precision
 
 STEPS_IN_A_RUN = 25
@@ -23,6 +25,9 @@ PATIENT_SHARE = 1 / 20
 """Of the budget: what a trial that hangs may cost before it is taken for one."""
 LEAST_STARTUP_SECONDS = 120.0
 PARTS_BETWEEN_LIMITS = 4.0
+SHARE_OF_NOISE = 0.5
+"""A run is measured no better than to this share of what runs of one configuration differ by: its interval's
+half width over their standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +63,50 @@ class RunLength:
             hang_floor_seconds=PATIENT_SECONDS,
         )
 
-    def precision(self, baseline: TrialReport, *, min_samples: float = 0.0) -> Precision:
-        """How well every later run is measured."""
+    def precision(self, baseline: TrialReport, *, noise: float | None = None) -> Precision:
+        """How well a run of the search is measured.
+
+        Args:
+            baseline: the user's own run.
+            noise: standard deviation of the log rate between runs of one configuration, where it is known.
+        """
         step = baseline.measurement.step_seconds_median if baseline.measurement else 0.0
-        return Precision(max_seconds=max(self._longest(), STEPS_IN_A_RUN * step), min_samples=min_samples)
+        longest = max(self._longest(), STEPS_IN_A_RUN * step)
+        return Precision(max_seconds=longest, relative_half_width=well_enough(noise))
+
+    def deciding(
+        self,
+        baseline: TrialReport,
+        reports: Iterable[TrialReport],
+        *,
+        noise: float | None,
+        min_samples: float = 0.0,
+    ) -> Precision:
+        """How long every run that decides is measured: all of them alike, so that no pair weighs more.
+
+        As long as the search's runs needed to be known well enough beside the noise between runs, which
+        longer ones do not lower. At most as long as a run of the search.
+
+        Args:
+            baseline: the user's own run.
+            reports: of the search.
+            noise: see :meth:`precision`.
+            min_samples: that the loss guard asks for.
+        """
+        longest = self.precision(baseline).max_seconds
+        wanted = well_enough(noise)
+        needed = [
+            run.seconds * (half_width(run) / wanted) ** 2
+            for run in (report.measurement for report in (baseline, *reports))
+            if run is not None
+        ]
+        seconds = min(longest, max(SHORTEST_RUN_SECONDS, statistics.median(needed) if needed else longest))
+        return Precision(
+            relative_half_width=math.inf,
+            min_seconds=seconds,
+            min_samples=min_samples,
+            max_seconds=longest,
+        )
 
     def limits(self, baseline: TrialReport) -> Limits:
         """Return the limits of every later run."""
@@ -84,3 +129,14 @@ class RunLength:
         if self.budget_seconds is None:
             return LONGEST_RUN_SECONDS
         return min(LONGEST_RUN_SECONDS, max(SHORTEST_RUN_SECONDS, self.budget_seconds / RUNS_IN_A_BUDGET))
+
+
+def well_enough(noise: float | None) -> float:
+    """Return the half width that a run's interval needs, over its rate."""
+    return max(Precision().relative_half_width, SHARE_OF_NOISE * (noise or 0.0))
+
+
+def half_width(run: Measurement) -> float:
+    """Return half the width of a run's interval over its rate."""
+    rate = run.samples_per_second
+    return (rate.high - rate.low) / (2 * rate.point)

@@ -2,8 +2,9 @@
 
 The order of proposals: what was enqueued (the user's own config first), what fired alerts suggest, a few
 first guesses, then in turn the point of greatest expected improvement under the surrogate and one of Optuna's
-TPE, so that a wrong surrogate cannot hold the search. Points already tried, illegal points and points at
-least as heavy as one that ran out of memory are never proposed.
+TPE, so that a wrong surrogate cannot hold the search. Points already tried, illegal points, points that
+cannot fit and points at least as heavy as one that ran out of memory are never proposed; points that most
+likely pass the memory limit come after all others.
 """
 
 import itertools
@@ -19,7 +20,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.memory import cannot_fit, ran_out_before
+from flyball.tuners.memory import ran_out_before
+from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.priors import first_guesses, suggested_guesses
 from flyball.tuners.space import Space
 from flyball.tuners.surrogate import OUT_OF_MEMORY, Observation, Surrogate
@@ -55,6 +57,7 @@ class Search:
         space: the points to choose from.
         suggested: knobs that are guessed first, in this order.
         tpe_every: every this many proposals comes from TPE; 1 leaves the surrogate out.
+        memory: what is known of the memory that points need; by default of the space's own context.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Search:
         *,
         suggested: Sequence[str] = (),
         tpe_every: int = TPE_EVERY,
+        memory: MemoryScreen | None = None,
     ) -> None:
         self.space = space
+        self.memory = memory or MemoryScreen.of(space.situation.context)
         self._suggested = suggested_guesses(space, suggested)
         self._tpe_every = tpe_every
         self._surrogate = Surrogate(entries=space.entries)
@@ -132,11 +137,11 @@ class Search:
             if not any(guess in tried for guess in either):
                 # On top of what ran out of memory, most things run out too.
                 for guess in reversed(either) if too_heavy else either:
-                    if self._open_point(guess, tried):
+                    if self._good_point(guess, tried):
                         return guess, "suggested"
             too_heavy = too_heavy or any(guess in exhausted for guess in either)
         for guess in first_guesses(self.space):
-            if self._open_point(guess, tried):
+            if self._good_point(guess, tried):
                 return guess, "first_guess"
         return None
 
@@ -188,6 +193,13 @@ class Search:
         """Report a trial that says nothing about its point: interrupted, or failed by chance."""
         self.study.tell(trial, state=TrialState.FAIL)
 
+    def noise(self) -> float | None:
+        """Return the relative error of one run as the runs so far show it, or None while they are too few."""
+        ran = [seen for seen in self.observations() if seen.value]
+        if len(ran) < STARTUP_TRIALS:
+            return None
+        return self._surrogate.belief(ran, [ran[0].assignment]).noise
+
     def observations(self) -> list[Observation]:
         """Return every point that ran or could not run, in order, those of a warm start included."""
         return [
@@ -225,7 +237,7 @@ class Search:
         for _ in range(MOST_ATTEMPTS):
             trial = self.study.ask()
             assignment = self.space.suggest(trial)
-            if self._open_point(assignment, tried):
+            if self._good_point(assignment, tried):
                 return self._marked(trial, assignment, "tpe")
             # FAIL is what samplers do not see: a repeated point must not count twice.
             self.study.tell(trial, state=TrialState.FAIL)
@@ -240,9 +252,16 @@ class Search:
             order = np.argsort(-self._surrogate.expected_improvement(seen, points), kind="stable")
         else:
             order = self._random.permutation(len(points))
-        for index in order:
-            if self._open_point(points[int(index)], tried):
-                return self._propose(points[int(index)], "surrogate")
+        ordered = [points[int(index)] for index in order]
+        doubtful: list[Assignment] = []
+        for point in ordered:
+            if self._is_doubtful(point):
+                doubtful.append(point)
+            elif self._open_point(point, tried):
+                return self._propose(point, "surrogate")
+        for point in doubtful:
+            if self._open_point(point, tried):
+                return self._propose(point, "surrogate")
         return None
 
     def _candidates(self, tried: list[Assignment]) -> list[Assignment]:
@@ -271,9 +290,19 @@ class Search:
     def _open_point(self, point: Assignment, tried: list[Assignment]) -> bool:
         if point in tried or ran_out_before(point, self._exhausted()):
             return False
-        if cannot_fit(self.space.render(point).ds_config, self.space.situation.context):
+        if self.space.findings(point):
             return False
-        return not self.space.findings(point)
+        return not self.memory.cannot_fit(self.space.render(point), called=self._named(point))
+
+    def _good_point(self, point: Assignment, tried: list[Assignment]) -> bool:
+        return not self._is_doubtful(point) and self._open_point(point, tried)
+
+    def _is_doubtful(self, point: Assignment) -> bool:
+        return self.memory.device_bytes is not None and self.memory.is_doubtful(self.space.render(point))
+
+    def _named(self, point: Assignment) -> str:
+        own = self.space.baseline_assignment()
+        return ", ".join(f"{name} {value}" for name, value in point.items() if own.get(name) != value)
 
     def _exhausted(self) -> list[Assignment]:
         """Points that ran out of memory in this study: in an earlier one the device may have been shared."""

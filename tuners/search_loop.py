@@ -80,6 +80,7 @@ class SearchLoop:
             proposal.trial.number,
         )
         self.reports.append(report)
+        self.search.memory.learn(report)
         improved = self.eligible(report) and rate_of(report) > rate_of(best)
         renewed = improved and rate_of(report) > rate_of(best) * WORTH_NOTICING
         self._since_best = 0 if renewed else self._since_best + 1

@@ -55,6 +55,12 @@ def precision_is_open(config: Mapping[str, Any]) -> bool:
     return any(read(config, f"{section}.enabled") == "auto" for section in ("fp16", "bf16", "bfloat16"))
 
 
+def accumulates_in_fp32(config: Mapping[str, Any]) -> bool:
+    """Whether gradients are added up in fp32, by ``data_types`` or because the model is fp32."""
+    wanted = known(config, "data_types.grad_accum_dtype", precision(config))
+    return wanted in ("fp32", "float32", "float", "torch.float32")
+
+
 def optimizer_type(config: Mapping[str, Any]) -> str | None:
     """Return the optimizer's name as written, or None where the script brings its own."""
     name = known(config, "optimizer.type", None)

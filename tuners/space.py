@@ -132,7 +132,11 @@ class Space:
 
     def findings(self, assignment: Assignment) -> list[Finding]:
         """Return what DeepSpeed would refuse at ``assignment`` and accepts at the user's own point."""
-        return new_errors(self.situation, self.render(assignment).ds_config)
+        return new_errors(self.situation, self.render(assignment).ds_config, known=self._own_errors)
+
+    @cached_property
+    def _own_errors(self) -> frozenset[tuple[str, str]]:
+        return own_errors(self.situation)
 
     def enumerate(self) -> Iterator[Assignment]:
         """Every legal point, the last knobs moving fastest."""
@@ -255,8 +259,23 @@ def _legal(entry: Entry, value: Value, situation: Situation, left_out: dict[str,
     return not found
 
 
-def new_errors(situation: Situation, config: Mapping[str, Any]) -> list[Finding]:
-    """Return the errors of ``config`` that the user's own config does not have."""
-    before = {(finding.key, finding.what) for finding in errors(check(situation.config, situation.context))}
+def own_errors(situation: Situation) -> frozenset[tuple[str, str]]:
+    """Return key and text of the errors that the user's own config has."""
+    return frozenset(
+        (finding.key, finding.what) for finding in errors(check(situation.config, situation.context))
+    )
+
+
+def new_errors(
+    situation: Situation, config: Mapping[str, Any], *, known: frozenset[tuple[str, str]] | None = None
+) -> list[Finding]:
+    """Return the errors of ``config`` that the user's own config does not have.
+
+    Args:
+        situation: the user's own.
+        config: judged in its context.
+        known: errors of the user's own, where they were worked out before.
+    """
+    before = own_errors(situation) if known is None else known
     after = errors(check(config, situation.context))
     return [finding for finding in after if (finding.key, finding.what) not in before]

@@ -53,6 +53,8 @@ class Spending:
     rules: Rules = field(default_factory=Rules)
     json_alone: bool = False
     """Whether the space has knobs beside the JSON, so that its own share must be measured."""
+    deciding_seconds: float | None = None
+    """How long the runs of play-off and verification step, once that is fixed; a search's may step longer."""
     _began: float | None = None
     _phases: dict[Phase, float] = field(default_factory=dict)
     _own: str = ""
@@ -63,8 +65,8 @@ class Spending:
     _warm: list[float] = field(default_factory=list)
     _cold: list[float] = field(default_factory=list)
     _searched: list[float] = field(default_factory=list)
-    _runs_of: dict[str, list[float]] = field(default_factory=dict)
-    """Digest to the lengths of its warm runs."""
+    _runs_of: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Digest to start-up and length of its warm runs."""
 
     def resume(self, spent: float, reports: Sequence[TrialReport]) -> None:
         """Take in what earlier parts of the study took; their play-off counts again once it is replayed."""
@@ -105,7 +107,7 @@ class Spending:
                 self._searched.append(seconds)
             if report.launcher != "cold":
                 self._startups.append(startup)
-                self._runs_of.setdefault(report.configuration.digest, []).append(seconds)
+                self._runs_of.setdefault(report.configuration.digest, []).append((startup, seconds))
                 if report.configuration.digest == self._own:
                     self._own_warm.append(seconds)
 
@@ -123,7 +125,10 @@ class Spending:
             return statistics.median(self._own_warm[-RECENT:])
         if self._startups:
             # The shortest start: others may have compiled, which the user's own does not.
-            return max(min(self._warm), min(self._startups) + self._own_stepping)
+            stepping = self._own_stepping
+            if self.deciding_seconds is not None:
+                return min(self._startups) + min(stepping, self.deciding_seconds)
+            return max(min(self._warm), min(self._startups) + stepping)
         return self.run_seconds()
 
     def search_seconds(self) -> float:
@@ -132,7 +137,13 @@ class Spending:
 
     def seconds_of(self, digest: str) -> float:
         """Expected length of a run of one configuration: its shortest so far, which compiled least."""
-        return min(self._runs_of.get(digest, [self.run_seconds()]))
+        known = self._runs_of.get(digest)
+        if known is None:
+            return self.run_seconds()
+        shortest = min(seconds for _, seconds in known)
+        if self.deciding_seconds is None:
+            return shortest
+        return min(shortest, min(startup for startup, _ in known) + self.deciding_seconds)
 
     def knows(self, digests: Sequence[str]) -> bool:
         """Whether the length of their runs is known: the first run of each may have compiled for the next."""
@@ -158,9 +169,15 @@ class Spending:
             digests, rounds_made=rounds_made
         )
 
-    def rounds_seconds(self, rounds: int, candidates: int) -> float:
-        """Expected length of that many rounds of verification, A/A rounds included."""
-        return self._rounds_seconds(rounds, candidates, self.run_seconds())
+    def rounds_seconds(self, rounds: int, candidates: int, run_seconds: float | None = None) -> float:
+        """Expected length of that many rounds of verification, A/A rounds included.
+
+        Args:
+            rounds: of all of them.
+            candidates: their number.
+            run_seconds: expected length of a candidate's run, where the candidates are known.
+        """
+        return self._rounds_seconds(rounds, candidates, run_seconds or self.run_seconds())
 
     def _rounds_seconds(self, rounds: int, candidates: int, run_seconds: float) -> float:
         aa_runs = min(self.rules.aa_rounds, rounds)
@@ -186,23 +203,28 @@ class Spending:
             0,
         )
 
-    def declare(self, candidates: int) -> Rules:
-        """Return the rule of a verification that ends within what is left, its confirmation included."""
-        left = self.left()
-        if left is None or not candidates:
-            return self.rules
-        rounds = self.rules.max_rounds
-        while rounds and self._ending_seconds(rounds, candidates) * FORECAST_MARGIN > left:
-            rounds -= 1
-        return self.rules.within(rounds, candidates)
+    def declare(self, digests: Sequence[str]) -> Rules:
+        """Return the rule of a verification that ends within what is left, its confirmation included.
 
-    def _json_alone_seconds(self) -> float:
-        pair = self.own_seconds() + self.run_seconds()
+        Args:
+            digests: of the candidates' configurations.
+        """
+        left = self.left()
+        if left is None or not digests:
+            return self.rules
+        run_seconds = statistics.fmean(map(self.seconds_of, digests))
+        rounds = self.rules.max_rounds
+        while rounds and self._ending_seconds(rounds, len(digests), run_seconds) * FORECAST_MARGIN > left:
+            rounds -= 1
+        return self.rules.within(rounds, len(digests))
+
+    def _json_alone_seconds(self, run_seconds: float | None = None) -> float:
+        pair = self.own_seconds() + (run_seconds or self.run_seconds())
         return JSON_ALONE_ROUNDS * pair if self.json_alone else 0.0
 
-    def _ending_seconds(self, rounds: int, candidates: int) -> float:
-        after = self._json_alone_seconds() + CONFIRMATION_RUNS * self.cold_seconds()
-        return self.rounds_seconds(rounds, candidates) + after
+    def _ending_seconds(self, rounds: int, candidates: int, run_seconds: float | None = None) -> float:
+        after = self._json_alone_seconds(run_seconds) + CONFIRMATION_RUNS * self.cold_seconds()
+        return self.rounds_seconds(rounds, candidates, run_seconds) + after
 
     def verification_seconds(self, candidates: int) -> float:
         """What verifying ``candidates`` at the earliest look and confirming is expected to take."""

@@ -18,7 +18,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
 from flyball.tuners.knobs_registry import BY_NAME
 from flyball.tuners.ledger_opening import job_digest, open_history
-from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.options import StudyOptions, StudyResult, nothing
 from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
 from flyball.tuners.study_phases import Study
@@ -34,8 +34,12 @@ def run_study(
     interruption: Interruption,
     clock: Clock | None = None,
     make_launchers: Callable[[StudyOptions, Job], Launchers] | None = None,
+    begin: Callable[[], None] = nothing,
 ) -> StudyResult:
     """Run a study to its verdict, or go on with one that was interrupted.
+
+    ``begin`` is called once all that the user gave was found to be in order, before anything is recorded or
+    started; what it raises ends the study. A dry run does not begin.
 
     Raises:
         BadInput: command, config, space, policies, an option or the database cannot be used; nothing was
@@ -52,7 +56,7 @@ def run_study(
     rules = TrialRules(read_rules(options.policies, known_knobs=BY_NAME))
     if options.dry_run:
         return dry_run(options, job, space, machine)
-    with open_history(options, job, machine) as ledger:
+    with open_history(options, job, machine, begin=begin) as ledger:
         launchers = (make_launchers or real_launchers)(options, job)
         try:
             with gpus_watched(job, rules) as gpus:

@@ -11,7 +11,7 @@ from flyball.tuners.explanation import Explanation, Importance, KnobEffect
 from flyball.tuners.importance import memory_importance, speed_importance
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.ledger import Ledger
-from flyball.tuners.memory import cannot_fit
+from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.not_tried import not_tried
 from flyball.tuners.study_cost import payback, study_cost
 from flyball.tuners.verification import Decision
@@ -95,5 +95,5 @@ class Ending:
 
 def _screen(study: Conclusion) -> Callable[[Configuration], str | None]:
     """Return what says why a configuration certainly runs out of memory."""
-    context = study.space.situation.context
-    return lambda own: cannot_fit(own.ds_config, context)
+    screen = study.memory or MemoryScreen.of(study.job.context, study.reports)
+    return screen.cannot_fit

@@ -1,6 +1,6 @@
 """The phases of a study, in the order they run: baseline, search, verification, conclusion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flyball.clock import Clock
@@ -16,6 +16,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
+from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
@@ -28,6 +29,7 @@ from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
+from flyball.tuners.surrogate import Observation, Surrogate
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification import Decision
@@ -54,11 +56,14 @@ class Study:
     spending: Spending = field(init=False)
     length: RunLength = field(init=False)
     space: Space = field(init=False)
+    memory: MemoryScreen | None = field(init=False, default=None)
     final: FinalRuns | None = field(init=False, default=None)
     _exhausted: bool = field(init=False, default=False)
     _searched: bool = field(init=False, default=False)
     _series: int = field(init=False, default=0)
     _search_ended: str = field(init=False, default="")
+    _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
+    """Relative error of one run, as far as the search knows it."""
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
@@ -111,6 +116,7 @@ class Study:
             output=self.ledger.output,
             engine=self.runner.engine or 0,
             alerts=self._leading_alerts(),
+            memory=self.memory,
         )
         ending = Ending(
             ledger=self.ledger,
@@ -192,6 +198,7 @@ class Study:
             self.ledger.seed,
             self.space,
             suggested=tuple(suggested_knobs(alerts)),
+            memory=self._screen(),
         )
         self._tell_alerts(alerts)
         past = [
@@ -204,6 +211,7 @@ class Study:
         if taught := search.warm_start(self.ledger.observations_elsewhere()):
             self.observer.note(f"{taught} runs of earlier studies of this job teach the search")
         self._tell_baseline(search, baseline)
+        self._noise = search.noise
         loop = SearchLoop(
             search=search,
             space=self.space,
@@ -223,6 +231,13 @@ class Study:
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         return [report for report in loop.reports if loop.eligible(report)]
+
+    def _screen(self) -> MemoryScreen:
+        """What the runs so far tell of memory."""
+        self.memory = MemoryScreen.of(
+            self.job.context, self.ledger.reports(), self.options.memory_limit_ratio
+        )
+        return self.memory
 
     def _leading_alerts(self) -> tuple[LeadingAlert, ...]:
         return leading_alerts(self.options.lead, self.ledger.reports(Phase.BASELINE))
@@ -270,7 +285,7 @@ class Study:
             phase=phase,
             configuration=configuration,
             changes=changes,
-            precision=self.length.precision(first),
+            precision=self.length.precision(first, noise=self._noise()),
             incumbent_low=incumbent_low,
         )
         return self._run(wanted, optuna_number=optuna_number)
@@ -330,7 +345,7 @@ class Study:
             [baseline, *reports],
             global_batch=batch.global_batch if batch else 0,
         )
-        precision = self.length.precision(baseline, min_samples=enough)
+        precision = self._deciding(baseline, reports, min_samples=enough)
 
         def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:
             return self._final_run(phase, configuration, label, cold=cold, precision=precision)
@@ -356,6 +371,20 @@ class Study:
             names = ", ".join(candidates)
             self.observer.note(f"verification: {names} against your own, {duration(seconds)} or more")
         return self.final.decide(), self.final.gave_up
+
+    def _deciding(
+        self, baseline: TrialReport, reports: Sequence[TrialReport], *, min_samples: float = 0.0
+    ) -> Precision:
+        """How long the runs of play-off and verification are measured: a resumed study finds the same."""
+        seen = [
+            Observation(assignment=self.space.completed(each.configuration.assignment), value=rate_of(each))
+            for each in (baseline, *reports)
+        ]
+        noise = Surrogate(entries=self.space.entries).belief(seen, [seen[0].assignment]).noise
+        precision = self.length.deciding(baseline, reports, noise=noise, min_samples=min_samples)
+        if not min_samples:
+            self.spending.deciding_seconds = precision.min_seconds
+        return precision
 
     def _holds(self, candidates: Mapping[str, Configuration], rounds: int) -> bool:
         """Whether the budget holds their verification, as far as the length of their runs is known."""
@@ -391,7 +420,7 @@ class Study:
         return candidates
 
     def _chosen(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
-        precision = self.length.precision(baseline)
+        precision = self._deciding(baseline, reports)
 
         def run_once(configuration: Configuration, label: str) -> Measurement | None:
             run = self._final_run(Phase.PLAY_OFF, configuration, label, cold=False, precision=precision)
@@ -407,7 +436,7 @@ class Study:
         return choice.choose(baseline, reports)
 
     def _declare(self, candidates: Mapping[str, Configuration]) -> None:
-        self.spending.rules = self.spending.declare(len(candidates))
+        self.spending.rules = self.spending.declare([each.digest for each in candidates.values()])
         if candidates and not self.interruption.finish_requested:
             digests = {key: each.digest for key, each in candidates.items()}
             plan = Declared(candidates=digests, rules=self.spending.rules, series=self._series)

@@ -29,11 +29,14 @@ HALF_ACTING = 0.5
 PRODUCT_SHARE = 0.3
 CERTAINTY = 0.95
 """How sure one failure makes it that the same point would fail again."""
-LEAST_SPREAD = 0.05
-"""In log throughput: closer observations say nothing about the scale of the effects."""
 OUT_OF_MEMORY = "out_of_memory"
-NOISE = 0.03
-"""Relative error of one short measurement."""
+EXPECTED_NOISE, NOISE_DOUBT = 0.05, 0.7
+"""Relative error of one run, before any was seen, and the standard deviation of its logarithm."""
+EXPECTED_SCALE, SCALE_DOUBT = 0.2, 1.2
+"""The same of what the knobs do to the log throughput."""
+NOISES = np.geomspace(0.005, 0.5, 14)
+SCALES = np.geomspace(0.01, 2.0, 14)
+"""Among which the likeliest pair is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +47,35 @@ class Observation:
     value: float | None
     constraint: str = OUT_OF_MEMORY
     """Which limit a point without a value ran into."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Belief:
+    """What is thought of some points after some runs, in log throughput."""
+
+    means: Array
+    covariance: Array
+    noise: float
+    """Standard deviation of one run about its point's own speed."""
+
+    def error(self, first: int, second: int) -> float:
+        """Return the standard deviation of the difference of two points."""
+        both = self.covariance[first, first] + self.covariance[second, second]
+        return math.sqrt(max(0.0, float(both - 2 * self.covariance[first, second])))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scales:
+    """How large effects and noise are, in log throughput."""
+
+    middle: float
+    effects: float
+    noise: float
+
+    @property
+    def ratio(self) -> float:
+        """Return the variance of the noise over that of the effects."""
+        return (self.noise / self.effects) ** 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,19 +113,36 @@ class Surrogate:
         fastest. It lowers the figure of points like it instead, and of those that need as much memory. At
         least one observation must have run.
         """
-        ran = [observation for observation in seen if observation.value]
-        logs = np.array([math.log(observation.value or 1.0) for observation in ran])
-        spread = max(float(logs.std()), LEAST_SPREAD)
-        known = self.coordinates([observation.assignment for observation in ran])
-        matrix = self.kernel(known, known)
-        noisy = matrix + np.eye(len(ran)) * max((NOISE / spread) ** 2, 1e-6)
-        weights = np.linalg.solve(noisy, (logs - logs.mean()) / spread)
+        ran, logs, known, matrix = self._learn_from(seen)
+        scales = learned_scales(matrix, logs)
+        noisy = matrix + np.eye(len(ran)) * scales.ratio
+        weights = np.linalg.solve(noisy, (logs - scales.middle) / scales.effects)
         best = float((matrix @ weights).max())
         wanted = self.coordinates(points)
         across = self.kernel(wanted, known)
         variance = 1 - np.einsum("ij,ji->i", across, np.linalg.solve(noisy, across.T))
         gain = _improvement(across @ weights - best, np.sqrt(np.maximum(variance, 1e-12)))
         return gain * self._chance(wanted, [other for other in seen if not other.value])
+
+    def belief(self, seen: Sequence[Observation], points: Sequence[Assignment]) -> Belief:
+        """Return what all runs together say of some points; a point may have run more than once.
+
+        At least one observation must have run.
+        """
+        ran, logs, known, matrix = self._learn_from(seen)
+        scales = learned_scales(matrix, logs)
+        noisy = matrix + np.eye(len(ran)) * scales.ratio
+        wanted = self.coordinates(points)
+        across = self.kernel(wanted, known)
+        means = scales.middle + across @ np.linalg.solve(noisy, logs - scales.middle)
+        left = self.kernel(wanted, wanted) - across @ np.linalg.solve(noisy, across.T)
+        return Belief(means=means, covariance=left * scales.effects**2, noise=scales.noise)
+
+    def _learn_from(self, seen: Sequence[Observation]) -> tuple[list[Observation], Array, Array, Array]:
+        ran = [observation for observation in seen if observation.value]
+        logs = np.array([math.log(observation.value or 1.0) for observation in ran])
+        known = self.coordinates([observation.assignment for observation in ran])
+        return ran, logs, known, self.kernel(known, known)
 
     def _chance(self, wanted: Array, infeasible: Sequence[Observation]) -> Array:
         """Return for every row of ``wanted`` a figure from 0 to 1 for whether it can run at all."""
@@ -119,6 +168,30 @@ class Surrogate:
             if name not in LIGHT:
                 heavy *= _alike(distance, np.zeros_like(distance), entry.ordered)
         return heavy
+
+
+def learned_scales(matrix: Array, logs: Array) -> Scales:
+    """Return the likeliest size of effects and noise behind some runs.
+
+    Marginal likelihood of the process over a grid of both, with a wide prior on each: few runs say little.
+
+    Args:
+        matrix: correlation of the points of the runs.
+        logs: log throughput of the runs.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    turned, ones = vectors.T @ logs, vectors.T @ np.ones(len(logs))
+    effects, noise = (each.ravel() for each in np.meshgrid(SCALES, NOISES, indexing="ij"))
+    # One row a pair: the variance of each turned observation under it.
+    variances = effects[:, None] ** 2 * np.maximum(values, 0.0) + noise[:, None] ** 2
+    middles = (turned * ones / variances).sum(axis=1) / (ones**2 / variances).sum(axis=1)
+    squares = ((turned - middles[:, None] * ones) ** 2 / variances).sum(axis=1)
+    doubts = (np.log(noise / EXPECTED_NOISE) / NOISE_DOUBT) ** 2
+    doubts += (np.log(effects / EXPECTED_SCALE) / SCALE_DOUBT) ** 2
+    likeliest = int(np.argmin(squares + np.log(variances).sum(axis=1) + doubts))
+    return Scales(
+        middle=float(middles[likeliest]), effects=float(effects[likeliest]), noise=float(noise[likeliest])
+    )
 
 
 def _alike(left: Array, right: Array, ordered: bool) -> Array:

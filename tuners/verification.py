@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flyball.tuners.base import Interval, Measurement
+from flyball.tuners.group_sequential import chance_to_pass
 from flyball.tuners.statistics import best_case_p_value, holm, upper_mean
 from flyball.tuners.verification_plan import Look, Rules
 from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN, CandidateResult, Pair, Tally
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 FUTILITY_PAIRS = 3
+FUTILITY_OPTIMISM = 1.0
+"""Standard errors above its mean at which a candidate's chance is worked out."""
 DOMINANCE_PAIRS = 4
 BASELINE_FAILURES = 2
 """So many failed baseline runs end a verification: what the gain is held against does not stand."""
@@ -175,13 +178,21 @@ def _drop_hopeless(tally: Tally, looks: Sequence[Look], veto: Veto) -> None:
         ahead = [look for look in looks if look.pairs >= len(ratios)]
         if len(ratios) >= FUTILITY_PAIRS and upper_mean(ratios, tally.rules.futility_confidence) < least:
             tally.dropped[key] = f"its gain is below {tally.rules.least_gain:.0%} after {len(ratios)} pairs"
-        elif looked and tally.mean(key) < least:
-            tally.dropped[key] = f"no gain worth a change was seen in {len(ratios)} pairs"
+        elif looked and key not in tally.passed and _chance(tally, key, looks) < tally.rules.futility_chance:
+            tally.dropped[key] = f"no gain that could be made certain was seen in {len(ratios)} pairs"
         elif key not in tally.passed and not any(
             best_case_p_value(ratios, look.pairs) <= look.level for look in ahead
         ):
             tally.dropped[key] = f"it cannot pass any more after {len(ratios)} pairs"
     _drop_dominated(tally, veto)
+
+
+def _chance(tally: Tally, key: str, looks: Sequence[Look]) -> float:
+    """Return how likely a candidate is to pass the last look yet."""
+    last = looks[-1]
+    return chance_to_pass(
+        tally.ratios(key), last.pairs, last.level / len(tally.keys), optimism=FUTILITY_OPTIMISM
+    )
 
 
 def _vetoed(tally: Tally, key: str, veto: Veto) -> str | None:

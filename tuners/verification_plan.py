@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass, replace
 
+from flyball.tuners.group_sequential import nominal_levels
 from flyball.tuners.statistics import attainable_level
 
 FEWEST_PAIRS = 6
 """With fewer pairs no one-sided signed-rank test passes 0.05 / 3 (1/64 is the least at six)."""
 ROUNDS_BETWEEN_LOOKS = 5
-"""Few looks with much error each find more on a noisy machine than many with little."""
+MARGIN = 0.96
+"""Of the error: what the looks may spend, since the law that they are planned by is an approximation."""
+SPENDING_POWER = 1.5
+"""How the error left after the first look is spent: by the rounds made since, to this power. Above one, later
+looks get more, which is where a small gain shows."""
 SHARE_FOR_FIRST_LOOK = 2 / 3
 """At most so much of the error is spent on the first look, so that later ones can still find something."""
 
@@ -21,7 +26,10 @@ class Look:
     pairs: int
     """Rounds after which it is made."""
     level: float
-    """Family-wise level of Holm's procedure at this look."""
+    """Family-wise level of Holm's procedure at this look.
+
+    The levels add up to more than the error rate: looks at the same pairs mostly agree.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +38,7 @@ class Rules:
 
     error_rate: float = 0.05
     """Chance of recommending anything when no candidate is faster: all looks and candidates together."""
-    max_rounds: int = 36
+    max_rounds: int = 46
     """Six at least; five more for each look after the first."""
     least_gain: float = 0.01
     """A smaller gain is not worth a change, however sure."""
@@ -38,6 +46,8 @@ class Rules:
     """Rounds in which the baseline runs twice, as the A/A pair of the noise floor."""
     futility_confidence: float = 0.95
     """A candidate is dropped when its gain lies below the least gain with this confidence."""
+    futility_chance: float = 0.1
+    """At a look, a candidate is dropped whose chance to pass the last one is smaller."""
     seed: int = 0
     """Of the order of the runs in each round."""
     test: str = PAIRED_TEST
@@ -51,23 +61,28 @@ class Rules:
         return pairs
 
     def looks(self, candidates: int) -> tuple[Look, ...]:
-        """Return the planned looks for a number of candidates; their levels add up to the error rate at most.
+        """Return the planned looks for a number of candidates; together they keep to the error rate.
 
         The first look gets exactly what a clean sweep needs (every pair in favour), so that a clear win ends
-        at the earliest legal moment. The rest is shared evenly among the later looks; what a look cannot use,
-        since p-values of so few pairs are coarse, goes on to the next. By the union bound this holds the
-        error rate whatever the dependence between looks.
+        at the earliest legal moment. The rest is spent along the later looks by ``SPENDING_POWER``, at the
+        levels that the joint law of looks at the same growing pairs allows (``group_sequential``), each
+        rounded down to what so few pairs can reach. Over the candidates it is shared evenly (Bonferroni).
         """
         first = self.first_look(candidates)
         planned = [Look(pairs=first, level=candidates / 2**first)]
         later = range(first + ROUNDS_BETWEEN_LOOKS, self.max_rounds + 1, ROUNDS_BETWEEN_LOOKS)
-        left = self.error_rate - planned[0].level
-        for index, pairs in enumerate(later):
-            share = left / (len(later) - index)
-            usable = candidates * attainable_level(pairs, share / candidates)
+        if not later:
+            return tuple(planned)
+        mine, length = MARGIN * self.error_rate / candidates, later[-1] - first
+        spent = [1 / 2**first]
+        spent += [
+            spent[0] + max(0.0, mine - spent[0]) * ((pairs - first) / length) ** SPENDING_POWER
+            for pairs in later
+        ]
+        for pairs, level in zip(later, nominal_levels((first, *later), tuple(spent))[1:], strict=True):
+            usable = candidates * attainable_level(pairs, level)
             if usable > 0:
                 planned.append(Look(pairs=pairs, level=usable))
-                left -= usable
         return tuple(planned)
 
     def within(self, rounds: int, candidates: int) -> "Rules":

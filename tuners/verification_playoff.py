@@ -8,12 +8,15 @@ nothing, so this costs runs and never honesty.
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, median
 
 from flyball.tuners.base import Interval, Measurement
 
 MOST_CONTENDERS = 15
 MOST_ROUNDS = 8
+MOST_IN_A_ROUND = 6
+"""Rounds of a few teach where it matters: who is not in one is still judged by what its like did in it."""
 CLEAR_ERRORS = 3.0
 """Whoever lies this many standard errors of a difference behind the best is out."""
 UNSEEN_NOISE = 0.05
@@ -71,27 +74,61 @@ def contenders(logs: Mapping[str, Sequence[float]], baseline: float) -> tuple[st
     return tuple(sorted(standing, key=lambda key: -speeds[key]))[:MOST_CONTENDERS]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """What all runs together say of the contenders."""
+
+    speeds: Mapping[str, float]
+    """Log rate of each, its runs' luck taken out as far as the others tell it."""
+    baseline: float
+    """The same of the baseline."""
+    error: Callable[[str, str | None], float]
+    """Standard deviation of the difference of two contenders; of a contender and the baseline, given None."""
+
+    def standing(self) -> tuple[str, ...]:
+        """Return who is not clearly behind the best, nor the baseline, fastest first."""
+        ranked = sorted(self.speeds, key=lambda key: -self.speeds[key])
+
+        def stands(key: str) -> bool:
+            behind = self.speeds[ranked[0]] - self.speeds[key] - CLEAR_ERRORS * self.error(ranked[0], key)
+            slower = self.baseline - self.speeds[key] - CLEAR_ERRORS * self.error(key, None)
+            return behind <= 0 and slower <= 0
+
+        return tuple(filter(stands, ranked))[:MOST_CONTENDERS]
+
+    def ahead(self) -> tuple[str, ...]:
+        """Return who of them is thought faster than the baseline, fastest first."""
+        return tuple(key for key in self.standing() if self.speeds[key] > self.baseline)
+
+
+Rank = Callable[[Mapping[str, Sequence[float]]], Ranking]
+"""Judges the contenders by their log rates, one or more of each."""
+
+
 def play_off(
     rates: Mapping[str, Interval],
-    baseline: Interval,
     run_once: Callable[[str, int], Measurement | None],
+    rank: Rank,
     *,
     most: int,
     rounds: int = MOST_ROUNDS,
     seed: int = 0,
     may_continue: Callable[[Sequence[str]], bool] = lambda keys: True,
 ) -> tuple[str, ...]:
-    """Return whoever is not clearly behind the best over search and fresh runs, the fastest first.
+    """Return whoever is ahead of the baseline and not clearly behind the best, the fastest first.
 
-    Nothing is run where the search leaves no more contenders than ``most``, and no further round once there
-    are so few. A contender whose fresh run fails is out. Where the budget does not hold a round of all of
-    them (``may_continue``, given their keys), the fastest that it holds meet. Rounds count -1, -2, ...:
-    those of verification count from 0.
+    Judged over search and fresh runs together. Nothing is run where the search leaves no more contenders than
+    ``most``, and no further round once there are so few. A contender whose fresh run fails is out. At most
+    ``MOST_IN_A_ROUND`` meet in a round; where the budget does not hold a run of all of them
+    (``may_continue``, given their keys), the fastest that it holds. Rounds count -1, -2, ...: those of
+    verification count from 0.
     """
     logs = {key: [math.log(rate.point)] for key, rate in rates.items()}
-    own = math.log(baseline.point)
     for number in range(-1, -rounds - 1, -1):
-        standing = contenders(logs, own)
+        standing = rank(logs).standing() if logs else ()
+        if len(standing) <= most:
+            break
+        standing = standing[:MOST_IN_A_ROUND]
         while len(standing) > most and not may_continue(standing):
             standing = standing[:-1]
         if len(standing) <= most:
@@ -104,4 +141,21 @@ def play_off(
                 del logs[key]
             else:
                 logs[key].append(math.log(run.samples_per_second.point))
-    return contenders(logs, own)
+    return rank(logs).ahead() if logs else ()
+
+
+def ranked_by_own_runs(logs: Mapping[str, Sequence[float]], baseline: float) -> Ranking:
+    """Judge every contender by its own runs alone.
+
+    Args:
+        logs: log rates by key, one or more of each.
+        baseline: log rate of the baseline.
+    """
+    noise = run_noise(list(logs.values()))
+    return Ranking(
+        speeds={key: speed(rows) for key, rows in logs.items()},
+        baseline=baseline,
+        error=lambda first, second: (
+            noise * math.sqrt(1 / len(logs[first]) + (1 / len(logs[second]) if second else 1))
+        ),
+    )

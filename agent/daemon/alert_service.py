@@ -89,6 +89,7 @@ class AlertService:
             clock=self._clock,
             external_url=external_url(effective.config, tls=tls, port=self._port),
             folder=effective.folder,
+            warn=self._log.warning,
         )
         return {
             name: Known(
@@ -118,6 +119,10 @@ class AlertService:
     def wake(self) -> None:
         """There is something new to evaluate."""
         self._alerting.wake()
+
+    def expect(self, *, in_rules_thread: bool) -> None:
+        """A collection begins, in the thread where the rules are evaluated or in another one."""
+        self._alerting.expect(in_rules_thread=in_rules_thread)
 
     def samples(self) -> list[Sample]:
         """What the agent says of its alerts."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from flyball.agent.daemon.evaluation import Evaluation, Round
+from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.state_log import Log
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.worker import Worker
@@ -35,7 +36,8 @@ from flyball.policies.rule import Rule
 T = TypeVar("T")
 
 _GATHER_SECONDS = 0.05
-"""From the first new reading to the round: collectors of one second are read at the same moment."""
+"""From the first new reading of another thread to the round: collectors of one second are read at the same
+moment."""
 _LONGEST_SECONDS = 5.0
 """From one round to the next where no collector reads anything: ``for`` and what is absent go on."""
 OWN_SECONDS = 5.0
@@ -95,7 +97,12 @@ class Alerting:
         self._own_due = -math.inf
         self._next: asyncio.TimerHandle | None = None
         """When the next round begins; None while one is under way, before the start and after the end."""
-        self._is_gathering = self._is_stirred = self._is_stopped = False
+        self._is_gathering = self._is_stopped = False
+        self._following: asyncio.Handle | None = None
+        self._follows = True
+        """Whether all that begins now is read by the thread of the rules."""
+        self._evaluated: Mapping[str, Reading] = {}
+        """What the last round has seen."""
         self.tally = Tally()
         self.last_round: Round | None = None
         self._stood: tuple[Alert, ...] = ()
@@ -146,7 +153,7 @@ class Alerting:
         self._schedule()
 
     def _open(self) -> Database:
-        return open_database(self._url, migrate_apart=True, go_on=_GO_ON)
+        return open_database(self._url, migrate_apart=True, private=True, go_on=_GO_ON)
 
     def _go_on(self, carried: Carried | None) -> None:
         """Another database stands where the last one was: see that it holds what stands here."""
@@ -218,11 +225,24 @@ class Alerting:
         self._storage.stop()
 
     def wake(self) -> None:
-        """There is a new reading."""
-        self._is_stirred = True
-        if self._next is not None and not self._is_gathering:
+        """There may be a new reading."""
+        if self._next is not None and not self._is_gathering and self._has_news():
             self._next.cancel()
             self._schedule()
+
+    def expect(self, *, in_rules_thread: bool) -> None:
+        """A collection begins; where all that begin now are the rules' thread's, a round follows."""
+        if self._next is None:
+            return
+        if self._following is None:
+            self._following, self._follows = self._loop.call_soon(self._follow), True
+        self._follows = self._follows and in_rules_thread
+
+    def _follow(self) -> None:
+        self._following = None
+        if self._follows and self._next is not None:
+            self._next.cancel()
+            self._begin()
 
     def active(self) -> tuple[Alert, ...]:
         """Pending and firing, as of the last round; before the first one, those of the agent's last life."""
@@ -231,17 +251,25 @@ class Alerting:
     # Callbacks and one timer instead of a task, as for the collectors: at rest there is a round each second.
 
     def _schedule(self) -> None:
-        self._is_gathering = self._is_stirred
-        wait = _GATHER_SECONDS if self._is_stirred else _LONGEST_SECONDS
+        self._is_gathering = self._has_news()
+        wait = _GATHER_SECONDS if self._is_gathering else _LONGEST_SECONDS
         self._next = self._loop.call_later(wait, self._begin)
 
+    def _has_news(self) -> bool:
+        now, seen = self._store.readings(), self._evaluated
+        return now.keys() != seen.keys() or any(reading is not seen[name] for name, reading in now.items())
+
     def _begin(self) -> None:
-        self._next, self._is_stirred = None, False
+        self._next = None
         if self.last_round is None and not self._tried():
             self._schedule()
             return
-        job = partial(self._evaluation.round, self._store.readings(), self._own_if_due())
-        self._rules.submit(job).add_done_callback(self._end)
+        self._rules.submit(partial(self._round, self._own_if_due())).add_done_callback(self._end)
+
+    def _round(self, own: Sequence[Sample] | None) -> Round:
+        """In the rules' thread, so that what was read there just now is seen."""
+        self._evaluated = self._store.readings()
+        return self._evaluation.round(self._evaluated, own)
 
     def _own_if_due(self) -> Sequence[Sample] | None:
         now = self._clock.monotonic()

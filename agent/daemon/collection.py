@@ -22,7 +22,10 @@ class Wanted:
 
 
 class Collection:
-    """The collectors that run. All methods are the event loop's."""
+    """The collectors that run. All methods are the event loop's.
+
+    ``begins`` is called before each collection, with the worker that it is handed to.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,9 @@ class Collection:
         log: StateLog,
         make_worker: Callable[[str], Worker] = ThreadWorker,
         shared: SharedThread | None = None,
+        begins: Callable[[Worker], object] = lambda _: None,
     ) -> None:
+        self._begins = begins
         self._surroundings, self._store, self._log = surroundings, store, log
         self._shared = shared
         self._make_worker = make_worker
@@ -70,6 +75,7 @@ class Collection:
             limits=limits,
             worker=self._worker(one.kind),
             log=self._log,
+            begins=self._begins,
         )
         watched.start()
         return watched

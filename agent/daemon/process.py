@@ -9,6 +9,7 @@ from typing import TextIO
 from flyball.agent.daemon import logs
 from flyball.agent.daemon.config_file import Effective, read_config
 from flyball.agent.daemon.lock import locked
+from flyball.agent.daemon.memory import without_idle_threads
 from flyball.agent.daemon.process_arguments import given
 from flyball.agent.daemon.service import Daemon
 from flyball.agent.faults import tell_fault, tell_unexpected
@@ -20,6 +21,7 @@ from flyball.errors import FlyballError, Interrupted
 def main(arguments: Sequence[str]) -> int:
     """Serve until told to stop; return the exit status, those of :mod:`flyball.agent.cli`."""
     config, listen, debug = given(arguments)
+    without_idle_threads()
 
     def read() -> Effective:
         return read_config(config, collector_types, listen=listen)

@@ -10,6 +10,7 @@ from flyball.clock import Clock, SystemClock
 from flyball.errors import OptionError
 from flyball.policies.notification.base import Receiver
 from flyball.policies.notification.receivers.registry import Surroundings, make_receiver, receiver_types
+from flyball.policies.notification.receivers.secret_files import Warn, unheard
 from flyball.policies.notification.receivers.settings import NAME_PATTERN, ReceiverSettings
 from flyball.yaml_file import YamlFile
 
@@ -55,10 +56,15 @@ def make_receivers(
     external_url: str,
     folder: Path,
     evaluation_seconds: float = 1.0,
+    warn: Warn = unheard,
 ) -> dict[str, Receiver]:
     """Return every receiver by its name. Raises OptionError for a file that cannot be used any more."""
     around = Surroundings(
-        clock=clock, external_url=external_url, folder=folder, evaluation_seconds=evaluation_seconds
+        clock=clock,
+        external_url=external_url,
+        folder=folder,
+        evaluation_seconds=evaluation_seconds,
+        warn=warn,
     )
     return {name: make_receiver(name, settings, around) for name, settings in receivers.items()}
 

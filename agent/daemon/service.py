@@ -32,10 +32,12 @@ from flyball.agent.daemon.config_file import Effective
 from flyball.agent.daemon.config_summary import summary_values
 from flyball.agent.daemon.exposition import Page, process_registry, render
 from flyball.agent.daemon.guard import Guard
+from flyball.agent.daemon.memory import give_back
+from flyball.agent.daemon.open_secrets import note_open_token
 from flyball.agent.daemon.own_metrics import own_samples
 from flyball.agent.daemon.readings import Reading
 from flyball.agent.daemon.server import bind, make_server, url
-from flyball.agent.daemon.shared_thread import SharedThread
+from flyball.agent.daemon.shared_thread import SharedThread, SharingWorker
 from flyball.agent.daemon.state_log import Log, StateLog
 from flyball.agent.daemon.store import Store
 from flyball.agent.daemon.web_config import TlsConfig, tls_context
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
     from flyball.agent.daemon.alert_service import AlertService
     from flyball.agent.daemon.alerting import Known
 
-SAVE_SECONDS = 15.0
+SAVE_SECONDS = 60.0
+"""A restart reads on from what was saved last, wherever the journals stood when the agent was killed."""
 _JOURNALS_SECONDS = 4.0
 _CLOSE_SECONDS = 2.0
 READ_SECONDS = 10.0
@@ -101,6 +104,7 @@ class Daemon:
             log=StateLog(log, clock),
             make_worker=make_worker,
             shared=self._shared,
+            begins=self._begins,
         )
         self._journals, self._pages = make_worker("journals"), make_worker("exposition")
         self._credentials = make_worker("credentials")
@@ -124,6 +128,7 @@ class Daemon:
         self._reload_error, self._asked = "", asyncio.Event()
         self._journals_job: asyncio.Future[object] | None = None
         self._configuration: Worker | None = None
+        self._reloading = asyncio.Lock()
         self._reading: asyncio.Future[tuple[Effective, dict[str, Known]]] | None = None
 
     @property
@@ -179,9 +184,11 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._asked.set)
         await self.start_alerting(port=listener.getsockname()[1])
         self.start()
+        give_back()
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]
+        note_open_token(self._effective, self._log.warning)
         self._log.info("agent started", **summary_values(self._effective))
         say(url(listener, tls=tls is not None))
         systemd.notify("READY=1", f"MAINPID={os.getpid()}")
@@ -241,7 +248,11 @@ class Daemon:
             await self.reload()
 
     async def reload(self) -> ReloadAnswer:
-        """Read the configuration anew; a bad one changes nothing."""
+        """Read the configuration anew; a bad one changes nothing. One at a time: the last one counts."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> ReloadAnswer:
         systemd.reloading()
         try:
             new, known = await self._read_beside()
@@ -272,6 +283,7 @@ class Daemon:
 
         def job() -> "tuple[Effective, dict[str, Known]]":
             new = self._read()
+            note_open_token(new, self._log.warning)
             return new, alerting.known(new) if alerting is not None else {}
 
         reading = self._reading = self._configuration.submit(job)
@@ -350,6 +362,11 @@ class Daemon:
             self._advisor.update(reading.samples if reading is not None else (), self._clock.time())
         if self.alerting is not None:
             self.alerting.wake()
+
+    def _begins(self, worker: Worker) -> None:
+        if self.alerting is not None:
+            is_shared = isinstance(worker, SharingWorker) and not worker.is_alone
+            self.alerting.expect(in_rules_thread=is_shared)
 
     def batch_sizes(self) -> tuple[BatchSizeAnswer, ...]:
         """What serving runs are advised."""

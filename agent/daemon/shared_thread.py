@@ -12,8 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flyball.agent.daemon.worker import Answer, answer_to, call_soon
 
@@ -24,11 +23,12 @@ SHORT_JOBS = 60
 """So many in a row bring a worker back to the shared thread."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Entry:
+class _Entry(NamedTuple):
     owner: "SharingWorker"
     job: Callable[[], Any]
     future: "asyncio.Future[Any]"
+    over: Callable[[], object]
+    """Called when its answer is told."""
 
 
 class _Lane:
@@ -37,9 +37,9 @@ class _Lane:
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._lock = loop, threading.Lock()
         self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
-        """Something for each job handed in; a semaphore is slower."""
+        """Something for each time that it is to look at what waits; a semaphore is slower."""
         self._waiting: deque[_Entry] = deque()
-        self._answers: deque[Answer] = deque()
+        self._answers: deque[tuple[_Entry, Answer]] = deque()
         self._ended = self._tells_each = False
         self._current: _Entry | None = None
         self._since = 0.0
@@ -47,9 +47,12 @@ class _Lane:
         threading.Thread(target=self._run, name=name[:15], daemon=True).start()
 
     def put(self, entry: _Entry) -> None:
-        """Hand a job in."""
+        """Hand a job in; it is begun after :meth:`wake`, or with what is under way."""
         with self._lock:
             self._waiting.append(entry)
+
+    def wake(self) -> None:
+        """Begin with what waits."""
         self._ready.put(None)
 
     def tell_each(self) -> None:
@@ -61,7 +64,7 @@ class _Lane:
         """End after the jobs that were handed in."""
         self.tell_each()
         self._ended = True
-        self._ready.put(None)
+        self.wake()
 
     def slow(self) -> "SharingWorker | None":
         """Whose job has been running for too long."""
@@ -79,27 +82,33 @@ class _Lane:
     def tell(self) -> None:
         """Tell what came of jobs so far; in the loop's thread."""
         while self._answers:
-            self._answers.popleft().settle()
+            entry, answer = self._answers.popleft()
+            entry.over()
+            answer.settle()
 
     def _run(self) -> None:
         while True:
             self._ready.get()
-            with self._lock:
-                if not self._waiting:
-                    if self._ended:
-                        return
-                    continue  # what was meant went to another thread
-                entry = self._current = self._waiting.popleft()
-                self._since = time.monotonic()
-            answer = answer_to(entry.job, entry.future)
-            with self._lock:
-                self._current = None
-                is_last = not self._waiting
-            self._answers.append(answer)
-            if is_last or self._tells_each:
-                call_soon(self._loop, self.tell)
-            # What a job returned must not live until the next one comes.
-            del entry, answer
+            while self._has_next():
+                self._do_next()
+            if self._ended:
+                return
+
+    def _has_next(self) -> bool:
+        with self._lock:
+            self._current = self._waiting.popleft() if self._waiting else None
+            self._since = time.monotonic()
+            return self._current is not None
+
+    def _do_next(self) -> None:
+        entry = self._current
+        assert entry is not None
+        self._answers.append((entry, answer_to(entry.job, entry.future)))
+        with self._lock:
+            self._current = None
+            is_last = not self._waiting
+        if is_last or self._tells_each:
+            call_soon(self._loop, self.tell)
 
 
 class SharedThread:
@@ -116,6 +125,7 @@ class SharedThread:
         self._lane: _Lane | None = None
         self._open = 0
         self._look: asyncio.TimerHandle | None = None
+        self._waking: asyncio.Handle | None = None
 
     def worker(self, name: str) -> "SharingWorker":
         """A worker that shares the thread for as long as its jobs are short."""
@@ -127,18 +137,24 @@ class SharedThread:
             self._lane.end()
             self._lane = None
 
-    def put(self, entry: _Entry) -> None:
-        """Hand a job in."""
+    def put(self, owner: "SharingWorker", job: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
+        """Hand a job in; it begins with all that the loop has to do now."""
         if self._lane is None:
             self._lane = _Lane(self._name, self._loop)
         self._open += 1
-        entry.future.add_done_callback(self._over)
-        self._lane.put(entry)
+        self._lane.put(_Entry(owner, job, future, self._over))
+        if self._waking is None:
+            # Not at once: the thread would wait for the interpreter until the others are handed in, too.
+            self._waking = self._loop.call_soon(self._wake)
         if self._look is None:
             self._look = self._loop.call_later(self._slow_seconds, self._look_again)
 
-    def _over(self, future: "asyncio.Future[Any]") -> None:
-        del future
+    def _wake(self) -> None:
+        self._waking = None
+        if self._lane is not None:
+            self._lane.wake()
+
+    def _over(self) -> None:
         self._open -= 1
         if not self._open and self._look is not None:
             self._look.cancel()
@@ -153,10 +169,13 @@ class SharedThread:
         if slow is not None:
             self._lane.tell_each()
             moved = self._lane.others(slow)
-            slow.own, self._lane = self._lane, _Lane(self._name, self._loop)
+            slow.keep(self._lane)
+            self._lane = _Lane(self._name, self._loop)
             for entry in moved:
                 self._lane.put(entry)
-        self._look = self._loop.call_later(self._slow_seconds, self._look_again)
+            self._lane.wake()
+        if self._open:
+            self._look = self._loop.call_later(self._slow_seconds, self._look_again)
 
 
 class SharingWorker:
@@ -173,23 +192,25 @@ class SharingWorker:
         """Jobs in a row, alone, that were short; and those that are not over."""
         self._stopped = False
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it has a thread of its own now."""
+        return self.own is not None
+
     def submit(self, job: Callable[[], T]) -> "asyncio.Future[T]":
         """Hand in a job."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        entry = _Entry(owner=self, job=job, future=future)
         if self.own is not None:
-            self._put_alone(self.own, entry)
+            self._put_alone(self.own, job, future)
         else:
-            self._shared.put(entry)
-        future.add_done_callback(self._end_when_stopped)
+            self._shared.put(self, job, future)
         return future
 
-    def _put_alone(self, lane: _Lane, entry: _Entry) -> None:
+    def _put_alone(self, lane: _Lane, job: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
         began = time.monotonic()
         self._alone += 1
 
-        def came_back(future: "asyncio.Future[Any]") -> None:
-            del future
+        def came_back() -> None:
             self._alone -= 1
             self._short = self._short + 1 if time.monotonic() - began <= SLOW_SECONDS else 0
             is_short = self._short >= SHORT_JOBS and not self._stopped
@@ -198,16 +219,17 @@ class SharingWorker:
                 lane.end()
                 self.own, self._short = None, 0
 
-        entry.future.add_done_callback(came_back)
-        lane.put(entry)
+        lane.put(_Entry(self, job, future, came_back))
+        lane.wake()
+
+    def keep(self, lane: _Lane) -> None:
+        """The shared thread is this worker's from now on."""
+        self.own = lane
+        if self._stopped:
+            lane.end()
 
     def stop(self) -> None:
         """End after the jobs that were handed in."""
         self._stopped = True
         if self.own is not None:
-            self.own.end()
-
-    def _end_when_stopped(self, future: "asyncio.Future[Any]") -> None:
-        del future
-        if self._stopped and self.own is not None:  # it got its own thread while it stopped
             self.own.end()

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flyball.agent.daemon.readings import Reading, Shape, known_reason, short, take
@@ -34,7 +35,10 @@ class Limits:
 
 
 class Watched:
-    """Calls one collector again and again; its state says how that goes."""
+    """Calls one collector again and again; its state says how that goes.
+
+    ``begins`` is called before each collection, with the worker that it is handed to.
+    """
 
     def __init__(
         self,
@@ -46,17 +50,22 @@ class Watched:
         limits: Limits,
         worker: Worker,
         log: StateLog,
+        begins: Callable[[Worker], object] = lambda _: None,
     ) -> None:
         self.name, self.settings, self.limits = kind.name, settings, limits
         self.interval_seconds = settings.interval_seconds
         self.failures: Counter[str] = Counter()
         self._kind, self._surroundings, self._store = kind, surroundings, store
         self._worker, self._log, self._clock = worker, log, surroundings.clock
+        self._begins = begins
         self._collector: Collector | None = None
         self._shape = Shape()
         self._failed_in_a_row = 0
         self.state: State = Starting(since=self._clock.time())
         self._timer: asyncio.Handle | None = None
+        self._began: float | None = None
+        """When the collection that is under way began, on the loop's clock."""
+        self._stall_look: asyncio.TimerHandle | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -69,6 +78,8 @@ class Watched:
         """End, and close the collector after what it is doing; the future says when it is closed."""
         self._stopped = True
         self._cancel_timer()
+        if self._stall_look is not None:
+            self._stall_look.cancel()
         self._store.drop(self.name)
         closing = self._worker.submit(self._close)
         self._worker.stop()
@@ -77,9 +88,29 @@ class Watched:
     # Callbacks and one timer instead of a task: what waits for the answer costs more than most collectors.
 
     def _begin(self) -> None:
-        limit = self.limits.stall_after(self.interval_seconds)
-        self._timer = self._loop.call_later(limit, self._stall, limit)
+        self._timer, self._began = None, self._loop.time()
+        self._begins(self._worker)
         self._worker.submit(self._read).add_done_callback(self._end)
+        limit = self.limits.stall_after(self.interval_seconds)
+        # Kept from one collection to the next: a timer for each costs more than a look now and then.
+        if self._stall_look is None or self._stall_look.when() > self._began + limit:
+            self._look_for_stall_in(limit)
+
+    def _look_for_stall_in(self, seconds: float) -> None:
+        if self._stall_look is not None:
+            self._stall_look.cancel()
+        self._stall_look = self._loop.call_later(seconds, self._look_for_stall)
+
+    def _look_for_stall(self) -> None:
+        self._stall_look = None
+        if self._began is None:
+            return
+        limit = self.limits.stall_after(self.interval_seconds)
+        left = self._began + limit - self._loop.time()
+        if left > 0:
+            self._look_for_stall_in(left)
+        else:
+            self._stall(limit)
 
     def _stall(self, limit: float) -> None:
         self._enter(Stalled(since=self._clock.time(), detail=f"no answer within {limit:g} s"))
@@ -88,8 +119,11 @@ class Watched:
         self._timer = self._loop.call_later(left, self._store.drop, self.name)
 
     def _end(self, answer: "asyncio.Future[Reading]") -> None:
+        self._began = None
         self._cancel_timer()
         if self._stopped or answer.cancelled():
+            if not answer.cancelled() and answer.exception() is None:
+                self._store.take_back(self.name, answer.result())
             return
         try:
             self._take(answer.result())
@@ -117,12 +151,15 @@ class Watched:
             wanted = self._collector.interval_seconds
             if wanted >= _LEAST_INTERVAL_SECONDS and math.isfinite(wanted):
                 self.interval_seconds = wanted
-        return take(
+        reading = take(
             self._collector.collect(),
             max_series=self.limits.max_series,
             elapsed=lambda: self._clock.monotonic() - began,
             shape=self._shape,
         )
+        if not self._stopped:
+            self._store.hand_in(self.name, reading)
+        return reading
 
     def _close(self) -> None:
         collector, self._collector = self._collector, None

@@ -8,10 +8,12 @@ from flyball.collectors.nvml_inventory import list_gpus
 from flyball.errors import ConfigError
 from flyball.tuners.config import parse_document, read_config
 from flyball.tuners.context import has_fp16_instructions
+from flyball.tuners.finding import Finding as RuleFinding
 from flyball.tuners.finding import Severity
 from flyball.tuners.json_document import JsonError
 from flyball.tuners.lint import FileReport, held_version, lint_file, ranks_meant
 from flyball.tuners.lint import Question as LintQuestion
+from flyball.tuners.tolerant_json import HJSON_RULES
 
 
 def check(question: Question) -> Iterable[Finding]:
@@ -38,15 +40,20 @@ def _findings(report: FileReport) -> Iterable[Finding]:
         error = report.unreadable
         yield failing("config", f"{error.where}: {error.what}", error.mend or "")
         return
-    said = [placed for placed in report.placed if placed.finding.severity is not Severity.NOTE]
+    said = [placed for placed in report.placed if _counts(placed.finding)]
     for placed in said:
         finding, position = placed.finding, placed.position
-        level = Level.FAILING if finding.severity is Severity.ERROR else Level.WARNING
+        level = Level.WARNING if finding.severity is Severity.WARNING else Level.FAILING
         place = f"{report.name}:{position[0]}" if position else report.name
         key = f"{finding.key}: " if finding.key else ""
         yield Finding(name="config", level=level, text=f"{place}: {key}{finding.what}", mend=finding.mend)
     if not said:
         yield ok("config", f"{report.name}: nothing that DeepSpeed would refuse or pass over")
+
+
+def _counts(finding: RuleFinding) -> bool:
+    """Whether it is in a study's way; autotune reads plain JSON, where DeepSpeed takes Hjson too."""
+    return finding.severity is not Severity.NOTE or finding.rule in HJSON_RULES
 
 
 def _tells_ranks(path: Path, data: bytes) -> bool:

@@ -163,6 +163,7 @@ def _forward(original: Callable[..., Any]) -> Callable[..., Any]:
                         if not meter.step:
                             probe.startup.turn("first_step")
                         meter.fed(*count_batch(args, kwargs))
+                        meter.activations.forward()
                     meter.cost += perf_counter() - begun
             except Exception:  # the workload must not see a fault of ours
                 probe.failed()
@@ -187,6 +188,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
                 meter = meter_of(self, probe)
                 if meter is not None and not meter.pipeline:
                     trained(self, meter)
+                    meter.activations.backward()
                     meter.mean_loss = bool(kwargs.get("scale_wrt_gas", args[1] if len(args) > 1 else True))
                     meter.readings.loss(loss)
                     meter.cost += perf_counter() - begun

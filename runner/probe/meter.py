@@ -7,6 +7,7 @@ import time
 from time import monotonic, perf_counter
 from typing import Any
 
+from flyball.runner.probe.activations import KeptActivations
 from flyball.runner.probe.budget import Budget
 from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.journal import encode, number
@@ -45,7 +46,8 @@ class Meter:
         self.held: tuple[float, float] | None = None
         self.phases: list[tuple[str, float]] = []
         self.trains_in_eval_mode = False
-        self.at_boundary: list[Any] = []
+        self.activations = KeptActivations(probe, self)
+        self.at_boundary: list[Any] = [self.activations.boundary]
         """Called with the engine after each boundary: the witnesses of the knobs."""
         self.at_first_step: list[Any] = []
         """Called after the first boundary alone."""

@@ -60,6 +60,10 @@ class HostReadings:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return f'{{"rss":{resident},"peak_rss":{max(peak, resident)}}}'
 
+    def allocated(self) -> int | None:
+        """No allocator that would tell of tensors."""
+        return None
+
     def device_seconds(self) -> tuple[int, float] | None:
         """No device, no device time."""
         return None
@@ -171,6 +175,10 @@ class CudaReadings:
                 known = (step, begun.elapsed_time(ended) / 1e3)
             self._spare.append(begun)
         return known
+
+    def allocated(self) -> int | None:
+        """Bytes of live tensors now, by the raw call, which does not synchronize."""
+        return int(self._statistics(self._device)["allocated_bytes"]["all"]["current"])
 
     def memory(self) -> str:
         """The caching allocator's counters as JSON, in bytes; the raw call, which does not synchronize."""

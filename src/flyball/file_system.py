@@ -90,6 +90,17 @@ def _mount(line: str) -> tuple[Path | None, str | None]:
     return Path(point), kinds[0]
 
 
+def is_open_to_all(path: Path) -> bool:
+    """Whether every user of this machine may read or write a file: by its mode, and that of its folders."""
+    try:
+        mode = path.stat().st_mode
+        folders = [each.stat().st_mode for each in path.resolve().parents]
+    except OSError:
+        return False
+    may_reach = all(each & stat.S_IXOTH for each in folders)
+    return may_reach and bool(mode & (stat.S_IROTH | stat.S_IWOTH))
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading; a pipe or device, which may block for ever, is refused. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

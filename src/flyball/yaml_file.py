@@ -1,6 +1,7 @@
 """Reads a YAML file and tells the line of every fault, also of those that a pydantic model finds."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ from flyball.file_system import open_regular
 
 MAX_BYTES = 2**20
 MOST_LEVELS = 50
+_NO_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no YAML file may have (https://yaml.org/spec/1.2.2/#51-character-set)."""
+_DOUBTFUL = re.compile(r"[-+]?(0[0-9_]+|[0-9]+_[0-9_]*)(\.[0-9_]*)?")
+"""YAML 1.1 reads 070 as 56 and 1_000 as 1000; 1.2 reads 070 as 70 and 1_000 as text."""
 _NO_ALIASES, _NO_TEXT = "aliases are not taken", "has half of a surrogate pair"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -43,6 +48,7 @@ class YamlFile:
         for key in path:
             try:
                 marks = node.lc
+                key = _as_written(node, key)
                 line = (marks.key(key) if isinstance(node, Mapping) else marks.item(key))[0] + 1
                 node = node[key]
             except (AttributeError, KeyError, IndexError, TypeError):
@@ -127,6 +133,10 @@ def _text(path: Path, mend: str) -> str:
         raise OptionError(what or "cannot be read", where=name, mend=mend) from error
     if len(data) > MAX_BYTES:
         raise OptionError("is larger than 1 MiB", where=name, mend=mend)
+    if found := _NO_YAML.search(text):
+        what = f"has the character U+{ord(found[0]):04X}, which YAML does not take"
+        where = f"{name}:{text.count(chr(10), 0, found.start()) + 1}"
+        raise OptionError(what, where=where, mend="take it out, or write an escape in double quotes")
     return text
 
 
@@ -151,21 +161,32 @@ def _faults_of_yaml(name: str) -> Iterator[None]:
         raise OptionError("is not YAML", where=name, mend="write 'key: value' on each line") from error
 
 
+def _as_written(node: Any, key: str | int) -> Any:
+    """A key as the file has it, which may be a number or ``true`` there."""
+    if not isinstance(node, Mapping) or key in node:
+        return key
+    return next((each for each in node if str(each) == str(key)), key)
+
+
 def _faults(events: Iterable[Event], name: str) -> Iterator[OptionError]:
     """Aliases, a few lines of which can stand for more than any machine can hold; keys written twice; escapes
-    that make no text.
+    that make no text; numbers that readers of YAML take for different ones.
     """
     open_nodes: list[_Node] = []
+    aliases = False
     for event in events:
         if isinstance(event, CollectionEndEvent):
             open_nodes.pop()
         if not isinstance(event, NodeEvent):
             continue
         where = f"{name}:{event.start_mark.line + 1}"
-        if isinstance(event, AliasEvent):
+        if isinstance(event, AliasEvent) and not aliases:
+            aliases = True  # once: a file can have thousands
             yield OptionError(_NO_ALIASES, where=where, mend="write the value out")
         if isinstance(event, ScalarEvent) and not _is_text(event.value):
             yield OptionError(_NO_TEXT, where=where, mend="write the character itself")
+        if isinstance(event, ScalarEvent) and event.implicit[0] and _DOUBTFUL.fullmatch(event.value):
+            yield _doubt(event.value, where)
         if open_nodes and open_nodes[-1].takes_again(event):
             key = getattr(event, "value", "")
             yield OptionError(f'found duplicate key "{key}"', where=where, mend="write each key once")
@@ -173,6 +194,17 @@ def _faults(events: Iterable[Event], name: str) -> Iterator[OptionError]:
             raise OptionError("is nested too deeply", where=where, mend="write what the page shows")
         if isinstance(event, CollectionStartEvent):
             open_nodes.append(_Node(is_mapping=isinstance(event, MappingStartEvent)))
+
+
+def _doubt(value: str, where: str) -> OptionError:
+    plain_number = value.replace("_", "")
+    sign = "-" if value.startswith("-") else ""
+    number = sign + (plain_number.lstrip("+-0") or "0")
+    number = number.replace(f"{sign}.", f"{sign}0.", 1) if number.startswith(f"{sign}.") else number
+    what = f"{value[:40]} is not one number to all readers of YAML"
+    return OptionError(
+        what, where=where, mend=f"write {number[:40].rstrip('.')}, or '{value[:40]}' as a text"
+    )
 
 
 def _is_text(value: str) -> bool:

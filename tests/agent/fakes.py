@@ -17,7 +17,7 @@ from flyball.tuners.base import (
     Value,
 )
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.options import StudyOptions, StudyResult, nothing
 
 
 @dataclass
@@ -78,8 +78,15 @@ class FakeStudy:
     seen: list[StudyOptions] = field(default_factory=list)
 
     def __call__(
-        self, options: StudyOptions, *, observer: StudyObserver, interruption: Interruption
+        self,
+        options: StudyOptions,
+        *,
+        observer: StudyObserver,
+        interruption: Interruption,
+        begin: Callable[[], None] = nothing,
     ) -> StudyResult:
+        if not options.dry_run:
+            begin()
         self.seen.append(options)
         self.script(observer, interruption)
         if self.raises is not None:

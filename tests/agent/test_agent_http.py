@@ -68,6 +68,7 @@ class Agent:
 
     def __init__(self, folder: Path, text: str, workers: Callable[[str], Worker] | None = None) -> None:
         self.hangs: threading.Event | None = None
+        self.reads = 0
         self.path, self.log = folder / "flyball.yaml", Lines()
         (folder / "token").write_text(TOKEN, "ascii")
         (folder / "web.yml").write_text(f"basic_auth_users:\n  me: {HASH}\n", "utf-8")
@@ -87,6 +88,7 @@ class Agent:
 
     def read(self) -> Effective:
         if self.hangs is not None:
+            self.reads += 1
             self.hangs.wait(10)
         return read_config(self.path, types)
 
@@ -305,6 +307,23 @@ def test_a_file_system_that_hangs_holds_up_a_reload_alone(
         answers.set()
         await asyncio.wait({agent.daemon._reading})  # type: ignore[type-var]
         assert (await agent.daemon.reload()).needs_restart == ("max_connections",)
+        await agent.daemon.stop()
+
+    asyncio.run(play())
+
+
+def test_of_two_reloads_at_once_the_later_reads_what_it_was_asked_for(tmp_path: Path) -> None:
+    async def play() -> None:
+        agent = await Agent(tmp_path, QUIET, workers=ThreadWorker).started()
+        agent.hangs = threading.Event()
+        first = asyncio.create_task(agent.daemon.reload())
+        second = asyncio.create_task(agent.daemon.reload())
+        while not agent.reads:
+            await asyncio.sleep(0)
+        agent.write("max_connections: 9\n" + QUIET)
+        agent.hangs.set()
+        assert [one.successful for one in (await first, await second)] == [True, True]
+        assert second.result().needs_restart == ("max_connections",)
         await agent.daemon.stop()
 
     asyncio.run(play())

@@ -3,10 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Pool, event
-from tests.agent.alerts_fakes import HOT, NOW, alerts, refused, shown
+from tests.agent.alerts_fakes import HOT, NOW, alerts, raised, record, refused, shown
 from tests.agent.fakes import FakeClock
 
 from flyball.database import Database
@@ -51,6 +52,31 @@ def test_a_mute_says_what_it_matches_now(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert says in shown(capsys, "mute", *arguments)
+
+
+@pytest.mark.usefixtures("six")
+@pytest.mark.parametrize(
+    ("matcher", "note"),
+    [
+        ("gpus=3", "note: no alert here has a label gpus; did you mean gpu?\n"),
+        ("xyzzy=1", "note: no alert here has a label xyzzy; the labels are alertname, "),
+        ("gpu=99", ""),
+        ("floor=2", ""),
+        ("team=training", ""),
+    ],
+)
+def test_a_mute_by_a_label_that_no_alert_can_have_says_so(
+    tmp_path: Path, database: Database, matcher: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(AlertLog(database), raised("f" * 16, "Custom", ago=60, floor="2"))
+    config, policies = tmp_path / "flyball.yaml", tmp_path / "mine.yaml"
+    config.write_text(f"database: {database.url}\npolicies: [mine.yaml]\n", "utf-8")
+    policies.write_text("policies: [{alert: A, metric: loss, above: 9, labels: {team: training}}]", "utf-8")
+    assert alerts("mute", matcher, "--config", str(config)) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(note)
+    assert bool(said.err) is bool(note)
+    assert said.out.startswith("mute 1: ")
 
 
 @pytest.mark.usefixtures("six")

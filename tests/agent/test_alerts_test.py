@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,35 @@ def test_a_good_file_says_which_receivers_there_are(
         run(["agent", "--config", str(path), "--check-config"], wiring=Wiring(collector_types=no_types)) == 0
     )
     assert capsys.readouterr().out.endswith("; 1 receiver: ops\n")
+
+
+def test_a_secret_that_every_user_can_read_is_noted(
+    open_folder: Path, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    httpserver.expect_request("/hooks/T0SECRET").respond_with_data("")
+    path = write(open_folder, f"bearer_token_file: token\n{ops(httpserver)}")
+    for name, words in (("token", "0123456789abcdef"), ("secret", SECRET)):
+        (open_folder / name).write_text(words, "ascii")
+        (open_folder / name).chmod(0o644)
+    what = "every user can read or change a secret's file; chmod 600"
+    secret = f"note: receivers.ops.secret_files.0: {what} {open_folder / 'secret'}\n"
+    token = f"note: bearer_token_file: {what} {open_folder / 'token'}\n"
+    wiring = Wiring(collector_types=no_types)
+    assert run(["agent", "--config", str(path), "--check-config"], wiring=wiring) == 0
+    assert capsys.readouterr().err == token + secret
+    assert alerts_test(path) == 0
+    assert capsys.readouterr().err == secret
+    (open_folder / "secret").chmod(0o640)
+    assert alerts_test(path) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def test_what_is_printed_is_commented_masked_and_reads_back_where_nothing_was_masked(tmp_path: Path) -> None:

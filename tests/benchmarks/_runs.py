@@ -26,6 +26,8 @@ from flyball.tuners.trial_runner import Run, TrialRunner
 ROOT = Path(__file__).parents[2]
 WORKLOAD = ROOT / "runner" / "workload"
 BINARIES = Path(sys.executable).parent
+AUTOTUNE = (sys.executable, "-P", "-c", "from flyball.agent.cli import autotune_main; autotune_main()")
+"""Also where flyball is importable but not installed."""
 LONGEST_RUN_SECONDS = 3.0
 """As in a study of five minutes."""
 
@@ -116,7 +118,7 @@ def autotune(folder: Path, command: Sequence[str], *options: str) -> dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     database = f"sqlite:///{folder / 'history.db'}"
     arguments = [
-        str(BINARIES / "autotune"),
+        *AUTOTUNE,
         "--output",
         str(folder / "out"),
         "--db",

@@ -23,7 +23,7 @@ from flyball.tuners.base import Measurement
 from flyball.tuners.measurement import measure
 from flyball.tuners.verification import Decision, VerificationResult, verify
 from flyball.tuners.verification_plan import Rules
-from flyball.tuners.verification_playoff import play_off
+from flyball.tuners.verification_playoff import play_off, ranked_by_own_runs
 from flyball.tuners.verification_tally import BASELINE
 
 SEARCH_TRIALS = 15
@@ -96,7 +96,14 @@ def study(recorded: list[list[float]], speed: Mapping[str, float], seed: int) ->
     replay.draw.shuffle(keys)
     baseline = replay.run(BASELINE).samples_per_second
     rates = {key: replay.run(key).samples_per_second for key in keys}
-    ranked = play_off(rates, baseline, lambda key, number: replay.run(key), most=1, seed=seed)
+    own = math.log(baseline.point)
+    ranked = play_off(
+        rates,
+        lambda key, number: replay.run(key),
+        lambda logs: ranked_by_own_runs(logs, own),
+        most=1,
+        seed=seed,
+    )
     return verify(ranked[:1], lambda key, number: replay.run(key), rules=Rules(seed=seed))
 
 

@@ -26,6 +26,8 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "device": ("eth0",),
     "path": ("/checkpoints",),
     "source": ("in_band",),
+    "severity": ("critical", "info", "warning"),
+    "status": ("firing", "pending"),
 }
 """Of labels that stand for themselves; a label without values here gets its own name as the only one."""
 

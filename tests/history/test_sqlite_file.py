@@ -245,3 +245,31 @@ def test_a_link_to_a_network_file_system_is_refused(mounts: Path, tmp_path: Path
     (tmp_path / "link").symlink_to("/mnt/share")
     with pytest.raises(DatabaseError, match=r"network file system \(fuse.sshfs\)"):
         open_database(url_of(tmp_path / "link" / "h.db"), mounts=mounts)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
+
+
+def test_a_private_file_is_its_owners_alone_with_all_that_stands_beside_it(tmp_path: Path) -> None:
+    with open_database(f"sqlite:///{tmp_path / 'agent.db'}", private=True) as database:
+        with database.writing() as session:
+            session.execute(text("SELECT 1"))
+        assert modes(tmp_path) == dict.fromkeys(("agent.db", "agent.db-wal", "agent.db-shm"), 0o600)
+
+
+def test_a_private_file_that_was_given_to_a_group_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    open_database(f"sqlite:///{path}", private=True).close()
+    path.chmod(0o640)
+    with open_database(f"sqlite:///{path}", private=True):
+        assert set(modes(tmp_path).values()) == {0o640}
+
+
+def test_any_other_file_is_as_the_user_lets_files_be(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        open_database(f"sqlite:///{tmp_path / 'history.db'}").close()
+    finally:
+        os.umask(before)
+    assert modes(tmp_path)["history.db"] == 0o640

@@ -73,6 +73,15 @@ def test_what_a_collector_cannot_know_is_told(server: Prometheus) -> None:
     assert [series["metric"]["reason"] for series in found] == ["unreachable"]
 
 
+def test_firing_alerts_are_counted_by_severity(server: Prometheus) -> None:
+    found = server.query(query_of("fleet.json", "Firing alerts", "timeseries"))
+    assert {series["metric"]["severity"]: series["value"][1] for series in found} == {
+        "critical": "1",
+        "info": "1",
+        "warning": "1",
+    }
+
+
 def query_of(name: str, title: str, kind: str) -> str:
     found: list[dict[str, Any]] = [
         panel for panel in panels(load(name)) if (panel["title"], panel["type"]) == (title, kind)

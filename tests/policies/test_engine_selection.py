@@ -169,6 +169,12 @@ class TestReadingsOfTheSameSeries:
             self.bench(), [sample(GAUGE, 7, ("r", rank)) for rank in self.ORDERS]
         ) == dict.fromkeys(self.ORDERS, 7.0)
 
+    def test_minus_zero_after_zero_is_minus_zero(self) -> None:
+        bench = self.bench()
+        self.read(bench, [sample(GAUGE, 0.0, ("r", rank)) for rank in self.ORDERS])
+        found = self.read(bench, [sample(GAUGE, -0.0, ("r", rank)) for rank in self.ORDERS])
+        assert set(map(str, found.values())) == {"-0.0"}
+
     def test_a_histogram_with_other_buckets_is_no_sample_of_its_series(self) -> None:
         engine = Engine([rule(HISTOGRAM, Aggregate.INCREASE, 10.0)])
         bench = Bench(engine)

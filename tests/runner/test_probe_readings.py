@@ -91,3 +91,7 @@ def test_segments_that_the_script_itself_asked_for_are_seen_by_the_next_walk(
     assert says(readings)
     refused = CudaReadings(WithoutSegments(True), 0)
     assert not says(refused)
+
+
+def test_live_tensors_are_counted_by_the_raw_call() -> None:
+    assert CudaReadings(Allocator(True, reserved=24), 0).allocated() == 24

@@ -96,13 +96,13 @@ class FakeHandle:
             "data_parallel_size": RANKS,
             "threads": 1,
             "versions": {},
-            "parameters": 1000,
+            **self.launcher.facts,
         }
 
     def _steps(self, journals: dict[int, RankJournal], rate: float, stop: StopRule) -> float:
         config = self.request.ds_config
         total, micro = config["train_batch_size"], config["train_micro_batch_size_per_gpu"]
-        memory = self.launcher.memory(self.request.environment)
+        memory = self.launcher.memory(config, self.request.environment)
         spent = 0.0
         for step in range(1, 400):
             seconds = total / rate * self.launcher.random.gauss(1.0, 0.02)
@@ -150,8 +150,10 @@ class FakeLauncher:
     """The engine that trains; those before it make no step."""
     tells_losses: bool = True
     device: str = "cpu"
-    memory: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda environment: {}
-    """What every step tells of the allocator in an environment."""
+    memory: Callable[[Mapping[str, Any], Mapping[str, str]], Mapping[str, Any]] = lambda *applied: {}
+    """What every step tells of the allocator, for a config and an environment."""
+    facts: Mapping[str, Any] = field(default_factory=lambda: {"parameters": 1000})
+    """What the header tells of the model."""
     closed: bool = False
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from flyball.history.store import History
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
-from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.options import StudyOptions, StudyResult, nothing
 from flyball.tuners.study import run_study
 from flyball.tuners.study_setup import Launchers
 
@@ -104,13 +104,14 @@ class Bench:
         self.made += [warm, cold]
         return Launchers(usual=warm, cold=cold)
 
-    def run(self, options: StudyOptions | None = None) -> StudyResult:
+    def run(self, options: StudyOptions | None = None, *, begin: Callable[[], None] = nothing) -> StudyResult:
         return run_study(
             options or self.options,
             observer=self.observer,
             interruption=self.interruption,
             clock=self.clock,
             make_launchers=self.launchers,
+            begin=begin,
         )
 
     def recommendation(self) -> dict[str, Any]:

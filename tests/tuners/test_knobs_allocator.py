@@ -110,7 +110,7 @@ class GpuBench(Bench):
 
     acts: bool = True
 
-    def memory(self, environment: Mapping[str, str]) -> dict[str, Any]:
+    def memory(self, config: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
         expandable = {"expandable": True} if self.acts and ON in environment.get(OLDER, "") else {}
         return {**SEGMENTS, **expandable}
 

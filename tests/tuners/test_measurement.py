@@ -215,6 +215,22 @@ def test_bytes_memory_and_witnesses():
     assert run.witnesses["powersgd"] == {"dense_bytes": 2}
 
 
+def test_live_tensors_are_those_of_the_rank_that_has_most():
+    first = steps(STEADY, memory={"peak_reserved": 9, "peak_allocated": 8, "allocated": 3})
+    told = [{"peak_reserved": 9, "peak_allocated": 7, "allocated": resting} for resting in (4, *[5] * 18, 4)]
+    second = steps(STEADY, memory=told)
+    run = measured(job(first, second))
+    assert (run.peak_allocated_bytes, run.resting_allocated_bytes) == (8, 5)
+    on_cpu = measured(job(steps(STEADY, memory={"rss": 3_000, "peak_rss": 4_000})))
+    assert (on_cpu.peak_allocated_bytes, on_cpu.resting_allocated_bytes) == (None, None)
+
+
+def test_activations_are_those_of_the_engine_that_trains():
+    told = [{"kind": "activations", "engine": engine, "bytes": engine + 5, "passes": 3} for engine in (0, 1)]
+    assert measured(job([*steps(STEADY), *told])).kept_activation_bytes == 5
+    assert measured(job(steps(STEADY))).kept_activation_bytes is None
+
+
 def test_on_cpu_the_ranks_of_a_host_share_its_memory():
     run = measured(job(*[steps(STEADY, memory={"rss": 3_000, "peak_rss": 4_000})] * 2))
     assert run.peak_reserved_bytes == 8_000

@@ -16,6 +16,9 @@ def ran(total: float, *, own: bool = False, launcher: str = "warm", **other: flo
     return replace(trial(), configuration=config, total_seconds=total, launcher=launcher, **other)
 
 
+NEW = ran(3.0).configuration.digest
+
+
 def spending(budget: float | None, *reports: TrialReport) -> tuple[Spending, FakeClock]:
     clock = FakeClock()
     made = Spending(clock=clock, budget_seconds=budget)
@@ -43,15 +46,24 @@ def test_a_declared_verification_ends_within_the_budget() -> None:
     runs = [ran(3.0, startup_seconds=2.0)] * 4
     for budget in (150.0, 200.0, 300.0, 500.0):
         made, _ = spending(budget, *runs)
-        rules = made.declare(1)
+        rules = made.declare([NEW])
         assert 6 <= rules.max_rounds <= Rules().max_rounds
         left = made.left()
         assert left is not None
         if rules.max_rounds > 6:
             assert made.rounds_seconds(rules.max_rounds, 1) + 2 * made.cold_seconds() < left
-    rounds = [spending(budget, *runs)[0].declare(1).max_rounds for budget in (150.0, 200.0, 300.0, 500.0)]
+    rounds = [spending(budget, *runs)[0].declare([NEW]).max_rounds for budget in (150.0, 200.0, 300.0, 500.0)]
     assert rounds == sorted(rounds)
-    assert spending(None, *runs)[0].declare(1) == Rules()
+    assert spending(None, *runs)[0].declare([NEW]) == Rules()
+
+
+def test_runs_that_decide_are_forecast_by_their_own_length() -> None:
+    made, _ = spending(600.0, *[ran(10.0, startup_seconds=2.0)] * 4)
+    assert made.seconds_of(NEW) == 10.0
+    more = made.declare([NEW]).max_rounds
+    made.deciding_seconds = 1.5
+    assert made.seconds_of(NEW) == made.own_seconds() == 3.5
+    assert made.declare([NEW]).max_rounds > more
 
 
 def test_search_and_play_off_leave_what_verification_needs() -> None:

@@ -19,7 +19,7 @@ from tests.tuners.study_bench import (
     two_ranks_of,
 )
 
-from flyball.errors import BaselineFailed, ConfigError, Interrupted, OptionError, StorageFailed
+from flyball.errors import BadInput, BaselineFailed, ConfigError, Interrupted, OptionError, StorageFailed
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase, TrialReport
 from flyball.tuners.interruption import Interruption
@@ -51,6 +51,51 @@ def test_a_faster_configuration_is_recommended_and_verified_on_fresh_runs(tmp_pa
     assert all(trial.telemetry and "gpu" in trial.telemetry for trial in bench.trials() if trial.measurement)
 
 
+def test_a_study_begins_once_all_was_found_to_be_in_order_and_before_the_first_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    begun: list[int] = []
+    bench.run(begin=lambda: begun.append(len(bench.made)))
+    assert begun == [0]
+    bench.run(replace(bench.options, dry_run=True), begin=lambda: begun.append(-1))
+    assert begun == [0]
+
+
+@pytest.mark.parametrize("fault", ["config", "illegal", "space", "policies", "database", "output"])
+def test_a_study_that_cannot_be_run_never_begins(tmp_path: Path, fault: str) -> None:
+    bench = Bench(tmp_path, all_alike)
+    options = bench.options
+    if fault == "config":
+        (tmp_path / "ds.json").write_text("{")
+    elif fault == "illegal":
+        (tmp_path / "ds.json").write_text(json.dumps({**CONFIG, "train_batch_size": 7}))
+    elif fault == "space":
+        (tmp_path / "space.yaml").write_text("micro_bach: [1]\n")
+    elif fault == "policies":
+        options = replace(options, policies=(str(tmp_path / "gone.yaml"),))
+    elif fault == "database":
+        options = replace(options, database_url=f"sqlite:///{tmp_path}/no/history.db")
+    else:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").touch()
+    begun: list[str] = []
+    with pytest.raises(BadInput):
+        bench.run(options, begin=lambda: begun.append("too early"))
+    assert begun == []
+
+
+def test_what_the_beginning_refuses_ends_the_study_with_nothing_recorded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, all_alike)
+    options = replace(bench.options, output=None)
+
+    def refuse() -> None:
+        raise OptionError("was taken this moment", where="--from-alert")
+
+    with pytest.raises(OptionError, match="was taken this moment"):
+        bench.run(options, begin=refuse)
+    assert list((tmp_path / "flyball_results").iterdir()) == []
+    assert list(bench.history().experiments()) == []
+
+
 def test_the_users_config_comes_back_byte_for_byte_when_nothing_is_faster(tmp_path: Path) -> None:
     bench = Bench(tmp_path, all_alike)
     assert bench.run().verdict == "keep"
@@ -80,16 +125,18 @@ def test_a_budget_that_holds_no_search_is_unverified_not_keep(tmp_path: Path) ->
     assert "no search run was made" in result.summary
 
 
-@pytest.mark.parametrize(("others", "changed"), [(95.0, False), (130.0, True)])
+@pytest.mark.parametrize(
+    ("others", "verdict", "changed"), [(95.0, "keep", False), (130.0, "unverified", True)]
+)
 def test_what_the_search_found_slower_is_not_handed_out_unverified(
-    tmp_path: Path, others: float, changed: bool
+    tmp_path: Path, others: float, verdict: str, changed: bool
 ) -> None:
     bench = Bench(tmp_path, lambda config, environment: 100.0 if config == CONFIG else others)
     result = bench.run(replace(bench.options, trials=1, budget_seconds=15.0))
-    assert result.verdict == "unverified"
+    assert result.verdict == verdict
     assert bench.recommendation()["trials"]["completed"] == 2
     assert bool(bench.recommendation()["changes"]) is changed
-    assert ("your configuration stands" in result.summary) is not changed
+    assert ("your configuration" in result.summary) is not changed
 
 
 def test_the_budget_holds_verification_too(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 import math
 import random
 from collections import Counter
+from functools import cache
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from tests.tuners.statistics_fakes import interval, measurement
 from flyball.tuners.statistics import attainable_level
 from flyball.tuners.verification import Decision, finalists, measure_gain, verify
 from flyball.tuners.verification_plan import Rules
-from flyball.tuners.verification_playoff import play_off
+from flyball.tuners.verification_playoff import play_off, ranked_by_own_runs
 from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN
 
 
@@ -148,12 +150,45 @@ def test_each_round_runs_everyone_once_in_an_order_of_its_own_that_a_resumed_stu
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 4), st.integers(6, 20), st.sampled_from((0.01, 0.05, 0.1)))
-def test_the_looks_spend_no_more_than_the_error_rate(candidates, rounds, error_rate):
+def test_the_looks_grow_and_each_can_be_passed(candidates, rounds, error_rate):
     rules = Rules(max_rounds=rounds, error_rate=error_rate)
     looks = rules.looks(candidates)
-    assert sum(look.level for look in looks) <= error_rate + 1e-12
+    assert looks[0].level <= error_rate
     assert all(attainable_level(look.pairs, look.level / candidates) > 0 for look in looks)
     assert [look.pairs for look in looks] == sorted({look.pairs for look in looks})
+
+
+@pytest.mark.parametrize(("rounds", "candidates"), [(16, 1), (46, 1), (46, 2)])
+@pytest.mark.parametrize("tails", [1, 30])
+def test_all_looks_together_keep_to_the_error_rate(rounds, candidates, tails):
+    """Without a gain and without futility, in noise with heavy and light tails."""
+    looks = Rules(max_rounds=rounds).looks(candidates)
+    studies = 40_000
+    pairs = np.random.default_rng(rounds + candidates).standard_t(tails, (studies, looks[-1].pairs))
+    passed = np.zeros(studies, dtype=bool)
+    for look in looks:
+        seen = pairs[:, : look.pairs]
+        ranks = np.abs(seen).argsort(axis=1).argsort(axis=1) + 1
+        least = next(
+            total
+            for total in range(look.pairs * (look.pairs + 1) // 2 + 1)
+            if rank_sum_reaches(look.pairs, total) <= look.level / candidates + 1e-12
+        )
+        passed |= (ranks * (seen > 0)).sum(axis=1) >= least
+    chance = 0.05 / candidates
+    assert passed.mean() <= chance + 3 * math.sqrt(chance / studies)
+    # No look is there for nothing: without the joint law they could only spend two thirds of it.
+    assert passed.mean() >= 0.85 * chance
+
+
+@cache
+def rank_sum_reaches(pairs, total):
+    """Chance that the signed-rank sum of so many pairs without a gain reaches a total."""
+    counts = np.zeros(pairs * (pairs + 1) // 2 + 1)
+    counts[0] = 1.0
+    for rank in range(1, pairs + 1):
+        counts[rank:] = counts[rank:] + counts[:-rank]
+    return counts[total:].sum() / 2.0**pairs
 
 
 @pytest.mark.parametrize(("candidates", "noise"), [(1, 0.05), (2, 0.05), (3, 0.02)])
@@ -182,10 +217,15 @@ def test_finalists_are_the_fastest_that_beat_the_baseline():
     assert finalists({"c": interval(90)}, interval(100), most=2) == ()
 
 
+def played(rates, baseline, bench, **options):
+    """A play-off in which nothing is known of a contender but its own runs."""
+    return play_off(rates, bench, lambda logs: ranked_by_own_runs(logs, math.log(baseline.point)), **options)
+
+
 def test_contenders_that_search_cannot_tell_apart_play_off():
     rates = {"lucky": interval(112), "b": interval(105), "true": interval(104), "far": interval(60)}
     bench = Bench(lucky=1.0, b=1.0, true=1.2, far=2.0, noise=0.03)
-    chosen = play_off(rates, interval(100), bench, most=1)
+    chosen = played(rates, interval(100), bench, most=1)
     assert chosen[0] == "true"
     assert {key for _, key in bench.made} == {"lucky", "b", "true"}
 
@@ -195,7 +235,7 @@ def test_a_play_off_ends_as_soon_as_the_noise_that_it_sees_allows():
         bench = Bench(noise=noise, seed=seed, a=1.1)
         rates = {key: bench(key, 0).samples_per_second for key in "abcdef"}
         bench.made.clear()
-        play_off(rates, interval(100), bench, most=2)
+        played(rates, interval(100), bench, most=2)
         return len(bench.made)
 
     assert {runs(0.001, seed) for seed in range(10)} == {6}
@@ -218,10 +258,10 @@ def test_a_play_off_ends_as_soon_as_the_noise_that_it_sees_allows():
 )
 def test_without_doubt_or_budget_nothing_is_played_off(rates, options, chosen):
     bench = Bench()
-    assert play_off(rates, interval(100), bench, most=2, **options)[:2] == chosen
+    assert played(rates, interval(100), bench, most=2, **options)[:2] == chosen
     assert bench.made == []
 
 
 def test_a_contender_that_fails_is_out():
     rates = {"a": interval(105), "b": interval(104), "c": interval(103)}
-    assert set(play_off(rates, interval(100), Bench(fails={("a", -1)}), most=2)) == {"b", "c"}
+    assert set(played(rates, interval(100), Bench(fails={("a", -1)}), most=2)) == {"b", "c"}

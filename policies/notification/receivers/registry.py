@@ -9,7 +9,7 @@ from typing import Any
 from flyball.clock import Clock
 from flyball.policies.notification.base import Receiver
 from flyball.policies.notification.receivers.resolving import Resolve, resolve
-from flyball.policies.notification.receivers.secret_files import Check, SecretFile
+from flyball.policies.notification.receivers.secret_files import Check, SecretFile, Warn, unheard
 from flyball.policies.notification.receivers.settings import ReceiverSettings
 
 OWN = ("webhook", "alertmanager", "apprise")
@@ -29,6 +29,8 @@ class Surroundings:
     """From one evaluation of the rules to the next."""
     resolve: Resolve = resolve
     """Looks up the addresses of a name."""
+    warn: Warn = unheard
+    """Says what needs attention; in the event loop, or where the receiver is made."""
 
     def where(self, name: str, *keys: str) -> str:
         """Return the key path of a setting of the receiver ``name``."""
@@ -40,7 +42,8 @@ class Surroundings:
         Raises:
             OptionError: it cannot be read now or is not what it should be.
         """
-        return SecretFile(path=self.folder / path, where=self.where(name, *keys), check=check).checked()
+        where = self.where(name, *keys)
+        return SecretFile(path=self.folder / path, where=where, check=check, warn=self.warn).checked()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

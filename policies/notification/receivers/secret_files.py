@@ -3,25 +3,38 @@
 import asyncio
 import base64
 import binascii
-import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from flyball.errors import OptionError
-from flyball.file_system import open_regular
+from flyball.file_system import is_open_to_all, open_regular
 from flyball.policies.notification.receivers.side_thread import in_side_thread
 
 SIGNING_PREFIX = "whsec_"
 MAKE_SIGNING_SECRET = 'echo "whsec_$(openssl rand -base64 32)"'
 _MOST_BYTES = 65_536
 READ_SECONDS = 5.0
-_LOG = logging.getLogger("flyball.agent.secrets")
+OPEN_TO_ALL = "every user can read or change a secret's file"
 _LEAST_KEY, _MOST_KEY = 24, 64
 """Bytes of a signing key, by the specification of Standard Webhooks."""
 
 
 Check = Callable[[str], str | None]
 """Returns what is wrong with a secret's text, the mend behind a semicolon, or None; it quotes nothing."""
+
+
+class Warn(Protocol):
+    """Takes in what needs attention, as a log does."""
+
+    def __call__(self, event: str, **values: object) -> object:
+        """Say it, with its values."""
+        ...
+
+
+def unheard(event: str, **values: object) -> None:
+    """What is said is heard by nobody."""
+    del event, values
 
 
 class SecretUnreadable(Exception):
@@ -35,13 +48,17 @@ class SecretFile:
         path: of the file.
         where: key path of the setting that names it.
         check: what it must be.
+        warn: says what needs attention.
         read_seconds: the longest that a try waits for the file; a network's file system may hang.
     """
 
-    __slots__ = ("_check", "_is_slow", "_last", "_path", "_read_seconds", "_reading", "_where")
+    __slots__ = ("_check", "_is_slow", "_last", "_path", "_read_seconds", "_reading", "_warn", "_where")
 
-    def __init__(self, *, path: Path, where: str, check: Check, read_seconds: float = READ_SECONDS) -> None:
-        self._path, self._where, self._check, self._read_seconds = path, where, check, read_seconds
+    def __init__(
+        self, *, path: Path, where: str, check: Check, warn: "Warn", read_seconds: float = READ_SECONDS
+    ) -> None:
+        self._path, self._where, self._check = path, where, check
+        self._warn, self._read_seconds = warn, read_seconds
         self._last: str | None = None
         self._reading: asyncio.Task[str | SecretUnreadable] | None = None
         self._is_slow = False
@@ -70,8 +87,7 @@ class SecretFile:
         if self._last is None:
             raise SecretUnreadable(f"{what}; see whether its file system answers")
         if not self._is_slow:
-            values = {"where": self._where, "reason": what}
-            _LOG.warning("secret not read anew; the last one stands", extra={"values": values})
+            self._warn("secret not read anew; the last one stands", where=self._where, reason=what)
         self._is_slow = True
         return self._last
 
@@ -85,6 +101,8 @@ class SecretFile:
         if isinstance(what, SecretUnreadable):
             said, _, mend = str(what).partition("; ")
             raise OptionError(said, where=self._where, mend=mend or "name a file that holds it")
+        if is_open_to_all(self._path):
+            self._warn(OPEN_TO_ALL, where=self._where, mend=f"chmod 600 {self._path}")
         self._last = what
         return self
 

@@ -21,6 +21,7 @@ def open_database(
     busy_timeout_seconds: float = 10.0,
     mounts: Path = MOUNTS,
     migrate_apart: bool = False,
+    private: bool = False,
     go_on: str = RESUME,
 ) -> Database:
     """Open a database by its SQLAlchemy URL, check that it can be used and bring its schema up to date.
@@ -32,6 +33,7 @@ def open_database(
         mounts: what the kernel says is mounted, proc_pid_mountinfo(5).
         migrate_apart: let another process bring the schema up to date, where it is not: a process that lives
             long would keep what that loads.
+        private: a SQLite file that is made is its owner's alone, and so are its logs.
         go_on: the end of the mend of a database that gives out later, as in ``try again``.
 
     Raises:
@@ -47,6 +49,7 @@ def open_database(
                 busy_timeout_seconds=busy_timeout_seconds,
                 for_reading=for_reading,
                 mounts=mounts,
+                private=private,
             )
         try:
             if address.path is not None and not for_reading:

@@ -1,5 +1,6 @@
 """Opening a SQLite file: local, writable, with a write-ahead log."""
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -19,14 +20,22 @@ from flyball.settings import history_url, state_folder
 SWITCH_POLL_SECONDS = 0.05
 
 
-def sqlite_engine(path: Path, *, busy_timeout_seconds: float, for_reading: bool, mounts: Path) -> Engine:
+def sqlite_engine(
+    path: Path, *, busy_timeout_seconds: float, for_reading: bool, mounts: Path, private: bool = False
+) -> Engine:
     """Return an engine on a file that can be used; made with its folder where it is the default.
+
+    What it keeps beside a file has the file's permissions (https://www.sqlite.org/src/file/src/os_unix.c,
+    ``findCreateFileMode``), so that one that is ``private`` from its beginning is so with its logs.
 
     Raises:
         DatabaseError: the path cannot hold a database.
     """
     _require_local(path, mounts)
     _require_place(path, for_reading=for_reading)
+    if private and not for_reading:
+        with contextlib.suppress(OSError):  # it is there, or cannot be made, which is said in a moment
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     engine = create_engine(_url(path, for_reading=for_reading))
 
     @event.listens_for(engine, "connect")

@@ -6,35 +6,24 @@
 Each peer searches with the whole machine to itself, one after another. Then every pick and the user's own
 are run again in interleaved rounds, timed from outside by when their lines ``step N`` arrive: at their own
 global batch and at the user's. FOLDER takes results.json, results.md, best_so_far.svg and all logs; called
-again with the same FOLDER, searches that are in it are not repeated. ``--peers flyball=3m,deepspeed-fast=8m``
-gives peers budgets of their own, ``--rounds 0`` leaves the second part for later.
+again with the same FOLDER, searches and runs that are in it are not repeated. ``--peers
+flyball=3m,deepspeed-fast=8m`` gives peers budgets of their own, ``--rounds 0`` leaves the rest for later.
 """
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks._outside_run import STEP, Marks, OutsideRun
-from tests.benchmarks._runs import ROOT, Runs, with_binaries
-from tests.benchmarks.peers.base import Bench, Found
-from tests.benchmarks.peers.candidates import Candidate, candidates
-from tests.benchmarks.peers.cold_runs import ColdRuns
-from tests.benchmarks.peers.curves import drawing
+from tests.benchmarks._outside_run import STEP, Marks
+from tests.benchmarks._runs import with_binaries
+from tests.benchmarks.peers.comparing import Wanted, compare
 from tests.benchmarks.peers.registry import PEERS
-from tests.benchmarks.peers.remeasure import Memory, Row, remeasure, rows_of
-from tests.benchmarks.peers.results import Comparison
-from tests.benchmarks.peers.workloads import NAMED, Workload, WorkloadError, workload
+from tests.benchmarks.peers.workloads import NAMED, BadInput, workload
 
 from flyball.agent.durations import parse_duration
-from flyball.clock import SystemClock
-from flyball.collectors.fingerprint import fingerprint
 from flyball.errors import FlyballError
-
-FOUND = "found.json"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,134 +56,54 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare; the exit status is 2 for bad input."""
     options = parser().parse_args(arguments)
-    with_binaries()
     try:
-        budgets = budgets_of(options.peers, options.budget)
-        chosen = workload(options.script, options.config, shlex.split(options.arguments))
-        final = marks(options.final_steps, options.mark)
-        single = marks(options.steps, options.mark)
-        limit_seconds = parse_duration(options.run_limit, where="--run-limit")
-    except (FlyballError, WorkloadError, ValueError) as error:
+        wanted = wanted_by(options)
+        with_binaries()
+        compare(wanted)
+    except (FlyballError, BadInput) as error:
         print(error, file=sys.stderr)
         return 2
-    compare(options, budgets, chosen, single, final, limit_seconds)
     return 0
 
 
-def compare(
-    options: argparse.Namespace,
-    budgets: dict[str, float],
-    chosen: Workload,
-    single: Marks,
-    final: Marks,
-    limit_seconds: float,
-) -> None:
-    """Search with every peer, measure what they picked, write and print it."""
-    folder: Path = options.out.absolute()
-    machine = fingerprint()
-    command = chosen.command(options.ranks or len(machine.gpus) or 2)
-    print(f"your command once, to see ranks, device and versions: {shlex.join(command)}", flush=True)
-    runs = Runs.begin(folder / "first", command, warm=False)
-    bench = Bench(
-        command=command,
-        config_path=chosen.config,
-        cwd=ROOT,
-        space=runs.space(options.space, allow_global_batch=options.allow_global_batch),
-        measure=ColdRuns(command=runs.job.command, marks=single),
-        clock=SystemClock(),
-        most_trials=options.trials,
+def wanted_by(options: argparse.Namespace) -> Wanted:
+    """Return what the command line asks for.
+
+    Raises:
+        BadInput, OptionError: it cannot be done; one line with the mend.
+    """
+    return Wanted(
+        workload=workload(options.script, options.config, shlex.split(options.arguments)),
+        ranks=options.ranks,
+        budgets=budgets_of(options.peers, options.budget),
+        seeds=options.seeds,
+        single=marks(options.steps, options.mark),
+        final=marks(options.final_steps, options.mark),
+        rounds=options.rounds,
+        run_limit_seconds=parse_duration(options.run_limit, where="--run-limit"),
+        folder=options.out.absolute(),
         space_file=options.space.absolute() if options.space else None,
+        most_trials=options.trials,
         allow_global_batch=options.allow_global_batch,
         memory_limit_ratio=options.memory_limit_ratio,
     )
-    searches = [
-        search(bench, name, folder, seed, budget)
-        for seed in range(options.seeds)
-        for name, budget in budgets.items()
-    ]
-    again = candidates(bench, searches)
-    stopwatch = ColdRuns(command=runs.job.command, marks=final)
-
-    def run(candidate: Candidate, number: int) -> OutsideRun:
-        place = folder / "again" / f"{number}-{candidate.identity[:12]}"
-        seen = stopwatch.pick(candidate.pick, candidate.ds_config, place, limit_seconds)
-        rate = (
-            f"{seen.steps_per_second * candidate.global_batch:.1f} samples/s"
-            if seen.steps_per_second
-            else seen.reason
-        )
-        print(f"round {number + 1}: {candidate.name} at {candidate.global_batch}: {rate}", flush=True)
-        return seen
-
-    measured = remeasure(again, run, rounds=options.rounds) if options.rounds else {}
-    measured = {key: replace(row, memory=memory(runs, bench, row)) for key, row in measured.items()}
-    comparison = Comparison(
-        bench=bench,
-        machine=machine.document(),
-        own=json.loads(chosen.config.read_text()),
-        searches=searches,
-        rows=rows_of(again, measured) if measured else [],
-        rounds=options.rounds,
-        summaries={name: PEERS[name].summary for name in budgets},
-    )
-    write(comparison, folder)
-
-
-def search(bench: Bench, name: str, folder: Path, seed: int, budget_seconds: float) -> Found:
-    """Let a peer search, or take what it found in an earlier call; why it cannot run is a result, too."""
-    place = folder / f"{name}-{seed}"
-    known = place / FOUND
-    if known.exists():
-        print(f"{name}, seed {seed}: as found before in {place}", flush=True)
-        return Found.of(json.loads(known.read_text()))
-    peer = PEERS[name]
-    reason = peer.unavailable(bench)
-    if reason:
-        print(f"{name}: did not run: {reason}", flush=True)
-        return Found(peer=name, seed=seed, budget_seconds=budget_seconds, reason=reason)
-    print(f"{name}, seed {seed}: searching for {budget_seconds:.0f} s", flush=True)
-    found = peer.search(bench, place, seed=seed, budget_seconds=budget_seconds)
-    known.write_text(json.dumps(found.document(), indent=2) + "\n")
-    print(f"{name}, seed {seed}: {len(found.trials)} trials in {found.search_seconds:.0f} s", flush=True)
-    return found
-
-
-def memory(runs: Runs, bench: Bench, row: Row) -> Memory:
-    """One run more, with the probe, which reads the allocator; not timed."""
-    if bench.device != "cuda":
-        return Memory(reason="not on a CPU")
-    wanted = replace(row.candidate.pick.configuration, ds_config=row.candidate.ds_config)
-    measured = runs.measure(wanted, cold=True)
-    if measured is None:
-        return Memory(reason="the run with the probe failed")
-    return Memory(peak_reserved_bytes=measured.peak_reserved_bytes, device_bytes=measured.device_memory_bytes)
-
-
-def write(comparison: Comparison, folder: Path) -> None:
-    """Write the results and print the tables."""
-    (folder / "results.json").write_text(json.dumps(comparison.document(), indent=2) + "\n")
-    (folder / "results.md").write_text(comparison.tables())
-    curves = drawing(comparison.searches)
-    if curves:
-        (folder / "best_so_far.svg").write_text(curves)
-    print(f"\n{comparison.tables()}\nwritten to {folder}")
 
 
 def budgets_of(peers: str, budget: str) -> dict[str, float]:
     """Return each peer's wall budget in seconds, from ``NAME[=TIME],...``.
 
     Raises:
-        ValueError: there is no such peer.
+        BadInput: there is no such peer.
         OptionError: a budget is no duration.
     """
     found: dict[str, float] = {}
     for entry in filter(None, (part.strip() for part in peers.split(","))):
         name, _, own = entry.partition("=")
         if name not in PEERS:
-            raise ValueError(f"--peers: there is no {name!r}; there are {', '.join(PEERS)}")
+            raise BadInput(f"--peers: there is no {name!r}; there are {', '.join(PEERS)}")
         found[name] = parse_duration(own or budget, where="--peers" if own else "--budget")
     if not found:
-        raise ValueError(f"--peers: name at least one of {', '.join(PEERS)}")
+        raise BadInput(f"--peers: name at least one of {', '.join(PEERS)}")
     return found
 
 
@@ -202,11 +111,11 @@ def marks(text: str, pattern: str) -> Marks:
     """Return the marks that ``FIRST:LAST`` means.
 
     Raises:
-        ValueError: it is not two rising whole numbers.
+        BadInput: it is not two rising whole numbers from 1 on.
     """
     first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit()):
-        raise ValueError(f"steps {text!r}: write two numbers, as in 5:15")
+    if not (first.isdigit() and last.isdigit() and 0 < int(first) < int(last)):
+        raise BadInput(f"steps {text!r}: write two rising numbers from 1 on, as in 5:15")
     return Marks(first=int(first), last=int(last), pattern=pattern)
 
 

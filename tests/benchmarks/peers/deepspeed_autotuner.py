@@ -31,12 +31,8 @@ class DeepSpeedPeer:
         self.summary = f"DeepSpeed's autotuner, {mode}; its own defaults, stages 0 to 3, its own global batch"
 
     def unavailable(self, bench: Bench) -> str | None:
-        """It needs a GPU and tabulate, and says so only once it is running."""
-        if bench.device != "cuda":
-            return (
-                "needs a GPU: on a CPU machine it counts fewer devices than ranks and refuses to start "
-                '("num_gpus in the autotuning configuration must not be less than the --num_gpus value")'
-            )
+        """It needs tabulate, and says so only once it is running."""
+        del bench
         if importlib.util.find_spec("tabulate") is None:
             return "needs tabulate: pip install 'deepspeed[autotuning]'"
         return None
@@ -52,7 +48,7 @@ class DeepSpeedPeer:
             folder=folder,
             marks=None,
             limit_seconds=budget_seconds,
-            environment={"PATH": f"{stand_in(folder)}{os.pathsep}{os.environ['PATH']}"},
+            environment=surroundings(bench, folder),
         )
         pick = read_pick(results)
         return Found(
@@ -87,6 +83,16 @@ class DeepSpeedPeer:
             "exps_dir": str(folder / "autotuning_exps"),
         }
         return {**own, "zero_optimization": {"stage": "all"}, "autotuning": section}
+
+
+def surroundings(bench: Bench, folder: Path) -> dict[str, str]:
+    """Return what it needs in its environment.
+
+    On a CPU DeepSpeed counts a device for each NUMA node unless LOCAL_SIZE says how many there are, and the
+    autotuner refuses more ranks than devices.
+    """
+    found = {"PATH": f"{stand_in(folder)}{os.pathsep}{os.environ['PATH']}"}
+    return found if bench.device == "cuda" else {**found, "LOCAL_SIZE": str(bench.ranks)}
 
 
 def stand_in(folder: Path) -> Path:

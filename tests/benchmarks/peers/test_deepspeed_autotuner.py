@@ -11,7 +11,7 @@ from tests.benchmarks.peers.peer_fakes import CONFIG, bench
 from tests.benchmarks.peers.registry import PEERS
 
 LAUNCHER = """#!{python}
-import json, pathlib, shutil, sys
+import json, os, pathlib, shutil, sys
 arguments = sys.argv[1:]
 config = json.loads(pathlib.Path(arguments[arguments.index("--deepspeed_config") + 1]).read_text())
 section = config.pop("autotuning")
@@ -21,7 +21,8 @@ tuned = {{**config, "train_micro_batch_size_per_gpu": 8, "zero_optimization": {{
 (folder / "ds_config.json").write_text(json.dumps({{**tuned, "autotuning": section}}))
 (folder / "stderr.log").write_text("")
 (folder / "metrics.json").write_text('{{"throughput": 99.5}}')
-(folder.parent / "called.json").write_text(json.dumps([arguments, section, config, shutil.which("pdsh")]))
+seen = [arguments, section, config, shutil.which("pdsh"), os.environ.get("LOCAL_SIZE")]
+(folder.parent / "called.json").write_text(json.dumps(seen))
 {ending}
 """
 
@@ -36,11 +37,6 @@ def launcher(folder: Path, monkeypatch: pytest.MonkeyPatch, ending: str = "") ->
     monkeypatch.setenv("PATH", str(binaries), prepend=os.pathsep)
 
 
-@pytest.mark.parametrize("name", ["deepspeed-fast", "deepspeed-full"])
-def test_without_a_gpu_it_is_a_reason(name, tmp_path):
-    assert "needs a GPU" in PEERS[name].unavailable(bench(tmp_path))
-
-
 def test_without_tabulate_it_is_a_reason_with_the_mend(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     reason = PEERS["deepspeed-fast"].unavailable(bench(tmp_path, device="cuda"))
@@ -52,16 +48,25 @@ def test_it_gets_the_users_command_and_config_with_every_stage(fast, tmp_path, m
     launcher(tmp_path, monkeypatch)
     peer, place = DeepSpeedPeer("deepspeed", fast=fast), tmp_path / "out"
     found = peer.search(bench(tmp_path, device="cuda"), place, seed=0, budget_seconds=60)
-    arguments, section, config, pdsh = json.loads((place / "autotuning_results" / "called.json").read_text())
+    called = json.loads((place / "autotuning_results" / "called.json").read_text())
+    arguments, section, config, pdsh, local_size = called
     assert arguments[:2] == ["--autotuning", "tune"]
     assert arguments[-3:-1] == ["train.py", "--deepspeed_config"]
     assert (section["enabled"], section["fast"]) == (True, fast)
     assert config == {**CONFIG, "zero_optimization": {"stage": "all"}}
     assert Path(pdsh).is_relative_to(place)
+    assert local_size is None
     assert found.ended == "by itself"
     assert [trial.samples_per_second for trial in found.trials] == [99.5]
     assert found.pick.ds_config["zero_optimization"] == {"stage": 1}
     assert found.pick.ds_config["train_micro_batch_size_per_gpu"] == 8
+
+
+def test_on_a_cpu_it_is_told_how_many_devices_there_are(tmp_path, monkeypatch):
+    launcher(tmp_path, monkeypatch)
+    PEERS["deepspeed-fast"].search(bench(tmp_path), tmp_path / "out", seed=0, budget_seconds=60)
+    called = json.loads((tmp_path / "out" / "autotuning_results" / "called.json").read_text())
+    assert called[-1] == "2"
 
 
 def test_at_the_end_of_the_budget_it_is_stopped_and_what_it_has_counts(tmp_path, monkeypatch):

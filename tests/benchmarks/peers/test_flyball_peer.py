@@ -2,11 +2,9 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
-from tests.benchmarks import _runs
 from tests.benchmarks.peers.base import MEASURED, OUT_OF_MEMORY
 from tests.benchmarks.peers.flyball_peer import Span, read_study
 from tests.benchmarks.peers.peer_fakes import CONFIG, bench
@@ -85,11 +83,8 @@ def test_on_keep_the_pick_is_the_users_own_command(study):
     assert "verdict: keep" in found.notes[0]
 
 
-def test_a_study_that_fails_is_a_reason(tmp_path, monkeypatch):
-    script = tmp_path / "autotune"
-    script.write_text(f"#!{sys.executable}\nprint('ds.json: no such file')\nraise SystemExit(2)\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(_runs, "BINARIES", tmp_path)
+def test_a_study_that_fails_is_a_reason(tmp_path):
     found = PEERS["flyball"].search(bench(tmp_path), tmp_path / "study", seed=0, budget_seconds=5)
     assert found.pick is None
-    assert found.reason == "autotune ended with status 2: ds.json: no such file"
+    assert found.reason.startswith("autotune ended with status 2: ")
+    assert "train.py" in found.reason

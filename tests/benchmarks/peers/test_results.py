@@ -11,6 +11,7 @@ from tests.benchmarks.peers.curves import best_so_far, drawing
 from tests.benchmarks.peers.peer_fakes import CONFIG, bench
 from tests.benchmarks.peers.remeasure import Memory, remeasure, rows_of
 from tests.benchmarks.peers.results import Comparison
+from tests.benchmarks.peers.tables import tables
 
 
 def trial(at: float, rate: float | None) -> Trial:
@@ -50,6 +51,7 @@ def compared(tmp_path, *searches: Found, memory: Memory = Memory()) -> Compariso
         rows=[replace(row, memory=memory) for row in rows_of(again, measured)],
         rounds=2,
         summaries={"random": "draws"},
+        scripts={("random", 0): "/out/random-0/recommended.sh"},
     )
 
 
@@ -66,21 +68,28 @@ def test_best_so_far_rises_only():
 
 
 def test_a_search_is_a_line_with_what_it_changed(tmp_path):
-    cells = line_of(compared(tmp_path, SEARCH).tables(), "random")
+    cells = line_of(tables(compared(tmp_path, SEARCH)), "random")
     assert cells[1:8] == ["4, 3 measured", "1", "0", "55 s of 60", "none", "budget", "130.0 after 40 s"]
     assert "train_micro_batch_size_per_gpu 2 -> 8" in cells[8]
     assert "zero_optimization.overlap_comm absent -> True" in cells[8]
     assert "OMP_NUM_THREADS=1" in cells[8]
 
 
+def test_what_runs_a_pick_is_named(tmp_path):
+    comparison = compared(tmp_path, SEARCH, ABSENT)
+    assert "- random (seed 0): run its pick with `sh /out/random-0/recommended.sh`" in tables(comparison)
+    scripts = [search["script"] for search in comparison.document()["searches"]]
+    assert scripts == ["/out/random-0/recommended.sh", None]
+
+
 def test_a_peer_that_cannot_run_is_a_line_with_its_reason(tmp_path):
-    text = compared(tmp_path, SEARCH, ABSENT).tables()
+    text = tables(compared(tmp_path, SEARCH, ABSENT))
     assert line_of(text, "deepspeed-fast")[-1] == "did not run: needs a GPU"
 
 
 def test_memory_over_the_limit_is_said(tmp_path):
     full = Memory(peak_reserved_bytes=131 * 2**30, device_bytes=143 * 2**30)
-    text = compared(tmp_path, replace(SEARCH, trials=()), memory=full).tables()
+    text = tables(compared(tmp_path, replace(SEARCH, trials=()), memory=full))
     assert line_of(text.partition("## Measured again")[2], "random")[-2:] == ["131.0 GiB (92%)", "no"]
 
 
@@ -94,7 +103,7 @@ def test_the_document_is_json_and_holds_the_curves(tmp_path):
 
 def test_without_rounds_there_are_searches_only(tmp_path):
     comparison = replace(compared(tmp_path, SEARCH), rows=[], rounds=0)
-    assert "Measured again" not in comparison.tables()
+    assert "Measured again" not in tables(comparison)
     assert comparison.document()["remeasured"] == []
 
 

@@ -9,8 +9,8 @@ from tests.benchmarks._runs import WORKLOAD
 GPT = Path(__file__).parent / "gpt"
 
 
-class WorkloadError(Exception):
-    """There is no such script, or it cannot be started as asked; one line with the mend."""
+class BadInput(Exception):
+    """What is to be compared cannot be; one line with the mend."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,15 +45,15 @@ def workload(name: str, config: Path | None, arguments: Sequence[str]) -> Worklo
     """Return a named workload or a script's own, with what the command line says beyond that.
 
     Raises:
-        WorkloadError: neither a name nor a file, or a file without its config.
+        BadInput: neither a name nor a file, or a file without its config.
     """
     known = NAMED.get(name)
     if known is None and not Path(name).is_file():
-        raise WorkloadError(f"--script {name}: no such file; the named ones are {', '.join(NAMED)}")
+        raise BadInput(f"--script {name}: no such file; the named ones are {', '.join(NAMED)}")
     if known is None and config is None:
-        raise WorkloadError(f"--script {name}: name its DeepSpeed config with --config FILE")
+        raise BadInput(f"--script {name}: name its DeepSpeed config with --config FILE")
     found = known or Workload(script=Path(name).absolute(), config=Path(name))
     chosen = config.absolute() if config else found.config
     if not chosen.is_file():
-        raise WorkloadError(f"--config {chosen}: no such file")
+        raise BadInput(f"--config {chosen}: no such file")
     return Workload(script=found.script, config=chosen, arguments=(*found.arguments, *arguments))

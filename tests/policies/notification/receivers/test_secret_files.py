@@ -1,16 +1,23 @@
 """A secret is read anew for each try, and a file system that hangs holds up neither the loop nor the try."""
 
 import asyncio
-import logging
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flyball.policies.notification.receivers import secret_files
-from flyball.policies.notification.receivers.secret_files import SecretFile, SecretUnreadable, one_word
+from flyball.policies.notification.receivers.secret_files import (
+    OPEN_TO_ALL,
+    SecretFile,
+    SecretUnreadable,
+    one_word,
+)
 
 TRIES = 3
+WHERE = "receivers.ops.bearer_token_file"
 
 
 class Hanging:
@@ -31,8 +38,26 @@ class Hanging:
         self._answers.set()
 
 
+class Said:
+    """What was warned of."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+
+    def warn(self, event: str, **values: object) -> None:
+        self.lines.append((event, values))
+
+
+SAID = Said()
+
+
+@pytest.fixture(autouse=True)
+def silence() -> None:
+    SAID.lines.clear()
+
+
 def secret(path: Path) -> SecretFile:
-    return SecretFile(path=path, where="receivers.ops.bearer_token_file", check=one_word, read_seconds=0.05)
+    return SecretFile(path=path, where=WHERE, check=one_word, warn=SAID.warn, read_seconds=0.05)
 
 
 def test_a_secret_that_is_replaced_counts_at_once(tmp_path: Path) -> None:
@@ -49,10 +74,11 @@ def test_a_secret_that_is_replaced_counts_at_once(tmp_path: Path) -> None:
 
 
 def test_the_last_one_stands_while_the_file_hangs_and_it_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "token"
     path.write_text("one", "ascii")
+    path.chmod(0o600)
     file = secret(path).checked()
     hanging = Hanging(monkeypatch)
     path.write_text("two", "ascii")
@@ -66,12 +92,40 @@ def test_the_last_one_stands_while_the_file_hangs_and_it_is_said_once(
         assert await file.read() == "two"
 
     asyncio.run(read())
-    (line,) = caplog.records
-    assert (line.levelno, line.getMessage()) == (
-        logging.WARNING,
-        "secret not read anew; the last one stands",
-    )
-    assert str(path) in str(vars(line)["values"])
+    reason = f"{path}: was not read within 0.05 s"
+    assert SAID.lines == [("secret not read anew; the last one stands", {"where": WHERE, "reason": reason})]
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user may enter: pytest's own are not such."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder_mode", "open_to_all"),
+    [
+        (0o644, 0o755, True),
+        (0o666, 0o755, True),
+        (0o602, 0o711, True),
+        (0o640, 0o755, False),
+        (0o600, 0o755, False),
+        (0o644, 0o750, False),
+    ],
+)
+def test_a_file_that_every_user_can_read_or_change_is_warned_of(
+    reachable: Path, mode: int, folder_mode: int, open_to_all: bool
+) -> None:
+    folder = reachable / "secrets"
+    folder.mkdir()
+    (folder / "token").write_text("one", "ascii")
+    (folder / "token").chmod(mode)
+    folder.chmod(folder_mode)
+    secret(folder / "token").checked()
+    warned = (OPEN_TO_ALL, {"where": WHERE, "mend": f"chmod 600 {folder / 'token'}"})
+    assert SAID.lines == ([warned] if open_to_all else [])
 
 
 def test_where_there_is_no_last_one_it_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
