@@ -88,6 +88,7 @@ class Ending:
                 memory_limit_ratio=limit,
                 search_ended=self.search_ended,
                 cannot_fit=_screen(study),
+                rejected=study.memory.rejected if study.memory else {},
             ),
         )
         return replace(study, explanation=found)
