@@ -29,7 +29,7 @@ __all__ = [
     "verify",
 ]
 
-FUTILITY_PAIRS = 3
+FUTILITY_PAIRS = 4
 FUTILITY_OPTIMISM = 1.0
 """Standard errors above its mean at which a candidate's chance is worked out."""
 DOMINANCE_PAIRS = 4

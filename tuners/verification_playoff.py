@@ -96,6 +96,10 @@ class Ranking:
 
         return tuple(filter(stands, ranked))[:MOST_CONTENDERS]
 
+    def hopeful(self) -> tuple[str, ...]:
+        """Return who stands, first those who may be fastest: fast so far, or little known."""
+        return tuple(sorted(self.standing(), key=lambda key: -self.speeds[key] - self.error(key, None)))
+
     def ahead(self) -> tuple[str, ...]:
         """Return who of them is thought faster than the baseline, fastest first."""
         return tuple(key for key in self.standing() if self.speeds[key] > self.baseline)
@@ -125,7 +129,7 @@ def play_off(
     """
     logs = {key: [math.log(rate.point)] for key, rate in rates.items()}
     for number in range(-1, -rounds - 1, -1):
-        standing = rank(logs).standing() if logs else ()
+        standing = rank(logs).hopeful() if logs else ()
         if len(standing) <= most:
             break
         standing = standing[:MOST_IN_A_ROUND]

@@ -23,6 +23,7 @@ from flyball.tuners.search_loop import rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.study_phases import Study
 from flyball.tuners.study_setup import Launchers
+from flyball.tuners.surrogate import Observation, Surrogate
 from flyball.tuners.trial_runner import Run
 from flyball.tuners.verification import Decision
 
@@ -102,7 +103,8 @@ class Outcome:
     promised: Interval | None
     """The printed speed-up with its interval, where something was recommended."""
     picked: float
-    """True speed of the fastest run of the search, the user's own included."""
+    """True speed of what the surrogate thinks fastest after the search, of what was run; the user's own
+    included."""
     search_seconds: float
     seconds: float
     search_runs: int
@@ -198,7 +200,7 @@ def outcome(
         gain=(speed(point) or 0.0) / own if point else 1.0,
         entered=space.completed(candidates[0].assignment) if candidates else None,
         promised=verdict.verification.speedup if recommended and verdict else None,
-        picked=true(max([baseline, *reports], key=rate_of)),
+        picked=true(thought_fastest([baseline, *reports], space)),
         search_seconds=searched,
         seconds=study.clock.monotonic(),
         search_runs=len(record.reports(Phase.SEARCH)),
@@ -206,6 +208,17 @@ def outcome(
         verification_runs=len(record.reports(Phase.VERIFICATION)),
         rounds=verdict.verification.rounds if verdict else 0,
     )
+
+
+def thought_fastest(reports: list[TrialReport], space: Space) -> TrialReport:
+    """Return who would go into verification if it began here: the first of the surrogate's ranking."""
+    points = [space.completed(each.configuration.assignment) for each in reports]
+    seen = [
+        Observation(assignment=point, value=rate_of(each))
+        for point, each in zip(points, reports, strict=True)
+    ]
+    belief = Surrogate(entries=space.entries).belief(seen, points)
+    return reports[int(belief.means.argmax())]
 
 
 def quiet() -> None:
