@@ -39,6 +39,7 @@ class AblationPhase:
     known: dict[str, KnobEffect] = field(init=False, default_factory=dict)
     """What is known without a run, and why the others were not measured."""
     found: tuple[Reversion, ...] = field(init=False, default=())
+    _pending: str = field(init=False, default=PENDING)
     _running: Ablation | None = field(init=False, default=None)
     _began: float = field(init=False, default=0.0)
     _limit: float = field(init=False, default=0.0)
@@ -107,12 +108,18 @@ class AblationPhase:
         )
         self._running.run()
 
+    def leave_off(self, reason: str) -> None:
+        """Say why no more is measured."""
+        self._pending = reason
+        if self._running is not None:
+            self._running.ended = reason
+
     def effects(self) -> tuple[KnobEffect, ...]:
         """Return what is known of every changed knob, the most important first."""
         minimum = self.study.verdict.verification.minimum_gain
         measured = self._running.effects(minimum_gain=minimum) if self._running else {}
         known = {**self.known, **measured}
-        return tuple(known.get(each.knob) or _not_measured(each, PENDING) for each in self.found)
+        return tuple(known.get(each.knob) or _not_measured(each, self._pending) for each in self.found)
 
     # ---- what it may take -----------------------------------------------------------------------
 

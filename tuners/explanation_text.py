@@ -73,8 +73,10 @@ def payback_text(found: Payback | None) -> str:
 
 
 def _bounds(found: Payback) -> str:
-    high = "no bound" if found.high is None else hours_text(found.high)
-    return f"{hours_text(found.low)} to {high}"
+    low, high = hours_text(found.low), "no bound" if found.high is None else hours_text(found.high)
+    # The unit is said once, where it is the same.
+    number, _, unit = low.partition(" ")
+    return f"{number if high.endswith(' ' + unit) else low} to {high}"
 
 
 def hours_text(hours: float) -> str:

@@ -1,7 +1,7 @@
 """What a study did not try, and why: a few groups, each with its reason and its first few members."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Assignment, Configuration, TrialReport, Value
@@ -25,6 +25,7 @@ def not_tried(
     memory_limit_ratio: float,
     search_ended: str,
     cannot_fit: Callable[[Configuration], str | None],
+    rejected: Mapping[str, str] | None = None,
 ) -> tuple[NotTried, ...]:
     """Return what was left aside, the same kinds together.
 
@@ -34,12 +35,13 @@ def not_tried(
         memory_limit_ratio: what reserves more is not recommended.
         search_ended: why the search ended.
         cannot_fit: why a configuration certainly runs out of memory, or None.
+        rejected: points that the search left out because they cannot fit, in words, to the reason.
     """
     return (
         *bounded(_outside(space)),
         *bounded(_excluded(space)),
         *bounded(_families(space, reports, search_ended, cannot_fit)),
-        *bounded(_memory(reports, memory_limit_ratio)),
+        *bounded(_memory(reports, memory_limit_ratio, rejected or {})),
         *_points(space, reports, search_ended),
     )
 
@@ -125,8 +127,13 @@ def _illegal(space: Space, point: Assignment) -> str | None:
     return f"not legal: {findings[0].key}: {findings[0].what}" if findings else None
 
 
-def _memory(reports: Sequence[TrialReport], memory_limit_ratio: float) -> Iterable[NotTried]:
-    """Configurations that ran and may not be recommended; those above the first kind were not proposed."""
+def _memory(
+    reports: Sequence[TrialReport], memory_limit_ratio: float, rejected: Mapping[str, str]
+) -> Iterable[NotTried]:
+    """Points that cannot fit, those that did not, and those that took too much."""
+    if rejected:
+        first = next(iter(rejected.values()))
+        yield _group(Because.MEMORY, f"cannot fit; the first {first}", list(rejected))
     out = _trials(reports, lambda each: each.outcome.kind is OutcomeKind.OUT_OF_MEMORY)
     if out:
         reason = "ran out of memory, and what needs at least as much was not proposed"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from flyball.errors import FlyballError
+from flyball.errors import FlyballError, StorageFailed
 from flyball.tuners.ablation_phase import AblationPhase
 from flyball.tuners.base import Configuration, StudyObserver
 from flyball.tuners.conclusion import Concluded, Conclusion, conclude
@@ -30,8 +30,10 @@ class Ending:
     interruption: Interruption
     search_ended: str
 
-    def write(self, study: Conclusion) -> Concluded:
+    def write(self, study: Conclusion) -> tuple[Concluded, bool]:
         """Store the verdict, measure what its changes bring, and write both; nothing changes the verdict.
+
+        Returns what was written, and whether there is nothing left that a resumed study could do.
 
         Raises:
             StorageFailed: the verdict could not be written. What fails after that is said and left.
@@ -47,16 +49,20 @@ class Ending:
         )
         stored = conclude(self._explained(study, speed, phase.effects()))
         self.ledger.keep(stored)
+        whole = True
         try:
             phase.run()
         except FlyballError as error:
+            # What the disk could not hold can be made up for; what the script does would happen again.
+            whole = not isinstance(error, StorageFailed)
+            phase.leave_off(error.what)
             self.observer.note(f"what each change brings was left off: {error}")
         try:
-            whole = replace(study, reports=self.ledger.reports())
-            return conclude(self._explained(whole, speed, phase.effects()))
+            after = replace(study, reports=self.ledger.reports())
+            return conclude(self._explained(after, speed, phase.effects())), whole
         except FlyballError as error:
             self.observer.note(f"the recommendation stands, its explanation could not be written: {error}")
-            return stored
+            return stored, False
 
     def _explained(self, study: Conclusion, speed: Importance, effects: Sequence[KnobEffect]) -> Conclusion:
         limit = study.options.memory_limit_ratio
@@ -82,6 +88,7 @@ class Ending:
                 memory_limit_ratio=limit,
                 search_ended=self.search_ended,
                 cannot_fit=_screen(study),
+                rejected=study.memory.rejected if study.memory else {},
             ),
         )
         return replace(study, explanation=found)

@@ -124,8 +124,8 @@ class Study:
             interruption=self.interruption,
             search_ended=self._search_ended,
         )
-        result = ending.write(conclusion)
-        self.ledger.conclude(result, finished=not self.interruption.finish_requested)
+        result, whole = ending.write(conclusion)
+        self.ledger.conclude(result, finished=whole and not self.interruption.finish_requested)
         return StudyResult(
             verdict=verdict.decision.value, output_directory=self.ledger.output, summary=result.summary
         )

@@ -5,22 +5,17 @@ The formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and Op
 
 import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector as Registry
 
+from flyball.agent.daemon.page_text import family_lines
 from flyball.collectors import catalog
-from flyball.collectors.base import Distribution, Kind, Metric, Sample, Unavailable
+from flyball.collectors.base import Sample
 
+_OPEN_METRICS = "application/openmetrics-text"
 _GZIP_LEVEL = 1
 _LEAST_TO_COMPRESS = 1024
 
@@ -30,14 +25,14 @@ class _Reading(Protocol):
     def samples(self) -> Sequence[Sample]: ...
 
 
-class Page(Registry):
+class Page:
     """What one scrape shows; it is made of readings that no longer change."""
 
     def __init__(self, readings: Iterable[_Reading], own: Sequence[Sample], process: Registry) -> None:
-        self._readings, self._own, self._process = tuple(readings), own, process
+        self._readings, self._own, self.process = tuple(readings), own, process
 
-    def collect(self) -> Iterator[Family]:
-        """Families in the order of the catalog, then those of the process."""
+    def lines(self, *, open_metrics: bool) -> Iterator[str]:
+        """Yield the lines of all metrics but those of the process, in the order of the catalog."""
         by_metric: dict[str, dict[tuple[str, ...], Sample]] = {}
         for samples in (*(reading.samples for reading in self._readings), self._own):
             for sample in samples:
@@ -45,8 +40,7 @@ class Page(Registry):
                 by_metric.setdefault(sample.metric.name, {}).setdefault(sample.labels, sample)
         for name, metric in catalog.METRICS.items():
             if name in by_metric:
-                yield _family(metric, by_metric[name])
-        yield from self._process.collect()
+                yield from family_lines(metric, by_metric[name].values(), open_metrics=open_metrics)
 
 
 def process_registry() -> Registry:
@@ -68,7 +62,9 @@ def render(page: Page, *, accept: str, accept_encoding: str) -> tuple[bytes, Map
         The body and its headers.
     """
     encode, content_type = choose_encoder(accept)
-    body = encode(page)
+    open_metrics = content_type.startswith(_OPEN_METRICS)
+    # The library's part stands at the end, and so does OpenMetrics' mark of it.
+    body = "".join(page.lines(open_metrics=open_metrics)).encode() + encode(page.process)
     headers = {"content-type": content_type, "vary": "accept, accept-encoding"}
     if len(body) >= _LEAST_TO_COMPRESS and _takes_gzip(accept_encoding):
         body = gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
@@ -82,30 +78,3 @@ def _takes_gzip(accept_encoding: str) -> bool:
         if name.strip() in ("gzip", "*") and weight.replace(" ", "") not in ("q=0", "q=0.0"):
             return True
     return False
-
-
-def _family(metric: Metric, series: Mapping[tuple[str, ...], Sample]) -> Family:
-    if metric.kind is Kind.HISTOGRAM:
-        return _histogram(metric, series)
-    # The client library appends a unit that the name does not end in.
-    make = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-    family = make(metric.full_name, metric.help, labels=metric.labels, unit=_unit(metric))
-    for labels, sample in series.items():
-        assert not isinstance(sample.value, Distribution | Unavailable)
-        family.add_metric(labels, sample.value)
-    return family
-
-
-def _unit(metric: Metric) -> str:
-    name = metric.name.removesuffix("_total")
-    return metric.unit if metric.unit and name.endswith(f"_{metric.unit}") else ""
-
-
-def _histogram(metric: Metric, series: Mapping[tuple[str, ...], Sample]) -> Family:
-    family = HistogramMetricFamily(metric.full_name, metric.help, labels=metric.labels, unit=_unit(metric))
-    bounds = [*(repr(float(bound)) for bound in metric.bounds), "+Inf"]
-    for labels, sample in series.items():
-        assert isinstance(sample.value, Distribution)
-        counts = accumulate(sample.value.counts)
-        family.add_metric(labels, list(zip(bounds, counts, strict=True)), sample.value.sum)
-    return family

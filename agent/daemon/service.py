@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 SAVE_SECONDS = 60.0
 """A restart reads on from what was saved last, wherever the journals stood when the agent was killed."""
 _JOURNALS_SECONDS = 4.0
+_SETTLED_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
 READ_SECONDS = 10.0
 """For so long a reload waits for its files."""
@@ -185,6 +186,7 @@ class Daemon:
         await self.start_alerting(port=listener.getsockname()[1])
         self.start()
         give_back()
+        loop.call_later(_SETTLED_SECONDS, give_back)  # NVML's start is over by then
         tasks = [
             loop.create_task(one) for one in (self._save_often(), self._reload_when_asked(), _watchdog())
         ]

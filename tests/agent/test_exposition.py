@@ -1,9 +1,14 @@
 """The scrape page in both formats, as the client libraries' own parsers read it."""
 
 import gzip
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client.exposition import generate_latest as write_text
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics.exposition import generate_latest as write_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -97,3 +102,33 @@ def test_hostile_label_values_stay_inside_their_quotes() -> None:
     family = next(one for one in parse_text(body.decode()) if one.name == "flyball_host_load1")
     assert family.samples[0].labels == {"host": 'a"} 7\nevil 1\\'}
     assert not any(line.startswith("evil") for line in body.decode().splitlines())
+
+
+class _Parsed:
+    """A page as it was read, as a source of the client library."""
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> list[Family]:
+        return self._families
+
+
+@pytest.mark.parametrize(
+    ("accept", "parse", "write"),
+    [("", parse_text, write_text), (OPENMETRICS, parse_openmetrics, write_openmetrics)],
+)
+def test_the_page_is_what_the_client_library_writes(
+    accept: str, parse: Callable[[str], Iterable[Family]], write: Callable[[object], bytes]
+) -> None:
+    odd = [1e6, 123456789.5, 1e21, 1e-7, 0.0, -0.0, -2.5e9, math.inf, -math.inf]
+    values = [sample(catalog.LOSS, value, str(place)) for place, value in enumerate(odd)]
+    labels = [sample(catalog.HOST_LOAD, 1.0, text) for text in ('a"b', "a\\b", "a\nb", "", "\u00e9{}", "{0}")]
+    shown = page(*everything(), *values, *labels)
+    body, _ = render(shown, accept=accept, accept_encoding="")
+    ours = [line for line in body.decode().split("\n") if "process_" not in line]
+    again = [
+        line for line in write(_Parsed(parse(body.decode()))).decode().split("\n") if "process_" not in line
+    ]
+    assert len(ours) > 300
+    assert ours == again

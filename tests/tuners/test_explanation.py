@@ -13,10 +13,11 @@ from tests.tuners.test_summary import MANY, USE
 
 from flyball import tuners
 from flyball.tuners.explanation import EffectKind, Importance
-from flyball.tuners.explanation_text import effect_text
+from flyball.tuners.explanation_text import effect_text, payback_text
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.recommendation_json import document
 from flyball.tuners.report import render_report
+from flyball.tuners.study_cost import Payback
 from flyball.tuners.summary import render_summary
 
 SCHEMA = jsonschema.Draft202012Validator(
@@ -66,6 +67,19 @@ def test_the_screen_says_what_each_change_brings_beside_it() -> None:
     ):
         assert words in text
     assert "12 s were left" not in text, "the report says it"
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        ((0.02, 0.01, 0.03), "after 1.2 min of production (0.6 to 1.8 min)"),
+        ((0.9, 0.5, 1.5), "after 54 min of production (30 min to 1.5 h)"),
+        ((100.0, 50.0, None), "after 4.17 days of production (2.08 days to no bound)"),
+    ],
+)
+def test_payback_is_said_in_the_unit_that_fits(hours: tuple[float, float, float | None], text: str) -> None:
+    point, low, high = hours
+    assert payback_text(Payback(point=point, low=low, high=high)) == text
 
 
 def test_a_change_that_stands_in_the_way_is_said() -> None:

@@ -85,6 +85,21 @@ def test_what_ran_out_of_memory_or_reserved_too_much_is_named(tmp_path: Path) ->
     assert second.reason == "reserved more than 90% of the device"
 
 
+def test_points_that_cannot_fit_are_named_with_what_the_first_needs(tmp_path: Path) -> None:
+    rejected = {f"micro_batch {size}": f"needs at least {size} GiB" for size in range(1, 9)}
+    found = not_tried(
+        space(tmp_path, "  micro_batch: [1, 2]\n"),
+        (),
+        memory_limit_ratio=0.9,
+        search_ended="3 trials were made",
+        cannot_fit=lambda own: None,
+        rejected=rejected,
+    )
+    (memory,) = [group for group in found if group.because is Because.MEMORY]
+    assert memory.reason == "cannot fit; the first needs at least 1 GiB"
+    assert (memory.items[0], len(memory.items), memory.count) == ("micro_batch 1", MOST_ITEMS, 8)
+
+
 def test_points_that_were_not_run_are_counted_with_why_the_search_ended(tmp_path: Path) -> None:
     own = space(tmp_path, "  micro_batch: [1, 2, 4, 8]\n")
     reports = [run(own), run(own, 1, micro_batch=2), run(own, 2, micro_batch=2)]

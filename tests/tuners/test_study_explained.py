@@ -241,7 +241,12 @@ def test_a_disk_that_fills_up_in_it_leaves_the_verdict(
     bench = ablating(tmp_path)
     assert bench.run().verdict == bench.recommendation()["verdict"] == "recommended"
     assert any("was left off: " in note and "No space left" in note for note in bench.observer.notes)
-    assert {each["effect"] for each in effects(bench).values()} == {"not_measured"}
+    reasons = {each["reason"] for each in effects(bench).values()}
+    assert reasons == {"cannot write: No space left on device after 0 rounds"}
+    monkeypatch.undo()
+    monkeypatch.setattr("flyball.tuners.job.parse_command", two_ranks_of)
+    bench.run(replace(bench.options, command=(), resume=LATEST, output=None))
+    assert effects(bench)["micro_batch"]["effect"] == "faster"
 
 
 def test_the_forecast_comes_first_and_says_what_ctrl_c_keeps(tmp_path: Path) -> None:
