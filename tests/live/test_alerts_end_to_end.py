@@ -69,6 +69,8 @@ def short(alert: str) -> str:
     ):
         assert usual in rule
         rule = rule.replace(usual, here)
+    # No pause is bridged for longer than the alert waits.
+    rule = rule.replace("within: 1m}", "within: 2s}")
     rule, count = re.subn(r"    for: \dm\n", "    for: 2s\n", rule)
     assert count == 1
     return f"policies:\n{rule}"
