@@ -5,6 +5,8 @@ from flyball.tuners.explanation import Because, EffectKind, Explanation, Importa
 from flyball.tuners.study_cost import Cost, Payback
 
 MOST_KNOBS = 4
+LEAST_SHARE = 0.01
+"""A knob whose interval begins below this may decide nothing."""
 NO_TIME = 1e-6
 """Hours: less is what rounding leaves of nothing."""
 TITLES = {
@@ -47,11 +49,13 @@ def short_effect(effect: KnobEffect) -> str:
 
 
 def knobs_text(importance: Importance, *, most: int = MOST_KNOBS) -> str:
-    """Return the knobs with their shares, or why there are none."""
+    """Return the knobs with their shares, or why there are none; one that stands out by chance is said to."""
     told = [
         f"{each.knob} {each.share.point:.0%} ({each.share.low:.0%} to {each.share.high:.0%})"
         for each in importance.knobs[:most]
     ]
+    if told and all(each.share.low < LEAST_SHARE for each in importance.knobs):
+        return f"not certain which knob, most likely {told[0]}"
     return ", ".join(told) or importance.reason or "no knob was varied"
 
 

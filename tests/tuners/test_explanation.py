@@ -12,7 +12,8 @@ from tests.tuners.test_report import Balance
 from tests.tuners.test_summary import MANY, USE
 
 from flyball import tuners
-from flyball.tuners.explanation import EffectKind, Importance
+from flyball.tuners.base import Interval
+from flyball.tuners.explanation import EffectKind, Importance, KnobShare
 from flyball.tuners.explanation_text import effect_text, payback_text
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.recommendation_json import document
@@ -93,6 +94,15 @@ def test_too_few_trials_are_said_on_the_screen_and_on_the_page() -> None:
     found = recommended(explanation=explained(speed=TOO_FEW))
     assert "  matters     not enough trials: 7 configurations were measured" in summary(found)
     assert TOO_FEW.reason in page(found)
+
+
+def test_a_knob_that_stands_out_by_chance_is_not_said_to_matter() -> None:
+    shares = (("threads", 0.58, 0.99), ("zero_stage", 0.02, 0.83))
+    knobs = tuple(
+        KnobShare(knob=knob, share=Interval(point=point, low=0.0, high=high)) for knob, point, high in shares
+    )
+    text = summary(recommended(explanation=explained(speed=Importance(knobs=knobs, points=13))))
+    assert "  matters     not certain which knob, most likely threads 58% (0% to 99%)\n" in text
 
 
 @pytest.mark.parametrize(
