@@ -82,14 +82,15 @@ def render_report(
         payback=payback_text,
         because=TITLES.__getitem__,
     )
+    startups = startup_costs(trials)
     return environment.get_template("report.html.j2").render(
         recommendation=recommendation,
         headline=HEADLINES[recommendation.verdict],
         trials=trials,
         charts=charts(recommendation, trials),
         failures=failures(trials),
-        startups=startup_costs(trials),
-        saved=saved_seconds(startup_costs(trials)),
+        startups=startups,
+        saved=saved_seconds(startups),
         use=use,
         command=command,
     )
