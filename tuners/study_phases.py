@@ -7,33 +7,26 @@ from flyball.clock import Clock
 from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.errors import BaselineFailed
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.base import Configuration, Measurement, Phase, StudyObserver, TrialReport, Value
-from flyball.tuners.candidates import CandidateChoice, acted, without_slower
+from flyball.tuners.base import Configuration, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.conclusion import Conclusion
-from flyball.tuners.context import resolve_batch
-from flyball.tuners.final_runs import FinalRuns, Verdict, samples_for_guard
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.options import StudyOptions, StudyResult
-from flyball.tuners.reserves import remark, reserve
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
-from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, changed_knobs, rate_of
+from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
-from flyball.tuners.stopping import Precision
 from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
-from flyball.tuners.surrogate import Observation, Surrogate
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.trial_runner import Run, TrialRunner
-from flyball.tuners.verification import Decision
-from flyball.tuners.verification_declared import Declared, read_declared
+from flyball.tuners.verification_phase import VerificationPhase, binding_plan
 from flyball.tuners.verification_plan import Rules
 
 
@@ -57,10 +50,7 @@ class Study:
     length: RunLength = field(init=False)
     space: Space = field(init=False)
     memory: MemoryScreen | None = field(init=False, default=None)
-    final: FinalRuns | None = field(init=False, default=None)
-    _exhausted: bool = field(init=False, default=False)
     _searched: bool = field(init=False, default=False)
-    _series: int = field(init=False, default=0)
     _search_ended: str = field(init=False, default="")
     _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
     """Relative error of one run, as far as the search knows it."""
@@ -102,14 +92,15 @@ class Study:
         baseline = self.baseline()
         self.forecast(baseline)
         reports = self.search(baseline)
-        verdict = self.verify(baseline, reports)
+        verification = self.verification()
+        verdict = verification.verify(baseline, reports)
         conclusion = Conclusion(
             options=self.options,
             job=self.job,
             space=self.space,
             baseline=baseline,
             verdict=verdict,
-            final=self.final,
+            final=verification.final,
             reports=self.ledger.reports(),
             spending=self.spending,
             name=self.ledger.name,
@@ -224,9 +215,8 @@ class Study:
             memory_limit_ratio=self.options.memory_limit_ratio,
             reports=past,
         )
-        reason = loop.run() if self._binding() is None else "verification had begun"
-        self._searched = bool(loop.reports)
-        self._exhausted = reason == EXHAUSTED
+        reason = loop.run() if binding_plan(self.ledger) is None else "verification had begun"
+        self._searched = bool(loop.reports) or reason == EXHAUSTED
         self._search_ended = reason
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
@@ -300,165 +290,17 @@ class Study:
 
     # ---- verification ---------------------------------------------------------------------------
 
-    def verify(self, baseline: TrialReport, reports: list[TrialReport]) -> Verdict:
-        """Hold the search's best against the baseline on fresh runs."""
-        candidates = self._declared(baseline, reports)
-        given_up: dict[str, Configuration] = {}
-        remarks: list[str] = []
-        while True:
-            verdict, gave_up = self._decide(baseline, reports, candidates, given_up)
-            reserves = self._reserve(baseline, reports, candidates, given_up) if gave_up else {}
-            if not reserves:
-                break
-            key, own = next(iter(candidates.items()))
-            remarks.append(remark(key, self.spending.seconds_of(own.digest), self.spending.left() or 0.0))
-            self.observer.note(remarks[-1])
-            given_up |= candidates
-            candidates = reserves
-            self._series += 1
-            self._declare(candidates)
-        self.ledger.stop_if_asked(self.interruption)
-        verdict = replace(verdict, remarks=tuple(remarks))
-        if verdict.winner and not verdict.verification.rounds:
-            verdict = without_slower(verdict, candidates[verdict.winner], baseline, reports)
-        if not self._searched and not self._exhausted:
-            reason = "no search run was made: the budget holds none beside verification"
-            return replace(
-                verdict,
-                decision=Decision.UNVERIFIED,
-                verification=replace(verdict.verification, reasons=(reason,)),
-            )
-        return verdict
-
-    def _decide(
-        self,
-        baseline: TrialReport,
-        reports: list[TrialReport],
-        candidates: dict[str, Configuration],
-        given_up: Mapping[str, Configuration],
-    ) -> tuple[Verdict, bool]:
-        """Make the final runs; whether they were left off because the candidates' are too long."""
-        batch = resolve_batch(self.job.config, self.job.context)
-        enough = samples_for_guard(
-            self.space,
-            candidates.values(),
-            [baseline, *reports],
-            global_batch=batch.global_batch if batch else 0,
-        )
-        precision = self._deciding(baseline, reports, min_samples=enough)
-
-        def make_run(phase: Phase, configuration: Configuration, label: str, cold: bool) -> TrialReport:
-            return self._final_run(phase, configuration, label, cold=cold, precision=precision)
-
-        self.final = FinalRuns(
+    def verification(self) -> VerificationPhase:
+        """Return the phase that goes on from the search."""
+        return VerificationPhase(
+            options=self.options,
+            job=self.job,
             space=self.space,
-            baseline=baseline.configuration,
-            candidates=candidates,
-            make_run=make_run,
+            ledger=self.ledger,
             spending=self.spending,
+            length=self.length,
+            observer=self.observer,
             interruption=self.interruption,
-            memory_limit_ratio=self.options.memory_limit_ratio,
-            series=self._series,
-            give_up=lambda rounds: (
-                not self._holds(candidates, rounds)
-                and bool(self._reserve(baseline, reports, candidates, given_up))
-            ),
-            recorded=lambda label, own: self.ledger.recorded(label, own.digest) is not None,
-            mapped_options=frozenset(self.job.command.maps.values()),
+            make=lambda wanted, label: self._run(wanted, label=label),
+            searched=self._searched,
         )
-        if candidates:
-            seconds = self.spending.seconds_to_verify([each.digest for each in candidates.values()])
-            names = ", ".join(candidates)
-            self.observer.note(f"verification: {names} against your own, {duration(seconds)} or more")
-        return self.final.decide(), self.final.gave_up
-
-    def _deciding(
-        self, baseline: TrialReport, reports: Sequence[TrialReport], *, min_samples: float = 0.0
-    ) -> Precision:
-        """How long the runs of play-off and verification are measured: a resumed study finds the same."""
-        seen = [
-            Observation(assignment=self.space.completed(each.configuration.assignment), value=rate_of(each))
-            for each in (baseline, *reports)
-        ]
-        noise = Surrogate(entries=self.space.entries).belief(seen, [seen[0].assignment]).noise
-        precision = self.length.deciding(baseline, reports, noise=noise, min_samples=min_samples)
-        if not min_samples:
-            self.spending.deciding_seconds = precision.min_seconds
-        return precision
-
-    def _holds(self, candidates: Mapping[str, Configuration], rounds: int) -> bool:
-        """Whether the budget holds their verification, as far as the length of their runs is known."""
-        digests = [each.digest for each in candidates.values()]
-        if not rounds and not self.spending.knows(digests):
-            return True
-        return self.spending.holds_verification(digests, rounds_made=rounds)
-
-    def _reserve(
-        self,
-        baseline: TrialReport,
-        reports: list[TrialReport],
-        candidates: Mapping[str, Configuration],
-        given_up: Mapping[str, Configuration],
-    ) -> dict[str, Configuration]:
-        eligible = list(filter(acted, reports))
-        return reserve(eligible, baseline, candidates, given_up, space=self.space, spending=self.spending)
-
-    def _binding(self) -> Declared | None:
-        """The plan of an earlier part of the study, once a run was made by it."""
-        begun = self.ledger.reports(Phase.VERIFICATION)
-        return read_declared(self.ledger.output) if begun else None
-
-    def _declared(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
-        """Return the candidates, after the plan for them is on disk; a resumed study keeps to its plan."""
-        declared = self._binding()
-        known = {report.configuration.digest: report.configuration for report in reports}
-        if declared is not None and set(declared.candidates.values()) <= known.keys():
-            self.spending.rules, self._series = declared.rules, declared.series
-            return {key: known[digest] for key, digest in declared.candidates.items()}
-        candidates = self._chosen(baseline, reports)
-        self._declare(candidates)
-        return candidates
-
-    def _chosen(self, baseline: TrialReport, reports: list[TrialReport]) -> dict[str, Configuration]:
-        precision = self._deciding(baseline, reports)
-
-        def run_once(configuration: Configuration, label: str) -> Measurement | None:
-            run = self._final_run(Phase.PLAY_OFF, configuration, label, cold=False, precision=precision)
-            return run.measurement
-
-        choice = CandidateChoice(
-            space=self.space,
-            spending=self.spending,
-            run_once=run_once,
-            seed=self.ledger.seed,
-            stopped=lambda: self.interruption.finish_requested,
-        )
-        return choice.choose(baseline, reports)
-
-    def _declare(self, candidates: Mapping[str, Configuration]) -> None:
-        self.spending.rules = self.spending.declare([each.digest for each in candidates.values()])
-        if candidates and not self.interruption.finish_requested:
-            digests = {key: each.digest for key, each in candidates.items()}
-            plan = Declared(candidates=digests, rules=self.spending.rules, series=self._series)
-            plan.write(self.ledger.output)
-
-    def _final_run(
-        self, phase: Phase, configuration: Configuration, label: str, *, cold: bool, precision: Precision
-    ) -> TrialReport:
-        """Make one run of verification, or answer from what an earlier part of the study recorded."""
-        known = self.ledger.recorded(label, configuration.digest)
-        if known is not None:
-            self.spending.replayed(known)
-            return known
-        wanted = Run(
-            number=self.ledger.next_number(),
-            phase=phase,
-            configuration=configuration,
-            changes=changed_knobs(self.space, configuration.assignment),
-            precision=precision,
-            cold=cold,
-        )
-        report = self._run(wanted, label=label)
-        self.observer.trial_finished(report, best=False)
-        self.observer.time_left(self.spending.left())
-        return report

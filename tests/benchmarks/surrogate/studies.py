@@ -16,7 +16,7 @@ from tests.benchmarks.surrogate.noise import Recording, Replay
 from tests.benchmarks.surrogate.runs import SimulatedClock, SimulatedRunner, TrueSpeed
 
 from flyball.tuners.base import Interval, Phase, TrialReport
-from flyball.tuners.final_runs import Verdict
+from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.search_loop import rate_of
@@ -170,8 +170,9 @@ def simulate(
     baseline = study.baseline()
     reports = study.search(baseline)
     searched = clock.now
-    verdict = study.verify(baseline, reports) if verified else None
-    return outcome(record, space, speed, baseline, reports, verdict, study, searched)
+    verification = study.verification()
+    verdict = verification.verify(baseline, reports) if verified else None
+    return outcome(record, space, speed, baseline, reports, verdict, verification.final, searched, clock)
 
 
 def outcome(
@@ -181,8 +182,9 @@ def outcome(
     baseline: TrialReport,
     reports: list[TrialReport],
     verdict: Verdict | None,
-    study: Study,
+    final: FinalRuns | None,
     searched: float,
+    clock: SimulatedClock,
 ) -> Outcome:
     """Hold what a study came to against the truth."""
 
@@ -191,9 +193,9 @@ def outcome(
 
     own = speed(space.baseline_assignment()) or 1.0
     recommended = verdict is not None and verdict.decision is Decision.RECOMMENDED
-    winner = study.final.candidates[verdict.winner or ""] if recommended and verdict and study.final else None
+    winner = final.candidates[verdict.winner or ""] if recommended and verdict and final else None
     point = space.completed(winner.assignment) if winner else None
-    candidates = list(study.final.candidates.values()) if study.final else []
+    candidates = list(final.candidates.values()) if final else []
     return Outcome(
         decision=verdict.decision if verdict else Decision.UNVERIFIED,
         assignment=point,
@@ -202,7 +204,7 @@ def outcome(
         promised=verdict.verification.speedup if recommended and verdict else None,
         picked=true(thought_fastest([baseline, *reports], space)),
         search_seconds=searched,
-        seconds=study.clock.monotonic(),
+        seconds=clock.monotonic(),
         search_runs=len(record.reports(Phase.SEARCH)),
         play_off_runs=len(record.reports(Phase.PLAY_OFF)),
         verification_runs=len(record.reports(Phase.VERIFICATION)),
