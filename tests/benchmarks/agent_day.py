@@ -17,7 +17,7 @@ import tempfile
 import threading
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.agent.daemon_fakes import LoopClock, VirtualLoop
@@ -37,6 +37,8 @@ from flyball.collectors.runs import Runs
 RUN_SECONDS, REMOVED_SECONDS, NEW_RUN_SECONDS, SCRAPE_SECONDS = 180.0, 300.0, 60.0, 15.0
 JOURNALS = ("workload", "allocator", "nccl")
 PID, STARTED = 4242, 1.0
+READINGS = 40
+"""Of allocated memory, if it were read all day; half are."""
 _LARGE_BYTES = 512 << 10
 MEMORY = {"allocated": 400, "reserved": 1000, "active": 500, "peak_active": 650, "peak_reserved": 1000}
 
@@ -52,7 +54,9 @@ class Day:
     ranks_seen: int = 0
     """At once."""
     early_bytes: int = 0
+    """The least that stood allocated in the third quarter: what collections under way hold is not in it."""
     late_bytes: int = 0
+    """Likewise in the last quarter."""
     threads_before: int = 0
     threads_after: int = 0
     descriptors_before: int = 0
@@ -60,7 +64,7 @@ class Day:
 
     @property
     def growth(self) -> float:
-        """Of allocated memory, from an early hour to the end."""
+        """Of allocated memory, from the third quarter to the last."""
         return self.late_bytes / self.early_bytes - 1
 
 
@@ -192,16 +196,18 @@ async def _live_in(folder: Path, day: Day, seconds: float) -> None:
     collection.apply(_wanted(day), Limits())
     process = process_registry()
     churn = asyncio.create_task(Churn(root, clock, day).live())
-    early = seconds / 2  # at the end, the churn stands where it stands now
+    scrapes = int(seconds / SCRAPE_SECONDS)
+    early: list[int] = []
+    late: list[int] = []
     while loop.time() < seconds:
         await asyncio.sleep(SCRAPE_SECONDS)
         own = own_samples(collection.watched, store, reload_successful=True, now=clock.time())
         page, _ = render(Page(tuple(store), own, process), accept="", accept_encoding="")
         day.scrapes += 1
         day.ranks_seen = max(day.ranks_seen, page.count(b"\nflyball_samples_total{"))
-        if not day.early_bytes and loop.time() >= early:
-            day.early_bytes = _allocated()
-    day.late_bytes = _allocated()
+        if loop.time() >= seconds / 2 and day.scrapes % max(1, scrapes // READINGS) == 0:
+            (early if loop.time() < seconds * 3 / 4 else late).append(_allocated())
+    day.early_bytes, day.late_bytes = min(early), min(late)
     churn.cancel()
     await asyncio.wait({churn})
     await collection.stop(3.0)
@@ -243,7 +249,12 @@ def main() -> None:
     """Run it and print one line a figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=24.0)
-    day = simulate(parser.parse_args().hours)
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    options = parser.parse_args()
+    day = simulate(options.hours)
+    if options.json:
+        print(json.dumps(asdict(day)))
+        return
     print(
         f"collections {day.collections}, scrapes {day.scrapes}, runs {day.runs_seen}, "
         f"{day.ranks_seen} ranks at once"
