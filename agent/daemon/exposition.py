@@ -4,7 +4,7 @@ The formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and Op
 """
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -61,7 +61,7 @@ def render(page: Page, *, accept: str, accept_encoding: str) -> tuple[bytes, Map
     Returns:
         The body and its headers.
     """
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = _encoder(accept)
     open_metrics = content_type.startswith(_OPEN_METRICS)
     # The library's part stands at the end, and so does OpenMetrics' mark of it.
     body = "".join(page.lines(open_metrics=open_metrics)).encode() + encode(page.process)
@@ -70,6 +70,16 @@ def render(page: Page, *, accept: str, accept_encoding: str) -> tuple[bytes, Map
         body = gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
         headers["content-encoding"] = "gzip"
     return body, headers
+
+
+def _encoder(accept: str) -> tuple[Callable[[Registry], bytes], str]:
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:  # the library compares versions before it knows that they are numbers
+        return choose_encoder("")
+    if content_type.startswith(f"{_OPEN_METRICS}; version=2"):  # no stable version yet, and not what we write
+        return choose_encoder(_OPEN_METRICS)
+    return encode, content_type
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

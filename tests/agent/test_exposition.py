@@ -59,6 +59,25 @@ def test_every_metric_of_the_catalog_can_be_read_back(accept: str, parse: object
     assert headers["content-type"].startswith(accept.partition(";")[0] or "text/plain")
 
 
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/openmetrics-text;version=one", "text/plain; version=0.0.4"),
+        ("text/plain;version=zero", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=2.0.0", "application/openmetrics-text; version="),
+        (";;;", "text/plain; version=0.0.4"),
+    ],
+)
+def test_an_unreadable_version_gets_text_and_a_future_one_what_is_written(
+    accept: str, content_type: str
+) -> None:
+    body, headers = render(page(*everything()), accept=accept, accept_encoding="")
+    assert headers["content-type"].startswith(content_type)
+    assert "version=2" not in headers["content-type"]
+    parse = parse_openmetrics if "openmetrics" in headers["content-type"] else parse_text
+    assert "flyball_host_load1" in {family.name for family in parse(body.decode())}
+
+
 def test_a_histogram_is_cumulative_and_ends_in_infinity() -> None:
     bounds = len(catalog.STEP_SECONDS.bounds)
     value = Distribution(counts=(2, 3, *(0,) * (bounds - 2), 4), sum=99.5)
