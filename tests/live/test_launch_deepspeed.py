@@ -15,7 +15,7 @@ from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.runner.outcome import OutcomeKind
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.live
 
 SCRIPT = Path(__file__).parent / "scripts" / "tiny.py"
 CONFIG = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
+from tests.patience import PATIENCE_SECONDS
 from tests.runner.probe_fakes import read
 
 from flyball.runner.probe.agreement import Agreement
@@ -27,7 +28,7 @@ def run_two(folder: Path, scenario: str) -> list[Any]:
     ]
     try:
         for rank in ranks:
-            _, errors = rank.communicate(timeout=120)
+            _, errors = rank.communicate(timeout=PATIENCE_SECONDS)
             assert rank.returncode == 0, errors.decode()
     finally:
         for rank in ranks:
