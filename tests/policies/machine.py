@@ -21,8 +21,6 @@ NOISE = Path(__file__).parents[1] / "benchmarks" / "data"
 BEGIN = 1_800_000_000.0
 BUSY_GPU, IDLE_GPU, RANK = ("node", "0", "GPU-a"), ("node", "1", "GPU-b"), ("job", "0")
 SMALL, LARGE = "8KiB", "16MiB"
-RULES = read_rules(["default"], known_knobs=BY_NAME)
-"""Read once: that takes as long as twenty minutes of a machine's life."""
 
 Value = float | Distribution
 Reading = dict[tuple[Metric, tuple[str, ...]], Value]
@@ -56,7 +54,7 @@ class Machine:
         self.step_tally = Tally(catalog.STEP_SECONDS)
         self.latencies = {SMALL: Tally(catalog.P2P_LATENCY), LARGE: Tally(catalog.P2P_LATENCY)}
         self.collectives = {op: Tally(catalog.COLLECTIVE_LATENCY) for op in ("all_reduce", "barrier")}
-        self.engine = Engine(RULES)
+        self.engine = Engine(read_rules(["default"], known_knobs=BY_NAME))
         self.fired: dict[str, float] = {}
         """Alert to the seconds at which it first fired."""
 
