@@ -50,7 +50,11 @@ class Study:
             environment=environment or {"A_KNOB": "0"},
             limits=LIMITS,
         )
-        return self.launcher.launch(request).wait(lambda journals: None)
+
+        def seen(journals: object) -> None:
+            (self.directory / "seen").touch()
+
+        return self.launcher.launch(request).wait(seen)
 
     def read(self, name: str) -> Any:
         return json.loads((self.directory / name).read_text())
