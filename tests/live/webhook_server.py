@@ -77,6 +77,15 @@ class WebhookServer:
         self.until(lambda: len(self.received) >= count)
         return self.received[:count]
 
+    def firing_after(self, count: int) -> Received:
+        """The first that fires after so many notifications."""
+
+        def firing() -> list[Received]:
+            return [one for one in self.received[count:] if one.status == "firing"]
+
+        self.until(lambda: bool(firing()))
+        return firing()[0]
+
     def seen(self) -> list[tuple[str, str]]:
         """Rule and status of each."""
         return [(one.labels["alertname"], one.status) for one in self.received]
