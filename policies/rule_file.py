@@ -1,7 +1,9 @@
 """Reads policy files into rules; whatever is wrong with any of them is said at once."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from flyball.errors import FlyballError, OptionError, PolicyError
@@ -28,16 +30,34 @@ def read_rules(paths: Iterable[str | Path], *, known_knobs: Collection[str]) -> 
     policies: list[Policy] = []
     faults: list[FlyballError] = []
     for path in dict.fromkeys(DEFAULT if str(each) == "default" else Path(each) for each in paths):
-        file, found = read_with_faults(path, mend=f"name a file of policies, see {SEE}")
-        faults.extend(found)
-        if file is not None:
-            of_file = Faults(file=file)
-            policies.extend(_policies(of_file, known_knobs))
-            faults.extend(sorted(of_file.found, key=_line))
+        of_file = _default(frozenset(known_knobs)) if path == DEFAULT else _read(path, known_knobs)
+        policies += of_file.policies
+        faults += of_file.faults
     faults.extend(_doubles(policies))
     if faults:
         raise PolicyError(faults)
     return tuple(policy.rule for policy in policies if policy.rule is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _OfFile:
+    policies: Sequence[Policy]
+    faults: Sequence[FlyballError]
+
+
+@cache
+def _default(known_knobs: frozenset[str]) -> _OfFile:
+    """Read once: the file is as old as this process's code, and each reading takes a fifth of a second."""
+    return _read(DEFAULT, known_knobs)
+
+
+def _read(path: Path, known_knobs: Collection[str]) -> _OfFile:
+    file, found = read_with_faults(path, mend=f"name a file of policies, see {SEE}")
+    if file is None:
+        return _OfFile(policies=(), faults=found)
+    faults = Faults(file=file)
+    policies = tuple(_policies(faults, known_knobs))
+    return _OfFile(policies=policies, faults=[*found, *sorted(faults.found, key=_line)])
 
 
 def _line(fault: FlyballError) -> int:

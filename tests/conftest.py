@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pynvml
 import pytest
 
@@ -24,7 +25,17 @@ def missing_gpu() -> str | None:
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C also under ``nohup`` or behind ``&``: a shell's ignored signals pass to every child."""
+    """Let no property depend on how busy the machine is; hear Ctrl-C also under ``nohup`` or behind ``&``.
+
+    Hypothesis by itself fails an example that takes longer than 200 ms, and a strategy that draws slowly, and
+    draws other examples each time. A shell's ignored signals pass to every child.
+    """
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "suite", deadline=None, derandomize=True, suppress_health_check=too_slow
+    )
+    # One that is asked for is taken: --hypothesis-profile=default draws others each time.
+    hypothesis.settings.load_profile("suite")
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

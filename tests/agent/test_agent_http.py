@@ -13,6 +13,7 @@ import httpx2
 import jsonschema
 import pytest
 from tests.agent.daemon_fakes import InlineWorker, Lines
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.agent.daemon import service
 from flyball.agent.daemon.authentication import Authentication, Verdict
@@ -89,7 +90,7 @@ class Agent:
     def read(self) -> Effective:
         if self.hangs is not None:
             self.reads += 1
-            self.hangs.wait(10)
+            self.hangs.wait(PATIENCE_SECONDS)
         return read_config(self.path, types)
 
     def _worker(self, name: str) -> InlineWorker:

@@ -10,6 +10,7 @@ from tests.agent.daemon_fakes import Bench as Daemon
 from tests.agent.daemon_fakes import InlineWorker, VirtualLoop, VirtualSelector
 from tests.collectors.conformance import BENCHES, OwnBench, alone
 from tests.collectors.journal_fakes import FakeClock
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.agent.daemon.collection import Collection, Wanted
 from flyball.agent.daemon.state_log import StateLog
@@ -102,7 +103,7 @@ def test_a_source_that_hangs_delays_no_other_collector(bench: OwnBench) -> None:
             bench.gate.shut()
             daemon.apply(wanted, daemon.wanted("other"))
             await daemon.until(0.0)
-            assert bench.gate.entered.wait(60)
+            assert bench.gate.entered.wait(PATIENCE_SECONDS)
             await daemon.until(3 * interval + 10)
             assert isinstance(daemon.state(name), Stalled)
             assert daemon.told["other"].asked == list(range(int(3 * interval + 11)))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 HADOLINT = Path(sys.executable).with_name("hadolint")
@@ -12,7 +14,7 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 
 def hadolint(file: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [HADOLINT, "--no-color", file], capture_output=True, text=True, timeout=60, check=False
+        [HADOLINT, "--no-color", file], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
 
 

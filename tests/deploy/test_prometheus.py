@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "prometheus" / "prometheus.yml"
@@ -22,7 +23,11 @@ def promtool() -> str:
 
 def check(promtool: str, config: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [promtool, "check", "config", config], capture_output=True, text=True, timeout=60, check=False
+        [promtool, "check", "config", config],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.collectors import catalog
 
@@ -26,7 +27,7 @@ def promtool() -> str:
 
 def run(promtool: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [promtool, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def test_prometheus_takes_them(promtool: str) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.probe_install import install
 
@@ -38,7 +39,9 @@ def environment(runs: Path, probe: Path) -> dict[str, str]:
 
 
 def start(script: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [script], env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def path_set_by(environment: dict[str, str]) -> str:
@@ -97,7 +100,7 @@ def test_tasks_that_start_together_leave_whole_settings(environment: dict[str, s
     started = [
         subprocess.Popen([TASK_PROLOG], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(8)
     ]
-    said = {process.communicate(timeout=60)[0] for process in started}
+    said = {process.communicate(timeout=PATIENCE_SECONDS)[0] for process in started}
     assert said == {f"export PYTHONPATH={runs}/slurm-17-0/.probe/site\n"}
     assert json.loads((runs / "slurm-17-0" / ".probe" / "settings.json").read_text())["run"] == "slurm-17-0"
 

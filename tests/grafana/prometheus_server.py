@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+from tests.patience import PATIENCE_SECONDS
+
 CONFIG = """\
 global: {scrape_interval: 1s, scrape_timeout: 1s}
 scrape_configs:
@@ -29,7 +31,7 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, object]]:
         """What an instant query returns; HTTPError where Prometheus refuses it."""
         parameters = urlencode({"query": expression})
-        with urlopen(f"http://{self.address}/api/v1/query?{parameters}", timeout=10) as answer:
+        with urlopen(f"http://{self.address}/api/v1/query?{parameters}", timeout=PATIENCE_SECONDS) as answer:
             found: list[dict[str, object]] = json.load(answer)["data"]["result"]
         return found
 
@@ -53,7 +55,7 @@ def prometheus(command: str, target: str, folder: Path) -> Iterator[Prometheus]:
         yield Prometheus(address=_address(process.stderr))
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def _address(lines: Iterator[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import URL
+from tests.patience import PATIENCE_SECONDS
 
 USER, PASSWORD = "flyball", "a-secret"
 _PLACES = "/usr/lib/postgresql/*/bin"
@@ -59,7 +60,9 @@ class PostgresServer:
         command = [str(self.programs / program), "-D", str(self.folder / "data"), *arguments]
         # Not captured: the server inherits the pipe and would hold it open.
         with (self.folder / "commands.log").open("ab") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=log, cwd=self.folder, timeout=60, **user)
+            subprocess.run(
+                command, check=True, stdout=log, stderr=log, cwd=self.folder, timeout=PATIENCE_SECONDS, **user
+            )
 
 
 @contextlib.contextmanager

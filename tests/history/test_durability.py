@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.history.fakes import living
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.database import open_database
 from flyball.history.store import History
@@ -75,7 +76,7 @@ def test_two_processes_that_start_together_both_write_all_of_theirs(url: str) ->
     for writer in writers:
         let_go(writer)
     for writer in writers:
-        writer.communicate(timeout=120)
+        writer.communicate(timeout=PATIENCE_SECONDS)
         assert writer.returncode == 0
     with open_database(url) as database:
         summaries = History(database).experiments()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.history.alert_fakes import alert, change, done, resolved, told
 from tests.history.fakes import FakeClock
@@ -131,7 +131,7 @@ def play(shared: Database, steps: list[tuple[str, str]], most: int) -> Play:
 
 
 @given(steps=STEPS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 def test_all_news_arrives_in_order_and_once(shared: Database, steps: list[tuple[str, str]]) -> None:
     one = play(shared, steps, most=1000)
     one.drain()
@@ -141,7 +141,7 @@ def test_all_news_arrives_in_order_and_once(shared: Database, steps: list[tuple[
 
 
 @given(steps=FLOOD, most=st.sampled_from([4, 6, 8]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_where_there_is_no_room_what_arrives_is_in_order_and_ends_as_it_began(
     shared: Database, steps: list[tuple[str, str]], most: int
 ) -> None:

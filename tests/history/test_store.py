@@ -164,7 +164,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(reason=_TEXT, value=_JSON)
 def test_any_last_words_and_any_json_can_be_kept(history: History, reason: str, value: object) -> None:
     name = f"experiment {len(history.experiments())}"

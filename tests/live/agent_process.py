@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from tests.patience import PATIENCE_SECONDS
+
 SCRIPT = Path(__file__).parent / "scripts" / "agent_with_fakes.py"
 FAKES = (sys.executable, str(SCRIPT))
-PATIENCE = 30.0
-"""Seconds after which something that must happen is taken to be lost."""
 
 
 class Running:
@@ -59,7 +59,7 @@ class Running:
 
     def line(self, pattern: str) -> re.Match[str]:
         """The next line that matches; those before it are passed over."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             found = re.search(pattern, self._next(pattern, deadline))
             if found:
@@ -67,7 +67,7 @@ class Running:
 
     def until(self, pattern: str, times: int) -> None:
         """Wait until so many lines, also those passed over before, have matched."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while sum(bool(re.search(pattern, line)) for line in self.lines) < times:
             self._next(pattern, deadline)
 
@@ -85,7 +85,7 @@ class Running:
     def end(self) -> int:
         """Ask it to stop; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager

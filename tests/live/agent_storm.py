@@ -15,6 +15,7 @@ from tests.live.agent_process import Running
 from tests.live.alert_storm import Arrival, Hearer, receiver
 from tests.live.scripts.agent_with_dials import Plan
 from tests.live.webhook_server import SECRET
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.database import open_database
 from flyball.history.alert_log import AlertLog
@@ -24,8 +25,6 @@ from flyball.history.outbox import Outbox
 PROGRAM = (sys.executable, str(Path(__file__).parent / "scripts" / "agent_with_dials.py"))
 CYCLE_SECONDS = 6.0
 DOWN_SECONDS = CYCLE_SECONDS / 3
-PATIENCE = 120.0
-"""Seconds that the last life has, after all alerts are over, to tell of them."""
 RULES = """\
 policies:
   - alert: Storm
@@ -122,7 +121,7 @@ def storm(
                 life.last(draw.uniform(0.0, longest))
         with closing(_Life(folder, plan, url)) as life:
             life.last(max(0.0, plan.end + 1 - time.time()))
-            _until_told(folder, time.monotonic() + PATIENCE)
+            _until_told(folder, time.monotonic() + PATIENCE_SECONDS)
             assert life.agent.end() == 0
     return _judged(folder, hearer, alerts=alerts, kills=kills, seconds=time.monotonic() - began)
 

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-from tests.live.agent_process import PATIENCE, Running, running
+from tests.live.agent_process import Running, running
 from tests.live.webhook_server import SECRET, WebhookServer
+from tests.patience import PATIENCE_SECONDS, fetch
 
 SCRIPT = Path(__file__).parent / "scripts" / "agent_with_dials.py"
 PROGRAM = (sys.executable, str(SCRIPT))
@@ -76,7 +76,7 @@ class Desk:
 
 def until(asked: Callable[[], Any]) -> Any:
     """What is asked for, as soon as it is there."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := asked()):
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.02)
@@ -84,7 +84,7 @@ def until(asked: Callable[[], Any]) -> Any:
 
 
 def get(url: str, path: str) -> Any:
-    return httpx2.get(f"{url}/api/v1/{path}").json()
+    return fetch(f"{url}/api/v1/{path}").json()
 
 
 def statuses(url: str) -> dict[str, str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 CONFIG = """\
 route: {receiver: ops, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}
 receivers:
@@ -17,8 +19,6 @@ receivers:
     webhook_configs: [{url: '%s'}]
 """
 LISTENING = re.compile(r"address=(127\.0\.0\.1:\d+)")
-PATIENCE = 30.0
-"""Seconds after which something that must happen is taken to be lost."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Alertmanager:
     def amtool(self) -> list[dict[str, Any]]:
         """The alerts, as Alertmanager's own command shows them."""
         command = ["amtool", f"--alertmanager.url={self.url}", "alert", "query", "--output=json"]
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
         found: list[dict[str, Any]] = json.loads(told.stdout)
         return found
 
@@ -79,7 +79,7 @@ def alertmanager(
 
 
 def _address(process: subprocess.Popen[str], log: Path) -> str:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         found = LISTENING.search(log.read_text("utf-8"))
         if found:

@@ -13,6 +13,7 @@ from tests.live.agent_process import running
 from tests.live.alert_desk import HOT, LABELS, PROGRAM, SLOW, TOKEN, Desk, get, left, statuses, until
 from tests.live.own_journal import COMMAND, OwnJournal
 from tests.live.webhook_server import webhook_server
+from tests.patience import PATIENCE_SECONDS, fetch
 
 from flyball.policies.fingerprint import fingerprint
 
@@ -131,7 +132,9 @@ def test_a_reload_takes_other_rules_and_receivers_and_a_bad_file_keeps_the_old_o
     desk.dial(hot=95, job=1.0)
     with webhook_server() as other, desk.agent(more) as agent:
         base = agent.url()
-        with httpx2.Client(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+        with httpx2.Client(
+            base_url=base, headers={"authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_SECONDS
+        ) as client:
             desk.server.wait(1)
             desk.rules(HOT.replace("above: 90", "abov: 90"), SLOW.replace("metric: loss", "metric: los"))
             answer = client.post("/-/reload")
@@ -201,9 +204,7 @@ def test_a_database_that_cannot_be_written_is_seen_from_outside_and_loses_nothin
 
 
 def up(url: str) -> float:
-    (line,) = re.findall(
-        r"^flyball_alert_database_up (\S+)$", httpx2.get(f"{url}/metrics").text, re.MULTILINE
-    )
+    (line,) = re.findall(r"^flyball_alert_database_up (\S+)$", fetch(f"{url}/metrics").text, re.MULTILINE)
     return float(line)
 
 
@@ -230,7 +231,7 @@ def test_without_a_receiver_it_says_so_once_and_records_all_the_same(desk: Desk)
     with desk.agent(receivers="") as agent:
         url = agent.url()
         until(lambda: statuses(url) == {"Hot": "firing"})
-        until(lambda: httpx2.get(f"{url}/api/v1/alerts/{fingerprint(LABELS)}").status_code == 200)
+        until(lambda: fetch(f"{url}/api/v1/alerts/{fingerprint(LABELS)}").status_code == 200)
         assert agent.end() == 0
     lines = [*agent.lines, *left(agent)]
     assert len([line for line in lines if "no receiver" in line]) == 1

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from tests.grafana.dashboards import FILES, load, put_in, queries
 from tests.grafana.prometheus_server import Prometheus, prometheus
-from tests.live.agent_process import PATIENCE, running
-from tests.live.test_workload import LATE_ABORT, LIMIT_SECONDS, free_port
+from tests.live.agent_process import running
+from tests.live.test_workload import LATE_ABORT, free_port
+from tests.patience import PATIENCE_SECONDS, fetch
 
 from flyball.collectors import catalog
 from flyball.runner.probe.budget import GRACE_STEPS, WINDOW_STEPS
@@ -75,7 +75,7 @@ def trained(command: Sequence[str], environment: Mapping[str, str], folder: Path
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=LIMIT_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0 or LATE_ABORT in done.stderr, done.stderr[-4000:]
 
@@ -135,10 +135,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                 with prometheus(command, url.partition("//")[2], tmp_path_factory.mktemp("tsdb")) as server:
                     jobs(state, folder)
                     finished = f'{catalog.RUN_INFO.full_name}{{phase="finished"}}'
-                    deadline = time.monotonic() + PATIENCE
+                    deadline = time.monotonic() + PATIENCE_SECONDS
                     while len(server.query(finished)) < len(RANKS):
                         assert time.monotonic() < deadline, "the ends of the jobs were not seen"
-                    page = httpx2.get(f"{url}/metrics").text
+                    page = fetch(f"{url}/metrics").text
                     yield Watched(server=server, page=page, state=state, unprobed_pid=unprobed.pid)
                 assert agent.end() == 0
         finally:
@@ -209,7 +209,7 @@ def test_steps_without_a_checkpoint_are_all_there_were(watched: Watched, run: st
 @pytest.mark.parametrize(("run", "rank"), RANKS)
 def test_silence_is_told_while_a_rank_steps_and_not_after_it(watched: Watched, run: str, rank: str) -> None:
     scraped = watched.scraped(catalog.RUN_SILENT.full_name, run, rank)
-    assert all(0 <= seconds < PATIENCE for seconds in scraped)
+    assert all(0 <= seconds < PATIENCE_SECONDS for seconds in scraped)
     assert f'{catalog.RUN_SILENT.full_name}{{run="{run}"' not in watched.page
     assert catalog.RECOVERY.full_name + "{" not in watched.page
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.live.agent_process import PATIENCE
 from tests.live.alert_desk import LABELS, PROGRAM, TOKEN, Desk, left, until
 from tests.live.scripts.agent_with_dials import types
 from tests.live.test_workload import free_port
 from tests.live.webhook_server import SECRET
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.agent.cli import run
 from flyball.agent.wiring import Wiring
@@ -97,7 +97,9 @@ def test_no_secret_is_in_a_log_an_answer_a_command_the_configuration_or_the_data
     with desk.agent(more, receivers) as agent:
         base = agent.url()
         desk.server.until(lambda: desk.server.refused >= 1)
-        with httpx2.Client(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+        with httpx2.Client(
+            base_url=base, headers={"authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_SECONDS
+        ) as client:
             shown = partial(client.get, f"/api/v1/alerts/{fingerprint(LABELS)}")
             until(lambda: all_tried(shown().json()))
             assert client.post("/-/reload").json()["successful"] is True
@@ -117,7 +119,7 @@ def test_no_secret_is_in_a_log_an_answer_a_command_the_configuration_or_the_data
         assert agent.end() == 0
     assert desk.server.received[0].headers["authorization"] == f"Bearer {TOKEN}"
     command = [*PROGRAM, "agent", "--config", str(agent.config), "--print-config"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
     with closing(sqlite3.connect(desk.database())) as database:
         dump = "\n".join(database.iterdump())
     assert "Hot" in dump

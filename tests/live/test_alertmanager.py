@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from tests.live.alertmanager_process import PATIENCE, Alertmanager, alertmanager
+from tests.live.alertmanager_process import Alertmanager, alertmanager
+from tests.patience import PATIENCE_SECONDS
 from werkzeug import Request, Response
 
 from flyball.clock import SystemClock
@@ -50,7 +51,7 @@ class Place:
 
     def forwarded(self) -> dict[str, Any]:
         """The next body that it sent."""
-        return self.bodies.get(timeout=PATIENCE)
+        return self.bodies.get(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from pytest_httpserver import HTTPServer
 from tests.grafana.prometheus_server import LISTENING
-from tests.live.alertmanager_process import PATIENCE
+from tests.patience import PATIENCE_SECONDS, fetch
 from werkzeug import Request, Response
 
 from flyball.clock import SystemClock
@@ -90,9 +89,9 @@ def theirs(tmp_path: Path, httpserver: HTTPServer, posts: "queue.Queue[Posted]")
     with log.open("w") as output:
         process = subprocess.Popen([command, *options], stdout=output, stderr=subprocess.STDOUT)
     try:
-        posted = posts.get(timeout=PATIENCE)
+        posted = posts.get(timeout=PATIENCE_SECONDS)
         address = LISTENING.findall(log.read_text("utf-8"))[-1]
-        (shown,) = httpx2.get(f"http://{address}/api/v1/alerts").json()["data"]["alerts"]
+        (shown,) = fetch(f"http://{address}/api/v1/alerts").json()["data"]["alerts"]
         yield replace(posted, active=seconds(shown["activeAt"]))
     finally:
         process.kill()
@@ -128,7 +127,7 @@ def ours(httpserver: HTTPServer, posts: "queue.Queue[Posted]") -> Posted:
         await receiver.close()
 
     asyncio.run(send())
-    return replace(posts.get(timeout=PATIENCE), active=alert.active_time)
+    return replace(posts.get(timeout=PATIENCE_SECONDS), active=alert.active_time)
 
 
 def test_we_post_what_prometheus_posts(

@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from tests.live.agent_process import PATIENCE, running
+from tests.live.agent_process import running
+from tests.patience import PATIENCE_SECONDS
 from werkzeug import Request, Response
 
 pytestmark = pytest.mark.live
 
 FLYBALL = [sys.executable, "-c", "from flyball.agent.cli import main; main()"]
-TAKEN_UP_SECONDS = 5.0
-SLACK_SECONDS = 2.0
-"""For a host that is busy with other things."""
 
 
 def policies(*names: str) -> str:
@@ -32,7 +30,7 @@ def policies(*names: str) -> str:
 
 def alerts(folder: Path, *arguments: str) -> str:
     command = [*FLYBALL, "alerts", *arguments, "--config", str(folder / "flyball.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -59,17 +57,17 @@ def test_what_is_done_by_hand_reaches_the_receiver(tmp_path: Path, httpserver: H
     )
     with running(tmp_path, text, FLYBALL) as agent:
         agent.url()
-        first = posted.get(timeout=PATIENCE)
+        first = posted.get(timeout=PATIENCE_SECONDS)
 
         (alert,) = listed(tmp_path, "First")
         alerts(tmp_path, "replay", str(alert["id"]), "--receiver", "ops")
-        assert posted.get(timeout=TAKEN_UP_SECONDS + SLACK_SECONDS) == first
+        assert posted.get(timeout=PATIENCE_SECONDS) == first
 
         number = json.loads(alerts(tmp_path, "mute", "alertname=Second", "--json"))["id"]
         (tmp_path / "mine.yaml").write_text(policies("First", "Second"))
         agent.process.send_signal(signal.SIGHUP)
         agent.line("configuration taken over")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (second := listed(tmp_path, "Second")) or '"muted"' not in alerts(
             tmp_path, "show", second[0]["fingerprint"], "--json"
         ):
@@ -77,6 +75,6 @@ def test_what_is_done_by_hand_reaches_the_receiver(tmp_path: Path, httpserver: H
         assert posted.empty()
 
         alerts(tmp_path, "unmute", str(number))
-        name, _ = posted.get(timeout=TAKEN_UP_SECONDS + SLACK_SECONDS)
+        name, _ = posted.get(timeout=PATIENCE_SECONDS)
         assert name == "Second"
         assert agent.end() == 0

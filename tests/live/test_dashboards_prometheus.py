@@ -9,6 +9,7 @@ import pytest
 from tests.grafana.dashboards import FILES, load, panels, put_in, queries
 from tests.grafana.fake_agent import RUN, FakeAgent
 from tests.grafana.prometheus_server import Prometheus, prometheus
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.collectors import catalog
 
@@ -29,9 +30,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     if command is None:
         pytest.skip("no prometheus: install Debian's package prometheus")
     with FakeAgent() as agent, prometheus(command, agent.address, tmp_path_factory.mktemp("tsdb")) as started:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not started.query(f"rate({catalog.SAMPLES.full_name}[10s]) > 0"):
-            assert time.monotonic() < deadline, "Prometheus did not scrape twice within a minute"
+            assert time.monotonic() < deadline, "Prometheus did not scrape twice"
         yield started
 
 

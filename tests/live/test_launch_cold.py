@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.base import Limits, TrialRequest, TrialResult
 from flyball.runner.kept_process import LaunchError
@@ -24,7 +25,7 @@ def run(directory: Path, *arguments: str, enough: int = 10**9, limits: Limits | 
         command=[sys.executable, str(SCRIPTS / "pretend.py"), str(directory), *arguments],
         ds_config={"train_batch_size": 2},
         environment={"A_KNOB": "1"},
-        limits=limits or Limits(startup_seconds=30, total_seconds=60),
+        limits=limits or Limits(startup_seconds=PATIENCE_SECONDS, total_seconds=2 * PATIENCE_SECONDS),
     )
     handle = ColdLauncher(cwd=directory.parent, grace_seconds=0.5).launch(request)
     result = handle.wait(

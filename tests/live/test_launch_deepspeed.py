@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.collectors.journal import RankJournal
 from flyball.runner.base import Limits, Placement, TrialRequest, TrialResult
@@ -15,7 +16,7 @@ from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.runner.outcome import OutcomeKind
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.live
 
 SCRIPT = Path(__file__).parent / "scripts" / "tiny.py"
 CONFIG = {
@@ -60,7 +61,7 @@ def test_warm_equals_cold_and_each_outcome_is_told(tmp_path: Path, monkeypatch: 
             ds_config=config,
             environment={"OMP_NUM_THREADS": str(threads)} if threads else {},
             placement=Placement(ranks=2),
-            limits=Limits(startup_seconds=400, total_seconds=500),
+            limits=Limits(startup_seconds=2 * PATIENCE_SECONDS, total_seconds=3 * PATIENCE_SECONDS),
         )
         return launcher.launch(request).wait(enough)
 

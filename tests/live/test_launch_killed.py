@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.kept_process import clear_orphans
 from flyball.runner.process_tree import descendants, is_orphaned, marked, read_process
@@ -16,11 +17,10 @@ from flyball.runner.process_tree import descendants, is_orphaned, marked, read_p
 pytestmark = pytest.mark.live
 
 SCRIPTS = Path(__file__).parent / "scripts"
-DEADLINE_SECONDS = 20.0
 
 
 def becomes_true(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     return condition()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.base import Limits, TrialRequest, TrialResult
 from flyball.runner.command import Command, parse_command
@@ -20,7 +21,7 @@ from flyball.runner.process_tree import descendants, read_process
 pytestmark = pytest.mark.live
 
 SCRIPTS = Path(__file__).parent / "scripts"
-LIMITS = Limits(startup_seconds=30, total_seconds=60)
+LIMITS = Limits(startup_seconds=PATIENCE_SECONDS, total_seconds=2 * PATIENCE_SECONDS)
 
 
 class Study:
@@ -49,7 +50,11 @@ class Study:
             environment=environment or {"A_KNOB": "0"},
             limits=LIMITS,
         )
-        return self.launcher.launch(request).wait(lambda journals: None)
+
+        def seen(journals: object) -> None:
+            (self.directory / "seen").touch()
+
+        return self.launcher.launch(request).wait(seen)
 
     def read(self, name: str) -> Any:
         return json.loads((self.directory / name).read_text())

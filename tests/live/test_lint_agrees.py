@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.tuners.config import read
 from flyball.tuners.context import installed_version
@@ -122,7 +123,7 @@ def judged(configs: Sequence[dict[str, Any]]) -> list[str]:
         env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     answers: list[str] = json.loads(done.stdout.rpartition("ANSWERS")[2])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.ports import free_port
 from flyball.tuners.context import Context, installed_version
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("scripts") / "memory_moments.py"
 RANKS = 2
-LIMIT_SECONDS = 240
 BUCKET = 500_000
 """Elements, half of the model's."""
 ACTIVATION_RATIO = 1.03
@@ -77,7 +77,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, in
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=LIMIT_SECONDS)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.live
 
@@ -23,7 +24,9 @@ def p2p(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def flyball(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*FLYBALL, *arguments], capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        [*FLYBALL, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def links(document: dict[str, Any], size: int) -> dict[tuple[int, int], dict[str, Any]]:
@@ -147,7 +150,7 @@ def test_the_slow_link_between_two_hosts_is_found_at_the_size_where_it_is_slow(
         for number, (host, ranks) in enumerate(((first, 2), (second, 1)))
     ]
     try:
-        said = [process.communicate(timeout=200) for process in started]
+        said = [process.communicate(timeout=PATIENCE_SECONDS) for process in started]
     finally:
         for process in started:
             process.kill()

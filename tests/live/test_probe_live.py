@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.collectors.journal import RankJournal, read_folder
 from flyball.runner.ports import free_port
@@ -98,7 +99,8 @@ def launch(
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     done = subprocess.run(
         [*start, "train.py", "--deepspeed_config", str(folder / "ds.json")],
-        env=environment, cwd=folder / "user", capture_output=True, text=True, timeout=240, check=False,
+        env=environment, cwd=folder / "user", capture_output=True, text=True,
+        timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     # gloo's threads may abort an interpreter that closes after the run is done; its end record was written.
     late_abort = "terminate called without an active exception" in done.stderr
@@ -153,7 +155,12 @@ def test_the_group_of_every_collective_is_found() -> None:
     code += "print({name: argument_place(method, 'group') for name, method in methods.items()})"
     environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
     )
     places = ast.literal_eval(done.stdout.splitlines()[-1])
     assert (places["all_reduce"], places["broadcast"], places["all_to_all_single"]) == (2, 2, 4)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.collectors.journal import RankJournal, read_folder
 from flyball.runner.ports import free_port
@@ -52,7 +53,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> RankJournal:
     arguments = ["--deepspeed_config", str(folder / "ds.json"), str(trial / "out"), "user/checkpoint-5"]
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *arguments],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False,
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return read_folder(trial)[0]

@@ -14,7 +14,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from tests.live.test_workload import LIMIT_SECONDS, TINY, WORKLOAD, free_port
+from tests.live.test_workload import TINY, WORKLOAD, free_port
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.database import open_database
 from flyball.history.records import RunRecord
@@ -53,7 +54,7 @@ def flyball(state: Path, *words: str, **more: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         check=False,
-        timeout=LIMIT_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -120,7 +121,7 @@ def test_a_signal_is_sent_on_and_nothing_else_happens(state: Path, number: int) 
         assert line_of(process) == f"got {int(number)}"
         process.send_signal(signal.SIGTERM)
         assert line_of(process) == f"got {int(signal.SIGTERM)}"
-        assert process.wait(LIMIT_SECONDS) == 7
+        assert process.wait(PATIENCE_SECONDS) == 7
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -130,7 +131,7 @@ def test_a_command_that_does_not_catch_the_signal_dies_of_it_and_so_does_flyball
     with started(state, "sh", "-c", "echo ready; exec sleep 300") as process:
         assert line_of(process) == "ready"
         process.send_signal(number)
-        assert process.wait(LIMIT_SECONDS) == -number
+        assert process.wait(PATIENCE_SECONDS) == -number
 
 
 def test_what_flyball_is_told_to_ignore_the_command_ignores(state: Path) -> None:
@@ -196,12 +197,12 @@ def test_kill_9_of_flyball_leaves_the_command_running_to_its_end(state: Path, tm
         word, pid = line_of(process).split()
         assert word == "ready"
         process.kill()
-        assert process.wait(LIMIT_SECONDS) == -signal.SIGKILL
+        assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         with gate.open("w") as file:
             file.write("go on\n")
         end = os.pidfd_open(int(pid)) if Path(f"/proc/{pid}").exists() else None
         if end is not None:
-            assert select.select([end], [], [], LIMIT_SECONDS)[0]
+            assert select.select([end], [], [], PATIENCE_SECONDS)[0]
             os.close(end)
     assert witness.read_text() == "go on\n"
 
@@ -243,7 +244,7 @@ class Job:
     def until(self, pattern: str) -> str:
         """What comes up to a pattern; the same text is not read twice."""
         while (found := re.search(pattern, self.text)) is None:
-            assert select.select([self.terminal], [], [], LIMIT_SECONDS)[0], self.text
+            assert select.select([self.terminal], [], [], PATIENCE_SECONDS)[0], self.text
             self.text += os.read(self.terminal, 4096).decode(errors="replace")
         before, self.text = self.text[: found.end()], self.text[found.end() :]
         return before

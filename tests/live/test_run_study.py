@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.live.test_workload import LIMIT_SECONDS, TINY, WORKLOAD
+from tests.live.test_workload import TINY, WORKLOAD
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.agent.run_study_watch import FirstStepWatch
 from flyball.database import open_database
@@ -64,7 +65,7 @@ def flyball(folder: Path, *options: str, words: list[str]) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=LIMIT_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -112,7 +113,7 @@ def test_a_run_that_makes_no_first_step_in_time_is_ended(tmp_path: Path) -> None
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         watch = FirstStepWatch(folder=tmp_path, pid=process.pid, seconds=0.1)
         watch.start()
-        assert process.wait(timeout=LIMIT_SECONDS) == -signal.SIGTERM
+        assert process.wait(timeout=PATIENCE_SECONDS) == -signal.SIGTERM
     assert watch.hung == "no first step within 0 s"
 
 

@@ -14,7 +14,7 @@ from flyball.database import open_database
 from flyball.history.alert_tables import ALERTS, NOTIFICATIONS
 from flyball.history.store import History
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.live
 
 BINARIES = Path(sys.executable).parent
 SCRIPT = Path(__file__).parent / "scripts" / "tiny.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.live
 
 SCRIPT = Path(__file__).parent / "scripts" / "saves_and_resumes.py"
 CONFIG = {

@@ -11,7 +11,7 @@ import pytest
 
 import flyball.runner
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.live
 
 WORKLOAD = Path(flyball.runner.__file__).parent / "workload"
 BINARIES = Path(sys.executable).parent

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 import flyball.runner
 
@@ -18,7 +19,6 @@ pytestmark = pytest.mark.live
 
 WORKLOAD = Path(flyball.runner.__file__).parent / "workload"
 TINY = ["--hidden-size", "32", "--layers", "2", "--experts", "2", "--sequence-length", "16"]
-LIMIT_SECONDS = 240
 LATE_ABORT = "terminate called without an active exception"
 """What a thread of gloo's that wants Python's lock in a closing interpreter makes of a run that is done."""
 STEP = re.compile(r"step (\d+) loss (\d+\.\d+)")
@@ -50,7 +50,7 @@ def run(name: str, *words: str, folder: Path) -> str:
         command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     )
     try:
-        out, err = process.communicate(timeout=LIMIT_SECONDS)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

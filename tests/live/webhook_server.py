@@ -10,10 +10,9 @@ from typing import Any
 
 from standardwebhooks import Webhook
 from tests.live.posts import serving
+from tests.patience import PATIENCE_SECONDS
 
 SECRET = "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduaW5nLXNlY3JldC0wMQ=="
-PATIENCE = 30.0
-"""Seconds after which something that must happen is taken to be lost."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class WebhookServer:
             self.received.append(received)
             return self.status
 
-    def until(self, met: Callable[[], bool], patience: float = PATIENCE) -> None:
+    def until(self, met: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> None:
         """Wait until what came in is enough."""
         with self.changed:
             assert self.changed.wait_for(met, patience), (self.received, self.refused)
@@ -77,6 +76,15 @@ class WebhookServer:
         """So many notifications, the first ones that came."""
         self.until(lambda: len(self.received) >= count)
         return self.received[:count]
+
+    def firing_after(self, count: int) -> Received:
+        """The first that fires after so many notifications."""
+
+        def firing() -> list[Received]:
+            return [one for one in self.received[count:] if one.status == "firing"]
+
+        self.until(lambda: bool(firing()))
+        return firing()[0]
 
     def seen(self) -> list[tuple[str, str]]:
         """Rule and status of each."""

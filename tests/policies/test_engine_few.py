@@ -87,7 +87,7 @@ def compared(expression: Expression, readings: list[list[Sample]]) -> None:
     assert told(rules, readings, ranks=1) == told(rules, readings, ranks=MANY)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(played())
 def test_an_alert_does_not_depend_on_how_many_other_series_there_are(
     case: tuple[Expression, list[list[Sample]]],

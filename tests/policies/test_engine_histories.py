@@ -92,7 +92,7 @@ def reading(values: dict[str, float], phase: str) -> list[Sample]:
     return found + [run_info(phase, rank=rank) for rank in RANKS if phase]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(rules(), st.lists(steps, max_size=40))
 def test_every_alert_has_one_life(chosen: list[Rule], happenings: list[tuple[str, ...]]) -> None:
     engine, now, lives = Engine(chosen), 1000.0, Lives()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.collectors import catalog
 from flyball.policies.export import prometheus_rules
@@ -32,7 +33,11 @@ HOT = Rule(
 
 def check(promtool: str, path: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [promtool, "check", "rules", path], capture_output=True, text=True, timeout=60, check=False
+        [promtool, "check", "rules", path],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.policies.linear_matching import LinearPattern
 from flyball.policies.regular_expression import FLAGS, check, matching, quote
@@ -107,7 +108,7 @@ def patterns(draw: st.DrawFn) -> str:
 
 
 @given(patterns(), st.text("abcAC1! \n", max_size=8))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_a_linear_match_is_what_pythons_own_is(pattern: str, text: str) -> None:
     assert LinearPattern(pattern, FLAGS).fullmatch(text) is (re.fullmatch(pattern, text, FLAGS) is not None)
 
@@ -130,7 +131,9 @@ def test_prometheus_agrees(tmp_path: Path, patterns: list[str], taken: bool, pro
         (tmp_path / f"{number:02}.json").write_text(json.dumps(document), "utf-8")
     files = sorted(path.name for path in tmp_path.iterdir())
     command = [promtool, "check", "rules", *files]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     told = done.stdout + done.stderr
     passed = [
         found for block in told.split("Checking ") for found in files if found in block and "SUCCESS" in block

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from flyball.collectors import catalog
@@ -264,7 +264,6 @@ _KEYS = (
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(policy=some.dictionaries(some.sampled_from(_KEYS), _VALUES))
 def test_no_policy_is_anything_but_rules_or_faults(
     tmp_path_factory: pytest.TempPathFactory, policy: dict[str, Any]

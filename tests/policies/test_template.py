@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.errors import BadInput
 from flyball.policies.template import fill, prometheus_template, template_faults
@@ -113,5 +114,7 @@ def test_prometheus_gives_the_same_text(tmp_path: Path, promtool: str) -> None:
     document = {"rule_files": ["rules.json"], "evaluation_interval": "1m", "tests": [test]}
     (tmp_path / "test.json").write_text(json.dumps(document), "utf-8")
     command = [promtool, "test", "rules", "test.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert re.search("SUCCESS", done.stdout), done.stdout + done.stderr

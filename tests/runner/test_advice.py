@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 from tests.collectors.journal_fakes import FakeClock
+from tests.patience import PATIENCE_SECONDS
 from tests.runner.probe_fakes import read, watched
 from tests.runner.test_probe_install import Run, journal, run
 from werkzeug import Request, Response
@@ -123,7 +124,7 @@ def test_polling_waits_for_no_answer(httpserver: HTTPServer) -> None:
 
     def late(_: Request) -> Response:
         asked.set()
-        goes_on.wait(60)
+        goes_on.wait(PATIENCE_SECONDS)
         return Response(json.dumps(ANSWER))
 
     httpserver.expect_request(PATH).respond_with_handler(late)
@@ -133,10 +134,10 @@ def test_polling_waits_for_no_answer(httpserver: HTTPServer) -> None:
 
     hook = BatchSize(run="job", url=httpserver.url_for(""), background=once)
     assert hook.poll(default=7) == 7
-    assert asked.wait(60)
+    assert asked.wait(PATIENCE_SECONDS)
     assert hook.poll(default=7) == 7
     goes_on.set()
-    assert answered.wait(60)
+    assert answered.wait(PATIENCE_SECONDS)
     assert hook.poll(default=7) == 160
 
 
@@ -157,7 +158,7 @@ def test_its_own_thread_asks_by_itself(httpserver: HTTPServer) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, httpserver.url_for("")],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("160\n", "")
     assert asked.is_set()

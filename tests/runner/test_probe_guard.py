@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+from tests.patience import PATIENCE_SECONDS
 from tests.runner.probe_fakes import read
 
 from flyball.runner.probe.guard_libraries import _guard_safetensors
@@ -128,7 +129,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=user,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

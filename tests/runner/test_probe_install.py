@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 from tests.runner.probe_fakes import read
 
 from flyball.collectors.journal import SCHEMA, RankJournal
@@ -52,7 +53,7 @@ def run(tmp_path: Path) -> Run:
             cwd=tmp_path / "user",
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

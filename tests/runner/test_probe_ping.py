@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
+from tests.patience import PATIENCE_SECONDS
 from tests.runner.probe_fakes import read
 
 from flyball.runner.probe.agreement import Agreement
@@ -18,21 +19,21 @@ from flyball.runner.probe.ping import ROUNDS
 ROOT = Path(__file__).parents[2]
 
 
-def run_two(folder: Path, scenario: str) -> list[Any]:
-    """Run two ranks to their end; their journals."""
-    command = [sys.executable, "-m", "tests.runner.ping_two_ranks"]
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(folder), scenario], cwd=ROOT, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        for rank in ranks:
-            _, errors = rank.communicate(timeout=120)
-            assert rank.returncode == 0, errors.decode()
-    finally:
-        for rank in ranks:
-            rank.kill()
-    return [read(folder / str(rank)) for rank in range(2)]
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Any]]:
+    """The journals of both ranks, by scenario; torch is imported once for all of them."""
+    folder = tmp_path_factory.mktemp("ping")
+    scenarios = ["healthy", *ENDS]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.runner.ping_two_ranks", str(folder), *scenarios],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {each: [read(folder / each / str(rank)) for rank in range(2)] for each in scenarios}
 
 
 def observed(journal: Any) -> dict[tuple[int, int], int]:
@@ -50,8 +51,8 @@ def witnessed(journal: Any) -> list[Mapping[str, Any]]:
     return [record["value"] for record in journal.of_kind("witness") if record["knob"] == "ping"]
 
 
-def test_both_directions_of_a_link_are_measured_in_turn(tmp_path: Path) -> None:
-    first, second = run_two(tmp_path, "healthy")
+def test_both_directions_of_a_link_are_measured_in_turn(played: Mapping[str, list[Any]]) -> None:
+    first, second = played["healthy"]
     assert observed(first) == {(0, 1): 3 * ROUNDS}
     assert observed(second) == {(1, 0): 3 * ROUNDS}
     assert witnessed(first) == [{"every_steps": 1, "ranks": 2}]
@@ -69,9 +70,10 @@ ENDS = {
 
 
 @pytest.mark.parametrize("scenario", ENDS)
-def test_where_one_rank_does_otherwise_all_stop_and_train_on(scenario: str, tmp_path: Path) -> None:
-    journals = run_two(tmp_path, scenario)
-    for journal, reason in zip(journals, ENDS[scenario], strict=True):
+def test_where_one_rank_does_otherwise_all_stop_and_train_on(
+    scenario: str, played: Mapping[str, list[Any]]
+) -> None:
+    for journal, reason in zip(played[scenario], ENDS[scenario], strict=True):
         if reason:
             assert reason in witnessed(journal)[-1]["reason"]
         assert journal.last("step")["step"] >= 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.probe.powersgd import loss_scale, matrices, split_sends_less, unfit
 
@@ -23,7 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         )
         for rank in (0, 1)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in ranks]
+    errors = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0], errors
     results: dict[str, Any] = json.loads((folder / "rank-0.json").read_text())
     results["other"] = json.loads((folder / "rank-1.json").read_text())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 from tests.runner.probe_fakes import read
 
 from flyball.runner.probe_install import install
@@ -74,7 +75,7 @@ def answers(folder: Path, purpose: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, str(folder / "script.py")],
         env={**os.environ, "PYTHONPATH": joined, "RANK": "0"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.process_tree import read_process, send_signal
 
@@ -26,7 +27,7 @@ def test_a_signal_reaches_exactly_the_process_that_was_meant(
         send_signal(replace(found, start_ticks=found.start_ticks + 1), signal.SIGKILL)
         assert started.poll() is None, "another process under the same id"
         send_signal(found, signal.SIGTERM)
-        assert started.wait(timeout=30) == -signal.SIGTERM
+        assert started.wait(timeout=PATIENCE_SECONDS) == -signal.SIGTERM
         send_signal(found, signal.SIGTERM)
     finally:
         started.kill()

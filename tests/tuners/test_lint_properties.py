@@ -43,7 +43,7 @@ CONFIGS = st.lists(st.sampled_from(sorted(VALUES)), max_size=5, unique=True).fla
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(CONFIGS, st.sampled_from(["0.16.0", "0.19.5", "0.19.8"]), st.sampled_from([None, 1, 8]))
 def test_every_config_has_a_report(config: dict[str, Any], version: str, ranks: int | None) -> None:
     asked = Question(deepspeed_version=version, ranks=ranks, device="cpu")

@@ -242,7 +242,7 @@ def test_the_engine_that_trains_is_measured_not_the_one_made_first():
     assert measured(job(records)).samples_per_second.point == pytest.approx(40.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(0.01, 0.2), min_size=12, max_size=60),
     st.integers(1, 3),

@@ -312,7 +312,7 @@ def test_declared_knobs_are_part_of_the_space(tmp_path: Path) -> None:
     assert space.render(space.baseline_assignment()).environment == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     stage=st.integers(0, 3),
     micro=st.sampled_from([1, 2, 3, 4, 6]),

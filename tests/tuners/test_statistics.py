@@ -24,7 +24,7 @@ from flyball.tuners.statistics import (
 distinct = st.lists(st.integers(1, 10_000), min_size=1, max_size=12, unique=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(distinct, st.randoms(use_true_random=False))
 def test_p_value_without_ties_is_scipys_exact_one(sizes, draw):
     differences = [size * draw.choice((-1, 1)) for size in sizes]
@@ -32,7 +32,7 @@ def test_p_value_without_ties_is_scipys_exact_one(sizes, draw):
     assert signed_rank_p_value(differences) == pytest.approx(expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from((-3, -2, -1, 1, 2, 3)), min_size=1, max_size=8))
 def test_p_value_with_ties_is_the_share_of_sign_patterns_that_reach_as_far(differences):
     ranks = stats.rankdata(np.abs(differences))
@@ -57,7 +57,7 @@ def test_attainable_level_is_the_most_a_test_can_use(pairs, level):
     assert found > 0 or 1 / 2**pairs > level
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(distinct.filter(lambda sizes: len(sizes) > 1), st.integers(1, 11), st.randoms(use_true_random=False))
 def test_no_future_beats_the_best_case(sizes, split, draw):
     signed = [size * draw.choice((-1, 1)) for size in sizes]

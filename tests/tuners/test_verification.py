@@ -148,7 +148,7 @@ def test_each_round_runs_everyone_once_in_an_order_of_its_own_that_a_resumed_stu
     assert len(starts) > 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 4), st.integers(6, 20), st.sampled_from((0.01, 0.05, 0.1)))
 def test_the_looks_grow_and_each_can_be_passed(candidates, rounds, error_rate):
     rules = Rules(max_rounds=rounds, error_rate=error_rate)

@@ -69,6 +69,10 @@ def main() -> None:
         file.flush()
         late = {"kind": "modules", "names": arguments.late_modules.split(","), **now}
         file.write(json.dumps(late) + "\n")
+        file.flush()
+        # Who starts it learns how from what it is while it runs: on a busy machine it would be gone by then.
+        while not (arguments.directory / "seen").exists():
+            time.sleep(0.01)
         for step in range(1, 4):
             time.sleep(0.05)
             now = {"time": time.time(), "clock": time.monotonic()}

@@ -16,6 +16,7 @@ from tests.policies.notification.receivers.endpoints import (
     endpoint,
     hanging,
 )
+from tests.policies.notification.receivers.idle_time import play
 from tests.policies.notification.receivers.records import START, FixedClock, firing, notification, resolved
 from tests.policies.notification.receivers.webhooks import URL, kind_and_reason, surroundings
 
@@ -50,7 +51,7 @@ def told(
             await receiver.close()
             return answer, servers
 
-    return asyncio.run(send())
+    return play(send())
 
 
 def test_a_firing_alert_is_posted_as_prometheus_does() -> None:
@@ -130,7 +131,7 @@ def test_repeats_are_made_at_once_and_every_resend_seconds_of_what_is_active_the
             await receiver.close()
             return [json.loads(request.body) for request in server.requests]
 
-    rounds = asyncio.run(run())
+    rounds = play(run())
     gpus = [[alert["labels"]["gpu"] for alert in posted] for posted in rounds]
     assert gpus == [["0", "1"]] * 4
     ends = [[alert["endsAt"] for alert in posted] for posted in rounds]
@@ -154,7 +155,7 @@ def test_a_resolved_alert_is_repeated_for_a_quarter_of_an_hour(seconds: float, p
             await receiver.close()
             return len(server.requests)
 
-    assert asyncio.run(run()) == posts
+    assert play(run()) == posts
 
 
 def test_what_never_fired_is_not_repeated() -> None:
@@ -168,7 +169,7 @@ def test_what_never_fired_is_not_repeated() -> None:
             await receiver.close()
             return len(server.requests)
 
-    assert asyncio.run(run()) == 0
+    assert play(run()) == 0
 
 
 def test_many_alerts_go_in_posts_of_64_and_the_first_failure_ends_the_round() -> None:
@@ -181,8 +182,8 @@ def test_many_alerts_go_in_posts_of_64_and_the_first_failure_ends_the_round() ->
             await receiver.close()
             return [len(json.loads(request.body)) for request in server.requests], answer
 
-    sizes, answer = asyncio.run(run(answering(200)))
+    sizes, answer = play(run(answering(200)))
     assert (sizes, answer) == ([64, 64, 22], Delivered(status=200))
-    sizes, answer = asyncio.run(run(closing_after(b"")))
+    sizes, answer = play(run(closing_after(b"")))
     assert sizes == [64]
     assert kind_and_reason(answer) == ("Retry", "connection_closed")

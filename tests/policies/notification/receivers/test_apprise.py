@@ -33,7 +33,7 @@ def told(folder: Path, alert: Alert, behaviour: Behaviour, **settings: Any) -> t
             receiver = made(folder, f"json://127.0.0.1:{server.port}/hook", **settings)
             answer = await receiver.send(notification(alert))
             await receiver.close()
-            return answer, json.loads(server.requests[0].body)
+            return answer, json.loads(server.requests[0].body) if server.requests else {}
 
     return asyncio.run(send())
 

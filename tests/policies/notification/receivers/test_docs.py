@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 from standardwebhooks import WebhookVerificationError
+from tests.patience import PATIENCE_SECONDS
 from tests.policies.notification.receivers.records import FixedClock, firing, notification
 from tests.policies.notification.receivers.webhooks import kind_and_reason, surroundings, webhook
 
@@ -62,7 +63,7 @@ def documented_server(patch: pytest.MonkeyPatch, faults: list[BaseException]) ->
     patch.setattr("http.server.HTTPServer", Server)
     thread = threading.Thread(target=exec, args=(block(PAGE, "python"), {}))
     thread.start()
-    server = started.get(timeout=10)
+    server = started.get(timeout=PATIENCE_SECONDS)
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
     finally:

@@ -18,6 +18,7 @@ from tests.policies.notification.receivers.endpoints import (
     sending,
     tls_of,
 )
+from tests.policies.notification.receivers.idle_time import play
 from tests.policies.notification.receivers.records import START, notification
 from tests.policies.notification.receivers.webhooks import kind_and_reason, surroundings, webhook
 
@@ -42,7 +43,7 @@ def told(behaviour: Behaviour, *, tries: int = 1, **settings: Any) -> Answer:
             finally:
                 await receiver.close()
 
-    return asyncio.run(send())
+    return play(send())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_redirect_is_named_and_not_followed() -> None:
             assert place in answer.detail
             return answer, other.connections
 
-    answer, connections = asyncio.run(send())
+    answer, connections = play(send())
     assert isinstance(answer, Refused)
     assert connections == 0
 
@@ -161,7 +162,7 @@ def test_a_connection_is_used_again_within_a_burst() -> None:
             await receiver.close()
             return server.connections
 
-    assert asyncio.run(send()) == 1
+    assert play(send()) == 1
 
 
 def test_nobody_listens() -> None:
@@ -169,8 +170,8 @@ def test_nobody_listens() -> None:
         async with endpoint(hanging) as server:
             return server.port
 
-    port = asyncio.run(free_port())
-    answer = asyncio.run(webhook(f"http://hooks.example.org:{port}/").send(notification()))
+    port = play(free_port())
+    answer = play(webhook(f"http://hooks.example.org:{port}/").send(notification()))
     assert kind_and_reason(answer) == ("Retry", "unreachable")
     assert answer.detail == "Connection refused"
 
@@ -185,7 +186,7 @@ def over_tls(name: str, folder: Path, server_certificate: Path, ca_file: Path | 
             finally:
                 await receiver.close()
 
-    return asyncio.run(send())
+    return play(send())
 
 
 def test_a_good_certificate_is_for_the_name_though_the_address_was_pinned(tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_a_server_that_speaks_no_tls() -> None:
             return await receiver.send(notification())
 
     # Closed although the receiver still stands: an open connection would be a warning, and so fail.
-    assert kind_and_reason(asyncio.run(send())) == ("Retry", "timeout")
+    assert kind_and_reason(play(send())) == ("Retry", "timeout")
 
 
 def test_cancelling_a_try_raises_nothing_else() -> None:
@@ -232,4 +233,4 @@ def test_cancelling_a_try_raises_nothing_else() -> None:
                 await task
             await receiver.close()
 
-    asyncio.run(send())
+    play(send())

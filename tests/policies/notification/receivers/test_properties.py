@@ -17,7 +17,7 @@ from flyball.policies.notification.receivers.reach import Reach, reach_of
 HEADS = st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 503 No\r\nRetry-After: "])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HEADS, st.binary(max_size=300))
 def test_any_bytes_become_an_answer_of_one_line(head: bytes, rest: bytes) -> None:
     async def send() -> Answer:

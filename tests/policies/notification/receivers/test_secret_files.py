@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from flyball.policies.notification.receivers import secret_files
 from flyball.policies.notification.receivers.secret_files import (
@@ -29,7 +30,7 @@ class Hanging:
 
         def opening(path: Path):  # type: ignore[no-untyped-def]
             self.opened += 1
-            self._answers.wait(10)
+            self._answers.wait(PATIENCE_SECONDS)
             return real(path)
 
         monkeypatch.setattr(secret_files, "open_regular", opening)

@@ -51,14 +51,14 @@ def clean(text: str) -> bool:
 
 def kinds(port: int) -> Mapping[str, dict[str, Any]]:
     url = f"http://hooks.example.org:{port}{PATH}?{QUERY}"
-    http = {"header_files": {"X-Key": "key"}, "private_network": True, "timeout_seconds": 1}
+    http = {"header_files": {"X-Key": "key"}, "private_network": True, "timeout_seconds": 60}
     signed = {"type": "webhook", "secret_files": ["signing"], **http}
     basic = {"basic_auth_user": "me", "basic_auth_password_file": "password"}
     return {
         "url": {**signed, "url": url, "bearer_token_file": "token"},
         "url_file": {**signed, "url_file": "url", **basic},
         "alertmanager": {"type": "alertmanager", "urls": [url], "bearer_token_file": "token", **http},
-        "apprise": {"type": "apprise", "url_file": "service", "timeout_seconds": 1},
+        "apprise": {"type": "apprise", "url_file": "service", "timeout_seconds": 60},
     }
 
 

@@ -24,8 +24,8 @@ def surroundings(
 
 
 def webhook(url: str | None, *, around: Surroundings | None = None, **settings: Any) -> WebhookReceiver:
-    """A receiver named ``ops``, unsigned unless it is told otherwise, and patient for two seconds."""
-    values = {"type": "webhook", "url": url, "private_network": True, "timeout_seconds": 2.0, **settings}
+    """A receiver named ``ops``, unsigned unless it is told otherwise, and patient."""
+    values = {"type": "webhook", "url": url, "private_network": True, "timeout_seconds": 60.0, **settings}
     if "secret_files" not in values:
         values["unsigned"] = True
     return WebhookReceiver("ops", WebhookSettings.model_validate(values), around or surroundings())
