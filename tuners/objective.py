@@ -72,21 +72,26 @@ class Terms:
     """Of its value; of a merit, always."""
     better: str
     """What a configuration is that does better."""
+    quantity: str
+    """What of a run it is about."""
     least_seconds: float = 0.0
     """Of stepping that a run needs for it, whatever precision says."""
 
 
 _TERMS = {
     Objective.THROUGHPUT: Terms(
-        unit="samples/s", merit_unit="samples/s", larger_is_better=True, better="faster"
+        unit="samples/s", merit_unit="samples/s", larger_is_better=True, better="faster", quantity="speed"
     ),
-    Objective.LATENCY: Terms(unit="s/step", merit_unit="steps/s", larger_is_better=False, better="faster"),
+    Objective.LATENCY: Terms(
+        unit="s/step", merit_unit="steps/s", larger_is_better=False, better="faster", quantity="speed"
+    ),
     # The recorder reads the counter twice a second: over so long, where it reads matters little.
     Objective.ENERGY: Terms(
         unit="J/sample",
         merit_unit="samples/J",
         larger_is_better=False,
         better="more energy-efficient",
+        quantity="energy efficiency",
         least_seconds=5.0,
     ),
 }

@@ -145,6 +145,7 @@ def test_energy_picks_what_needs_the_fewest_joules_a_sample_within_the_least_thr
     page = (metered.folder / "out" / "report.html").read_text()
     assert "Best so far, J/sample" in page
     assert "<th>J/sample</th><th>samples/s</th>" in page
+    assert "Of energy efficiency: " in page
 
 
 def test_the_same_job_for_throughput_picks_the_fastest(metered: Metered) -> None:
