@@ -163,7 +163,8 @@ class _Running:
         if attempt.turn.is_own or (ending.signal is None and ending.exit_status == 0):
             return False
         attempt.watch.stop()
-        ended = attempt.ended(None)
+        # One that a scheduler ended counts as well, and its joules stand in no journal.
+        ended = attempt.ended(attempt.watch.seen() if study.compares_energy else None)
         if ended is None:
             return False
         recorded = study.record(ended)
