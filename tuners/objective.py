@@ -72,6 +72,8 @@ class Terms:
     """Of its value; of a merit, always."""
     better: str
     """What a configuration is that does better."""
+    worse: str
+    """What one is that does worse."""
     quantity: str
     """What of a run it is about."""
     least_seconds: float = 0.0
@@ -80,10 +82,20 @@ class Terms:
 
 _TERMS = {
     Objective.THROUGHPUT: Terms(
-        unit="samples/s", merit_unit="samples/s", larger_is_better=True, better="faster", quantity="speed"
+        unit="samples/s",
+        merit_unit="samples/s",
+        larger_is_better=True,
+        better="faster",
+        worse="slower",
+        quantity="speed",
     ),
     Objective.LATENCY: Terms(
-        unit="s/step", merit_unit="steps/s", larger_is_better=False, better="faster", quantity="speed"
+        unit="s/step",
+        merit_unit="steps/s",
+        larger_is_better=False,
+        better="faster",
+        worse="slower",
+        quantity="speed",
     ),
     # The recorder reads the counter twice a second: over so long, where it reads matters little.
     Objective.ENERGY: Terms(
@@ -91,6 +103,7 @@ _TERMS = {
         merit_unit="samples/J",
         larger_is_better=False,
         better="more energy-efficient",
+        worse="less energy-efficient",
         quantity="energy efficiency",
         least_seconds=5.0,
     ),

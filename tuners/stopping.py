@@ -98,8 +98,9 @@ class PrecisionRule:
         if self.incumbent_low is not None and seconds >= self.objective.terms.least_seconds:
             high = rate.interval(self.precision.race_confidence).high
             if high < self.incumbent_low:
-                unit = self.objective.terms.merit_unit
-                return f"slower than the best: at most {high:.4g} against {self.incumbent_low:.4g} {unit}"
+                terms = self.objective.terms
+                told = f"at most {high:.4g} against {self.incumbent_low:.4g} {terms.merit_unit}"
+                return f"{terms.worse} than the best: {told}"
         if self._too_little(line) or seconds < self.precision.min_seconds:
             return None
         width = rate.relative_half_width()

@@ -148,7 +148,7 @@ def test_a_run_that_needs_far_more_joules_than_the_best_is_stopped_early() -> No
         objective=Objective.ENERGY,
         gpus=recorder(counter(lambda second: 200.0, until=STEPS + 1)),
     )
-    assert "against 1 samples/J" in (watched(run()) or "")
+    assert watched(run()) == "less energy-efficient than the best: at most 0.04 against 1 samples/J"
 
 
 def test_a_run_that_is_faster_and_thriftier_is_not_stopped_before_its_time() -> None:
