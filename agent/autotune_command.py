@@ -19,8 +19,10 @@ from flyball.agent.study_options import (
     check_together,
     current_folder,
     parse_ablation,
+    parse_least_throughput,
     parse_maps,
     parse_memory_limit_ratio,
+    parse_objective,
     parse_whole,
     policy_files,
     space_path,
@@ -40,6 +42,7 @@ def autotune(
     config: given.Config = None,
     space: given.Space = None,
     maps: given.Maps = None,
+    objective: given.ObjectiveOf = None,
     allow_global_batch: given.AllowGlobalBatch = False,
     samples_from: given.SamplesFrom = "batch",
     policies: given.Policies = None,
@@ -56,6 +59,7 @@ def autotune(
     cold: given.Cold = False,
     allow_writes: given.AllowWrites = None,
     memory_limit_ratio: given.MemoryLimitRatio = "0.90",
+    least_throughput: given.LeastThroughput = None,
     name: given.Name = None,
     output: given.Output = None,
     db: given.DatabaseUrl = None,
@@ -76,6 +80,8 @@ def autotune(
         "--config": config,
         "--space": space,
         "--map": maps,
+        "--objective": objective,
+        "--least-throughput": least_throughput,
         "--allow-global-batch": allow_global_batch,
         "--samples-from": samples_from != "batch",
         "--policies": policies,
@@ -87,6 +93,7 @@ def autotune(
         check_resumed(given_again)
     cwd = current_folder()
     needs_command = resume is None or wiring.command is not None or bool(context.args)
+    sought = parse_objective(objective)
     own_config = absolute(config, cwd, where="--config") if config else None
     if from_alert is not None:
         stray = wiring.command is not None or bool(context.args)
@@ -124,6 +131,8 @@ def autotune(
         warm=not cold,
         allowed_writes=_folders(allow_writes or [], cwd),
         memory_limit_ratio=parse_memory_limit_ratio(memory_limit_ratio),
+        objective=sought,
+        least_throughput_ratio=parse_least_throughput(least_throughput, sought),
         allow_global_batch=allow_global_batch,
         samples_from=check_choice(samples_from, ("batch", "config"), where="--samples-from"),
         policies=policy_files(policies, cwd),

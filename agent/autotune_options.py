@@ -86,6 +86,26 @@ Policies = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+ObjectiveOf = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="WHAT",
+        help="What is made better: 'throughput' (samples a second; the default), 'latency' (seconds a step "
+        "at your global batch) or 'energy' (joules a sample of all the job's GPUs).",
+        rich_help_panel=_WHAT,
+    ),
+]
+LeastThroughput = Annotated[
+    str | None,
+    typer.Option(
+        "--least-throughput",
+        metavar="RATIO",
+        help="With --objective energy: recommend nothing that trains slower than this share of your own "
+        "throughput; 0.80 by default.",
+        rich_help_panel=_SAFETY,
+    ),
+]
 SamplesFrom = Annotated[
     str,
     typer.Option(

@@ -10,6 +10,7 @@ from flyball.agent.durations import format_duration
 from flyball.agent.text import clean, describe_changes, describe_rate
 from flyball.clock import Clock, SystemClock
 from flyball.tuners.base import Phase, TrialReport, Value
+from flyball.tuners.objective import Objective
 
 
 class PlainDisplay:
@@ -79,10 +80,9 @@ class PlainDisplay:
 def _ending(report: TrialReport) -> list[str]:
     if report.measurement is None:
         return [f"reason={clean(report.outcome.reason)}"]
-    rate = report.measurement.samples_per_second
-    return [
-        f"rate={rate.point:.4g}",
-        f"low={rate.low:.4g}",
-        f"high={rate.high:.4g}",
-        f"steps={report.measurement.steps}",
-    ]
+    run, shown = report.measurement, report.measurement.value
+    interval = f"low={shown.low:.4g} high={shown.high:.4g}"
+    steps, rate = f"steps={run.steps}", f"rate={run.samples_per_second.point:.4g}"
+    if run.objective is Objective.THROUGHPUT:
+        return [rate, interval, steps]
+    return [f"{run.objective}={shown.point:.4g}", interval, rate, steps]

@@ -62,13 +62,14 @@ class StudyTable:
 
     def _best(self) -> Text:
         best, baseline = self._progress.best, self._progress.baseline
-        if best is None or best.samples_per_second is None:
+        if best is None or best.value is None:
             return Text("nothing measured yet", style="dim")
-        text = Text(f"{describe_rate(best.samples_per_second)} samples/s", style="bold")
-        ratio = self._progress.ratio(best.samples_per_second)
-        if ratio is not None:
+        unit = self._progress.objective.terms.unit
+        text = Text(f"{describe_rate(best.value)} {unit}", style="bold")
+        ratio = self._progress.ratio(best)
+        if ratio is not None and baseline is not None:
             text.append(f"  {ratio:.2f}x", style="bold blue")
-            text.append(f" of your {describe_rate(baseline)}", style="not bold")
+            text.append(f" of your {describe_rate(baseline.value)}", style="not bold")
         return text.append(f"  trial {best.number}  {describe_changes(best.changes)}", style="not bold")
 
     def _running(self) -> Text:
@@ -94,7 +95,7 @@ class StudyTable:
         if wide:
             table.add_column("phase", no_wrap=True)
         table.add_column("outcome", no_wrap=True)
-        table.add_column("samples/s", justify="right", no_wrap=True)
+        table.add_column(self._progress.objective.terms.unit, justify="right", no_wrap=True)
         table.add_column("x", justify="right", no_wrap=True)
         table.add_column("changes", no_wrap=True, overflow="ellipsis", ratio=1)
         for row in rows:
@@ -102,7 +103,7 @@ class StudyTable:
         return table
 
     def _cells(self, row: FinishedTrial, *, wide: bool) -> list[Text]:
-        ratio = self._progress.ratio(row.samples_per_second)
+        ratio = self._progress.ratio(row)
         about = describe_changes(row.changes)
         if row.outcome is not OutcomeKind.COMPLETED:
             about = f"{clean(row.reason)}  ({about})"
@@ -110,7 +111,7 @@ class StudyTable:
             str(row.number),
             *([row.phase.value] if wide else []),
             row.outcome.value + (" *" if row is self._progress.best else ""),
-            describe_rate(row.samples_per_second),
+            describe_rate(row.value),
             f"{ratio:.2f}" if ratio is not None else "-",
             about,
         ]

@@ -74,6 +74,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "machine": _flat(experiment.fingerprint),
         "trials": ", ".join(f"{count} {outcome}" for outcome, count in experiment.outcomes.items()) or "none",
         "best seen": f"{describe_rate(experiment.best_samples_per_second)} samples/s",
+        "objective": experiment.options.get("objective"),
         "verdict": experiment.verdict or "none yet",
         "speed-up": _interval(found.get("speedup"), "x"),
         "JSON alone": _interval(found.get("speedup_json"), "x"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase, TrialReport, Value
+from flyball.tuners.objective import Objective
 
 
 @dataclass(kw_only=True, slots=True)
@@ -30,7 +31,10 @@ class FinishedTrial:
     outcome: OutcomeKind
     reason: str
     changes: Mapping[str, Value]
-    samples_per_second: float | None
+    merit: float | None
+    """What its study compares it by; more is better."""
+    value: float | None
+    """The same in the objective's own unit."""
     total_seconds: float
     best: bool
 
@@ -45,8 +49,10 @@ class Progress:
     running: RunningTrial | None = None
     recent: deque[FinishedTrial] = field(default_factory=lambda: deque(maxlen=50))
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
-    baseline: float | None = None
-    """Samples/s of the user's own configuration, by its newest completed run."""
+    objective: Objective = Objective.THROUGHPUT
+    """What the runs are compared by, as the newest measured one told it."""
+    baseline: FinishedTrial | None = None
+    """The newest completed run of the user's own configuration."""
     best: FinishedTrial | None = None
     phase: Phase | None = None
     left_seconds: float | None = None
@@ -68,21 +74,24 @@ class Progress:
         """A run ended."""
         same = self.running is not None and self.running.number == report.number
         changes = self.running.changes if same and self.running else report.configuration.assignment
-        rate = report.measurement.samples_per_second.point if report.measurement else None
+        run = report.measurement
         row = FinishedTrial(
             number=report.number,
             phase=report.phase,
             outcome=report.outcome.kind,
             reason=report.outcome.reason,
             changes=changes,
-            samples_per_second=rate,
+            merit=run.merit.point if run else None,
+            value=run.value.point if run else None,
             total_seconds=report.total_seconds,
             best=best,
         )
         self.recent.append(row)
         self.outcomes[row.outcome] += 1
-        if report.phase is Phase.BASELINE and rate is not None:
-            self.baseline = rate
+        if run is not None:
+            self.objective = run.objective
+        if report.phase is Phase.BASELINE and run is not None:
+            self.baseline = row
         if best:
             self.best = row
         if same:
@@ -98,8 +107,8 @@ class Progress:
             return None
         return max(0.0, self.left_seconds - (now - self.left_said))
 
-    def ratio(self, samples_per_second: float | None) -> float | None:
-        """Return a rate over the baseline's, or None where one of them is unknown."""
-        if samples_per_second is None or not self.baseline:
+    def ratio(self, row: FinishedTrial) -> float | None:
+        """Return a run's gain over the baseline, or None where one of them is unknown."""
+        if row.merit is None or self.baseline is None or not self.baseline.merit:
             return None
-        return samples_per_second / self.baseline
+        return row.merit / self.baseline.merit

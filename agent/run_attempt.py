@@ -124,4 +124,5 @@ class Attempt:
             pid=self._pid,
             on_terminal=self._on_terminal,
             telemetry={"gpu": gpu} if gpu else None,
+            energy=(known or {}).get("samples_per_joule"),
         )

@@ -44,6 +44,8 @@ def run(
     space: given.Space = None,
     config: given.Config = None,
     maps: given.Maps = None,
+    objective: given.ObjectiveOf = None,
+    least_throughput: given.LeastThroughput = None,
     samples_from: given.SamplesFrom = "batch",
     policies: given.Policies = None,
     memory_limit_ratio: given.MemoryLimitRatio = None,
@@ -73,6 +75,8 @@ def run(
         space=space,
         config=config,
         maps=maps,
+        objective=objective,
+        least_throughput=least_throughput,
         samples_from=samples_from,
         policies=policies,
         memory_limit_ratio=memory_limit_ratio,
@@ -159,7 +163,8 @@ class _Running:
         if attempt.turn.is_own or (ending.signal is None and ending.exit_status == 0):
             return False
         attempt.watch.stop()
-        ended = attempt.ended(None)
+        # One that a scheduler ended counts as well, and its joules stand in no journal.
+        ended = attempt.ended(attempt.watch.seen() if study.compares_energy else None)
         if ended is None:
             return False
         recorded = study.record(ended)

@@ -15,8 +15,10 @@ from flyball.agent.study_options import (
     check_choice,
     check_name,
     current_folder,
+    parse_least_throughput,
     parse_maps,
     parse_memory_limit_ratio,
+    parse_objective,
     parse_whole,
     policy_files,
     space_path,
@@ -56,6 +58,22 @@ Maps = Annotated[
     list[str] | None,
     typer.Option(
         "--map", metavar="KEY=OPTION", help="Option of the command that carries a config key's value."
+    ),
+]
+ObjectiveOf = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="WHAT",
+        help="What the study makes better: throughput (the default), latency or energy, as for autotune.",
+    ),
+]
+LeastThroughput = Annotated[
+    str | None,
+    typer.Option(
+        "--least-throughput",
+        metavar="RATIO",
+        help="With --objective energy: share of your own throughput that must be kept; 0.80 by default.",
     ),
 ]
 SamplesFrom = Annotated[
@@ -103,6 +121,8 @@ class StudyGiven:
     space: Path | None = None
     config: Path | None = None
     maps: list[str] | None = None
+    objective: str | None = None
+    least_throughput: str | None = None
     samples_from: str = "batch"
     policies: list[str] | None = None
     memory_limit_ratio: str | None = None
@@ -123,6 +143,8 @@ class StudyGiven:
             "--space": self.space,
             "--config": self.config,
             "--map": self.maps,
+            "--objective": self.objective,
+            "--least-throughput": self.least_throughput,
             "--samples-from": self.samples_from != "batch",
             "--policies": self.policies,
             "--memory-limit-ratio": self.memory_limit_ratio,
@@ -153,6 +175,7 @@ def asked_of(given: StudyGiven, command: tuple[str, ...], database_url: str) -> 
     check_name(given.study, what="a study", where="--study")
     _check_alone(os.environ)
     cwd = current_folder()
+    objective = parse_objective(given.objective)
     options = StudyOptions(
         command=command,
         cwd=cwd,
@@ -162,6 +185,8 @@ def asked_of(given: StudyGiven, command: tuple[str, ...], database_url: str) -> 
         space=space_path(given.space, cwd) if given.space else None,
         trials=parse_whole(given.search_runs, where="--search-runs", least=1, most=MOST_SEARCH_RUNS),
         maps=parse_maps(given.maps or ()),
+        objective=objective,
+        least_throughput_ratio=parse_least_throughput(given.least_throughput, objective),
         samples_from=check_choice(given.samples_from, ("batch", "config"), where="--samples-from"),
         policies=policy_files(given.policies, cwd),
         memory_limit_ratio=parse_memory_limit_ratio(given.memory_limit_ratio or "0.90"),

@@ -75,6 +75,12 @@ class RunWatch:
         """How long the command ran, or has run so far."""
         return (self._ended[1] if self._ended else self.clock.monotonic()) - self._started
 
+    def seen(self) -> dict[str, Any]:
+        """The command has ended: return what was seen of the run; empty where that cannot be said."""
+        found: dict[str, Any] = {}
+        self._guarded("the run is not summed up", lambda: found.update(self._summary()))
+        return found
+
     def end(self, ending: Ending, **more: Any) -> dict[str, Any]:
         """The command has ended: return all that is known of it, ``more`` included."""
         self.stop()
@@ -90,7 +96,7 @@ class RunWatch:
             "seconds": seconds,
             **more,
         }
-        self._guarded("the run is not summed up", lambda: known.update(self._summary()))
+        known |= self.seen()
         self._guarded("the end of the run is not in the history", lambda: self._keep_end(ending, known))
         return known
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flyball.agent.durations import parse_duration
 from flyball.errors import OptionError
+from flyball.tuners.objective import LEAST_THROUGHPUT_RATIO, Objective
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY_PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
@@ -41,6 +42,35 @@ def parse_memory_limit_ratio(text: str) -> float:
         return ratio
     mend = "write a share of the device's memory above 0 and up to 1, as in 0.90"
     raise OptionError(f"'{text}' is no share", where="--memory-limit-ratio", mend=mend)
+
+
+def parse_objective(text: str | None) -> Objective:
+    """Return the objective that ``text`` names, throughput for None; else OptionError."""
+    if text is None:
+        return Objective.THROUGHPUT
+    return Objective(check_choice(text, [each.value for each in Objective], where="--objective"))
+
+
+def parse_least_throughput(text: str | None, objective: Objective) -> float:
+    """Return the share of the user's throughput that ``text`` stands for: above 0, at most 1.
+
+    Raises:
+        OptionError: it is no number or out of range, or the objective is not energy.
+    """
+    where = "--least-throughput"
+    if text is None:
+        return LEAST_THROUGHPUT_RATIO
+    if objective is not Objective.ENERGY:
+        mend = f"leave out {where}, or add --objective energy"
+        raise OptionError("only energy is saved at the cost of throughput", where=where, mend=mend)
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = math.nan
+    if 0 < ratio <= 1:
+        return ratio
+    mend = "write a share of your own throughput above 0 and up to 1, as in 0.80"
+    raise OptionError(f"'{text}' is no share", where=where, mend=mend)
 
 
 def parse_whole(text: str | None, *, where: str, least: int, most: int | None = None) -> int | None:

@@ -6,11 +6,14 @@ import statistics
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyball.clock import Clock
 from flyball.collectors import catalog
 from flyball.collectors.base import Collector, CollectorFailed, Metric, Reading, Sample, Unavailable
+
+if TYPE_CHECKING:
+    from flyball.collectors.nvml_inventory import GpuProcess
 
 INTERVAL_SECONDS = 0.5
 """A trial may step for a few seconds only."""
@@ -29,6 +32,9 @@ RATIOS: Mapping[str, Metric] = {
 }
 """What is summed up by mean and percentiles, by its name in a summary."""
 ENERGY = "energy_joules"
+CATCH_UP_SECONDS = 4 * INTERVAL_SECONDS
+"""How long a reading is waited for that must lie behind a moment which has passed."""
+LOOKS_FOR_SHARERS = 4
 MOST_PLAYED = 1024
 """Whole readings kept for rules; beyond, every second one is dropped and half as many are kept."""
 _NAMES = {metric: name for name, metric in RATIOS.items()} | {catalog.GPU_ENERGY: ENERGY}
@@ -99,6 +105,7 @@ class GpuRecorder:
         make: gives the collector; called in the thread.
         interval_seconds: from one reading to the next.
         played: metrics of which whole readings are kept, for rules.
+        processes: lists the compute processes of the GPUs.
     """
 
     def __init__(
@@ -107,9 +114,11 @@ class GpuRecorder:
         *,
         interval_seconds: float = INTERVAL_SECONDS,
         played: Collection[Metric] = (),
+        processes: "Callable[[], Sequence[GpuProcess]] | None" = None,
     ) -> None:
         self._make, self._interval_seconds = make, interval_seconds
         self._played = frozenset(played)
+        self._processes = processes or _nvml_processes
         self._readings = _Readings()
         self._collector: Collector | None = None
         self._series: dict[tuple[str, str], Series] = {}
@@ -117,6 +126,9 @@ class GpuRecorder:
         self._fault: str | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._kept = threading.Condition(self._lock)
+        self._read_until = 0.0
+        """Time of the newest reading of an energy counter."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -135,6 +147,7 @@ class GpuRecorder:
         with self._lock:
             self._series.clear()
             self._readings = _Readings()
+            self._read_until = 0.0
 
     def readings(self, uuids: Collection[str]) -> list[Reading]:
         """What was read of some GPUs since the run began, of the metrics that are ``played``."""
@@ -152,6 +165,8 @@ class GpuRecorder:
     def _sample(self) -> None:
         while self.take() and not self._stop.wait(self._interval_seconds):
             continue
+        if self._stop.is_set():
+            self.take()  # what happened up to now is told by a reading behind it
         if self._collector is not None:
             self._collector.close()
 
@@ -183,6 +198,9 @@ class GpuRecorder:
             elif isinstance(sample.value, int | float):
                 key = (name, plain_uuid(sample.label("uuid")))
                 self._series.setdefault(key, Series()).add(sample.time, float(sample.value))
+                if name == ENERGY:
+                    self._read_until = max(self._read_until, sample.time)
+        self._kept.notify_all()
 
     def summary(
         self, spans: Sequence[Span], uuids: Collection[str], *, samples: float | None
@@ -221,6 +239,38 @@ class GpuRecorder:
             missing["energy_joules_per_sample"] = self._reason(ENERGY)
         return {**found, "unavailable": missing}
 
+    def catch_up(self, time: float, *, timeout_seconds: float = CATCH_UP_SECONDS) -> None:
+        """Wait until the energy was read at or after a time, at most so long; not where nothing samples."""
+        if self._thread is None or not self._thread.is_alive():
+            return
+        with self._kept:
+            self._kept.wait_for(lambda: self._read_until >= time, timeout_seconds)
+
+    def joules_at(self, times: Sequence[float], uuids: Collection[str]) -> list[float | None]:
+        """Return what the counters of some GPUs said together at some times, joules; only differences count.
+
+        On the line between two readings; None before the first and after the last of any of them.
+        """
+        with self._lock:
+            counters = [self._series.get((ENERGY, plain_uuid(uuid))) for uuid in uuids]
+            return [_together(counters, time) for time in times]
+
+    def energy_reason(self) -> str:
+        """Return why a GPU told no energy."""
+        return self._reason(ENERGY)
+
+    def sharers(self, uuids: Collection[str]) -> tuple[int, ...]:
+        """Return the processes that compute on some GPUs, by their ids, once a run on them has ended.
+
+        While the GPUs are sampled, whoever is just leaving is given ``CATCH_UP_SECONDS`` to be gone.
+        """
+        wanted = {plain_uuid(uuid) for uuid in uuids}
+        for _ in range(LOOKS_FOR_SHARERS):
+            found = sorted(each.pid for each in self._processes() if plain_uuid(each.uuid) in wanted)
+            if not found or self._thread is None or self._stop.wait(CATCH_UP_SECONDS / LOOKS_FOR_SHARERS):
+                break
+        return tuple(found)
+
     def _reason(self, name: str) -> str:
         return self._missing.get(name) or self._fault or "no_reading"
 
@@ -236,6 +286,16 @@ class GpuRecorder:
         return total if counters and spans else None
 
 
+def _together(counters: Sequence[Series | None], time: float) -> float | None:
+    total = 0.0
+    for series in counters:
+        value = series.at(time) if series is not None else None
+        if value is None:
+            return None
+        total += value
+    return total if counters else None
+
+
 def statistic(values: Sequence[float]) -> dict[str, float]:
     """Mean, 10th and 90th percentile."""
     if len(values) < 2:
@@ -247,6 +307,12 @@ def statistic(values: Sequence[float]) -> dict[str, float]:
 def plain_uuid(uuid: str) -> str:
     """A GPU's UUID as all sources write it: torch leaves the prefix out."""
     return uuid.removeprefix("GPU-").lower()
+
+
+def _nvml_processes() -> "Sequence[GpuProcess]":
+    from flyball.collectors.nvml_inventory import list_gpu_processes
+
+    return list_gpu_processes()
 
 
 def nvml_collector(clock: Clock) -> Collector:

@@ -85,7 +85,7 @@ class Ablation:
             if stopped or (self.stopped() and key != order[-1]):
                 return None
             if report.measurement is not None:
-                made[key] = report.measurement.samples_per_second.point
+                made[key] = report.measurement.merit.point
             elif key != REFERENCE:
                 self.failed[key] = failure(report)
         return made

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flyball.runner.outcome import Outcome
+from flyball.tuners.objective import Objective
 
 if TYPE_CHECKING:
     # The history needs SQLAlchemy, which --help must not wait for.
@@ -57,6 +59,10 @@ class Interval:
     low: float
     high: float
 
+    def inverse(self) -> "Interval":
+        """Return the interval of one over it, where its point is above zero."""
+        return Interval(point=1 / self.point, low=1 / self.high, high=1 / self.low if self.low else math.inf)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
@@ -74,6 +80,12 @@ class Measurement:
     warmup_steps: int
     seconds: float
     """Length of the measured window."""
+    steps_per_second: Interval | None = None
+    """Steps of the optimizer, those that it skipped left out."""
+    samples_per_joule: Interval | None = None
+    """Of all the job's GPUs, over the steps of the same window; None where their energy is not known."""
+    objective: Objective = Objective.THROUGHPUT
+    """What its study compares it by."""
     skipped_steps: int = 0
     peak_reserved_bytes: int | None = None
     peak_allocated_bytes: int | None = None
@@ -95,6 +107,23 @@ class Measurement:
     witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     """What GPUs, allocator and links did within the measured window; see ``tuners.telemetry``."""
+
+    @property
+    def merit(self) -> Interval:
+        """What its study compares it by; more is better.
+
+        Raises:
+            ValueError: it was not measured; whoever makes a measurement sees to it that it was.
+        """
+        found = self.objective.merit(self)
+        if found is None:
+            raise ValueError(f"a run without its {self.objective} cannot be compared")
+        return found
+
+    @property
+    def value(self) -> Interval:
+        """The same in the objective's own unit."""
+        return self.objective.of_merit(self.merit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +165,7 @@ class StudyObserver(Protocol):
         ...
 
     def trial_finished(self, report: TrialReport, *, best: bool) -> None:
-        """A run ended; ``best`` when it is the fastest so far."""
+        """A run ended; ``best`` when it is the best so far."""
         ...
 
     def time_left(self, seconds: float | None) -> None:

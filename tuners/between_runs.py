@@ -29,6 +29,7 @@ from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.recommendation import objection
 from flyball.tuners.sampler import Search
 from flyball.tuners.suggestions import leading_alerts, suggested_knobs
+from flyball.tuners.throughput_guard import too_slow
 from flyball.tuners.verification import Decision, VerificationResult
 from flyball.tuners.verification_declared import Declared, read_declared
 from flyball.tuners.witness import idle_knobs
@@ -142,7 +143,7 @@ class BetweenRuns(SoFar):
         search.enqueue(own)
         while report is not None and (proposal := search.ask_enqueued()) is not None:
             if proposal.assignment == own and report.measurement is not None:
-                search.tell_completed(proposal.trial, report.measurement.samples_per_second.point)
+                search.tell_completed(proposal.trial, report.measurement.merit.point)
                 break
             search.tell_failed(proposal.trial)
         return search
@@ -198,7 +199,8 @@ class BetweenRuns(SoFar):
         if declared is None or self.header is None:
             return None
         if not declared.candidates:
-            return without_race("no run of the search was faster than your own", declared.rules)
+            better = self.ledger.options.objective.terms.better
+            return without_race(f"no run of the search was {better} than your own", declared.rules)
         ((key, digest),) = declared.candidates.items()
         configuration = self.configuration(digest)
         if digest in set_aside(self.runs, self.own.digest):
@@ -209,6 +211,7 @@ class BetweenRuns(SoFar):
             return objection(
                 new,
                 memory_limit_ratio=self.ledger.options.memory_limit_ratio,
+                too_slow=too_slow(own, new, self.ledger.options.throughput_floor),
                 idle_knobs=idle_knobs(configuration, new, own, assignment),
             )
 

@@ -36,6 +36,7 @@ class JobKey:
                 "config": command_digest((), job.config),
                 "space": _digest(_space_text(options)),
                 "machine": machine.digest,
+                "objective": options.objective.value,
             }
         )
 

@@ -20,6 +20,7 @@ from flyball.tuners.between_runs_turn import Asked
 from flyball.tuners.job import Job, read_job
 from flyball.tuners.ledger import Ledger, ledger_of
 from flyball.tuners.ledger_opening import RESULTS, keep_originals, new_experiment, require_new
+from flyball.tuners.objective import refuse_unmeasurable
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import json_bytes, write_whole
 from flyball.tuners.study_setup import space_of
@@ -44,6 +45,7 @@ def understood(options: StudyOptions, machine: Fingerprint) -> Job:
             where="command",
             mend="write the folder that the run is to use",
         )
+    refuse_unmeasurable(options.objective, device=job.context.device, allow_global_batch=False)
     return job
 
 
@@ -110,6 +112,7 @@ def taken_up(
         options,
         trials=stored.get("trials"),
         memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
+        least_throughput_ratio=stored.get("least_throughput_ratio", options.least_throughput_ratio),
     )
     return ledger_of(history, experiment, begun_with, owner, machine)
 

@@ -47,7 +47,7 @@ class PastRun:
     @property
     def log_rate(self) -> float:
         """Of a measured run."""
-        return math.log(self.measurement.samples_per_second.point) if self.measurement else -math.inf
+        return math.log(self.measurement.merit.point) if self.measurement else -math.inf
 
 
 def wants_own(runs: Sequence[PastRun], own: str) -> str | None:

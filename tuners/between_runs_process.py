@@ -193,6 +193,7 @@ def _finish(ledger: Ledger, run: EndedRun, machine: Fingerprint) -> TrialReport:
         own_feeding=own_feeding(ledger, observed),
         device_memory_bytes=device_memory(device, machine),
         policies=ledger.options.policies,
+        objective=ledger.options.objective,
     )
     if run.ended.is_own and report.measurement is not None and observed is None and header is not None:
         keep_observed(ledger.output, header)
@@ -222,7 +223,8 @@ def _decide(
 
 def _result_lines(name: str, report: TrialReport, summary: str | None, *, restart: bool) -> list[str]:
     if report.measurement is not None:
-        said = f"{report.measurement.samples_per_second.point:.4g} samples/s"
+        run = report.measurement
+        said = f"{run.value.point:.4g} {run.objective.terms.unit}"
     else:
         said = f"{report.outcome.kind.value.replace('_', ' ')}: {report.outcome.reason}"
     again = "; your own configuration starts in its place" if restart else ""

@@ -87,6 +87,7 @@ def looks_made(runs: Sequence[RaceRun], rules: Rules) -> int:
 def _at_look(
     key: str, own: list[Measurement], new: list[Measurement], look: Look, rules: Rules, veto: Veto
 ) -> VerificationResult | None:
+    better = new[0].objective.terms.better
     p_value = rank_sum_p_value(_logs(new), _logs(own))
     difference, error, freedom = group_difference(_logs(new), _logs(own))
     reach = t_quantile(CONFIDENCE, freedom) * error
@@ -103,12 +104,13 @@ def _at_look(
         objection = veto(own, new)
         decision = Decision.KEEP if objection else Decision.RECOMMENDED
         reason = objection or (
-            f"faster in whole runs, p = {p_value:.2g}: {len(new)} of its runs against {len(own)} of your own"
+            f"{better} in whole runs, p = {p_value:.2g}: "
+            f"{len(new)} of its runs against {len(own)} of your own"
         )
     elif difference < math.log1p(rules.least_gain):
         decision, reason = Decision.KEEP, f"no gain worth a change was seen in {len(new)} runs"
     elif last:
-        decision, reason = Decision.KEEP, f"not faster for certain after {len(new)} runs"
+        decision, reason = Decision.KEEP, f"not {better} for certain after {len(new)} runs"
     if decision is None:
         return None
     result = CandidateResult(
@@ -159,18 +161,18 @@ def _beside(own: Sequence[Measurement], new: Sequence[Measurement]) -> tuple[Pai
     return tuple(
         Pair(
             round=number,
-            baseline=before.samples_per_second.point,
-            candidate=after.samples_per_second.point,
+            baseline=before.merit.point,
+            candidate=after.merit.point,
         )
         for number, (before, after) in enumerate(zip(own[1:], new, strict=False))
     )
 
 
 def _noise_floor(own: Sequence[Measurement]) -> float:
-    rates = [run.samples_per_second.point for run in own]
+    rates = [run.merit.point for run in own]
     successive = [log_ratio(after, before) for before, after in itertools.pairwise(rates)]
     return noise_floor(successive, len(rates))
 
 
 def _logs(runs: Sequence[Measurement]) -> list[float]:
-    return [math.log(run.samples_per_second.point) for run in runs]
+    return [math.log(run.merit.point) for run in runs]

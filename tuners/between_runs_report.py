@@ -16,12 +16,14 @@ from flyball.runner.full_disk import room_bytes
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.runner.process_tree import read_process
 from flyball.runner.signatures import is_signal, signal_of
-from flyball.tuners.base import Configuration, Measurement, Phase, TrialReport
+from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.between_runs_turn import Ended
 from flyball.tuners.knobs_registry import BY_NAME
 from flyball.tuners.measurement import Fault, Invalid, measure
+from flyball.tuners.measurement_energy import NO_GPUS
 from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.measurement_series import busiest_header
+from flyball.tuners.objective import Objective
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.witness import idle_note
 
@@ -31,7 +33,9 @@ ASKING = frozenset(
 """Signals by which a user or a scheduler ends a job that is in order."""
 READ_BYTES = 256 << 20
 """Of all journals of a run together: some hundred thousand steps."""
-NO_FAULT_OF_IT = frozenset({Fault.NO_JOURNAL, Fault.MISSING_RANK, Fault.TOO_FEW_STEPS, Fault.NO_SAMPLES})
+NO_FAULT_OF_IT = frozenset(
+    {Fault.NO_JOURNAL, Fault.MISSING_RANK, Fault.TOO_FEW_STEPS, Fault.NO_SAMPLES, Fault.NO_ENERGY}
+)
 """What a run cannot be measured for without its configuration being to blame."""
 
 
@@ -136,11 +140,12 @@ class EndedRun:
         own_feeding: Feeding | None,
         device_memory_bytes: int | None,
         policies: tuple[str, ...],
+        objective: Objective = Objective.THROUGHPUT,
     ) -> TrialReport:
         """Return the report of the run."""
         outcome, measured = self.outcome(), None
         if outcome.kind is OutcomeKind.COMPLETED:
-            found = self._measured(run, own_feeding, device_memory_bytes)
+            found = self._measured(run, own_feeding, device_memory_bytes, objective)
             if isinstance(found, Invalid):
                 kind = OutcomeKind.INTERRUPTED if found.fault in NO_FAULT_OF_IT else found.outcome
                 outcome = Outcome(kind=kind, reason=f"not counted: {found.reason}")
@@ -163,7 +168,11 @@ class EndedRun:
         )
 
     def _measured(
-        self, run: RunRecord, own_feeding: Feeding | None, device_memory_bytes: int | None
+        self,
+        run: RunRecord,
+        own_feeding: Feeding | None,
+        device_memory_bytes: int | None,
+        objective: Objective,
     ) -> Measurement | Invalid:
         found = measure(
             self.journals,
@@ -174,6 +183,13 @@ class EndedRun:
             return found
         if self.ended.telemetry:
             found = replace(found, telemetry={**found.telemetry, **self.ended.telemetry})
+        energy = self.ended.energy or {}
+        if "point" in energy:
+            found = replace(found, samples_per_joule=Interval(**energy))
+        found = replace(found, objective=objective)
+        if objective.merit(found) is None:
+            reason = energy.get("unavailable", NO_GPUS)
+            return Invalid(fault=Fault.NO_ENERGY, reason=f"no energy figure: {reason}")
         header = busiest_header(self.journals)
         if run.is_own or own_feeding is None or header is None:
             return found

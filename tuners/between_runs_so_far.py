@@ -16,6 +16,7 @@ from flyball.tuners.ledger import Ledger
 from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.recommendation import memory_share
 from flyball.tuners.space import Space
+from flyball.tuners.throughput_guard import shortfall
 
 
 @dataclass(kw_only=True)
@@ -85,7 +86,13 @@ class SoFar:
 
     def _fits(self, run: Measurement | None) -> bool:
         share = memory_share(run) if run else None
-        return run is not None and (share is None or share <= self.ledger.options.memory_limit_ratio)
+        fits = run is not None and (share is None or share <= self.ledger.options.memory_limit_ratio)
+        return fits and not self._too_slow(run)
+
+    def _too_slow(self, run: Measurement | None) -> bool:
+        own = self.own_report.measurement if self.own_report else None
+        floor = self.ledger.options.throughput_floor
+        return own is not None and run is not None and shortfall([own], [run], floor) > 0
 
     def configuration(self, digest: str) -> Configuration:
         """Return a configuration that has run, by its digest."""

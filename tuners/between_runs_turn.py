@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flyball.history.owner import Owner
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions, options_json
 
 
@@ -53,6 +54,8 @@ def asked_of_document(document: dict[str, Any]) -> Asked:
         maps=document["maps"],
         name=document["name"],
         memory_limit_ratio=document["memory_limit_ratio"],
+        objective=Objective(document["objective"]),
+        least_throughput_ratio=document["least_throughput_ratio"],
         samples_from=document["samples_from"],
         policies=tuple(document["policies"]),
     )
@@ -126,6 +129,8 @@ class Ended:
     """Whether a user may have ended it by a key that we do not see."""
     telemetry: dict[str, Any] | None = None
     """What was seen of its GPUs, where it was summed up."""
+    energy: dict[str, Any] | None = None
+    """Samples a joule as ``point``, ``low`` and ``high``, or ``unavailable``: why they are not known."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""

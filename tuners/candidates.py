@@ -38,14 +38,12 @@ class CandidateChoice:
             if report.configuration.digest != baseline.configuration.digest:
                 best[report.configuration.digest] = report
         by_key = {f"trial {report.number}": report for report in best.values()}
-        rates = {
-            key: report.measurement.samples_per_second for key, report in by_key.items() if report.measurement
-        }
+        rates = {key: report.measurement.merit for key, report in by_key.items() if report.measurement}
         own = baseline.measurement
         if own is None or not rates:
             return {}
         if self.stopped():
-            keys: Sequence[str] = finalists(rates, own.samples_per_second, most=FINALISTS)
+            keys: Sequence[str] = finalists(rates, own.merit, most=FINALISTS)
             return {key: by_key[key].configuration for key in keys}
         ranked = play_off(
             rates,

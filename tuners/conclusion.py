@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flyball.runner.outcome import OutcomeKind
 from flyball.runner.probe_install import install
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
 from flyball.tuners.explanation import Explanation
@@ -15,6 +16,7 @@ from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
 from flyball.tuners.knobs_batch import scaling_note
 from flyball.tuners.memory_screen import MemoryScreen, error_note
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import COMMAND, CONFIG, ShellCommand, storage, write_results
 from flyball.tuners.recommendation import Recommendation, Side, changes
@@ -25,6 +27,7 @@ from flyball.tuners.spending import Spending
 from flyball.tuners.statistics import ratio_interval
 from flyball.tuners.suggestions import LeadingAlert, suggested_knobs
 from flyball.tuners.summary import render_summary
+from flyball.tuners.throughput_guard import shortfall, throughput_ratio
 from flyball.tuners.verification import Decision
 from flyball.tuners.verification_tally import BASELINE
 from flyball.tuners.witness import idle_note
@@ -119,9 +122,13 @@ def recommend(study: Conclusion) -> Recommendation:
         seconds=seconds_by_phase(study),
         alerts=study.alerts,
         explanation=study.explanation,
+        objective=study.options.objective,
+        throughput_ratio=None if keep else throughput_beside(study, verdict.winner or ""),
         notes=(
             *([scaling] if scaling else []),
             *verdict.remarks,
+            *slow_note(study),
+            *untold_note(study),
             *notes(study.reports),
             *(study.memory.notes() if study.memory else ()),
             *error_note(study.job.context, study.reports),
@@ -193,12 +200,58 @@ def fresh(study: Conclusion, key: str) -> Measurement | None:
         return None
     if len(runs) == 1:
         return runs[0]
-    return replace(runs[-1], samples_per_second=over_runs(runs))
+    return replace(
+        runs[-1],
+        samples_per_second=over_runs([run.samples_per_second for run in runs]),
+        steps_per_second=known_over_runs([run.steps_per_second for run in runs]),
+        samples_per_joule=known_over_runs([run.samples_per_joule for run in runs]),
+    )
 
 
-def over_runs(runs: Sequence[Measurement]) -> Interval:
-    """Return the rate over several runs, with the interval of its mean from their spread."""
-    return ratio_interval([math.log(run.samples_per_second.point) for run in runs])
+def over_runs(rates: Sequence[Interval]) -> Interval:
+    """Return a rate over several runs, with the interval of its mean from their spread."""
+    return ratio_interval([math.log(rate.point) for rate in rates])
+
+
+def known_over_runs(rates: Sequence[Interval | None]) -> Interval | None:
+    """Return the same of those runs that told it; None where fewer than two did."""
+    known = [rate for rate in rates if rate is not None]
+    return over_runs(known) if len(known) > 1 else None
+
+
+def throughput_beside(study: Conclusion, winner: str) -> Interval | None:
+    """Return what the candidate does to the throughput, where the study compared something else."""
+    if study.options.objective is Objective.THROUGHPUT or study.final is None:
+        return None
+    runs = study.final.measured
+    return throughput_ratio(runs.get(BASELINE, ()), runs.get(winner, ()))
+
+
+def untold_note(study: Conclusion) -> tuple[str, ...]:
+    """Return how many runs did not tell what the study compares by: they are missing, not bad."""
+    untold = [
+        report
+        for report in study.reports
+        if report.outcome.kind is OutcomeKind.COMPLETED and report.measurement is None
+    ]
+    if not untold:
+        return ()
+    return (f"{len(untold)} runs were not counted; trial {untold[0].number}: {untold[0].outcome.reason}",)
+
+
+def slow_note(study: Conclusion) -> tuple[str, ...]:
+    """Return how many configurations were left aside for their throughput, where that is a limit."""
+    own, floor = study.baseline.measurement, study.options.throughput_floor
+    slow = {
+        report.configuration.digest
+        for report in study.reports
+        if own and report.measurement and report.phase is Phase.SEARCH
+        if shortfall([own], [report.measurement], floor)
+    }
+    if not slow or floor is None:
+        return ()
+    told = f"{len(slow)} configurations trained at less than {floor:.2f} of your own throughput"
+    return (f"{told} and were left aside",)
 
 
 def best_command(study: Conclusion, recommendation: Recommendation) -> ShellCommand:

@@ -23,7 +23,8 @@ def describe(job: Job, space: Space, options: StudyOptions, rules: Rules, second
     Args:
         seconds_a_run: as an earlier study of the same command took on this machine, or None.
     """
-    lines = ["dry run: nothing was launched", "", *place_lines(job), "", *space_lines(space)]
+    aim = f"objective {options.objective}, in {options.objective.terms.unit}"
+    lines = ["dry run: nothing was launched", "", *place_lines(job), aim, "", *space_lines(space)]
     lines += ["", *left_out_lines(space), *first_lines(space, options), ""]
     return "\n".join([*lines, *cost_lines(options, space, rules, seconds_a_run)]) + "\n"
 

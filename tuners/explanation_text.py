@@ -33,7 +33,7 @@ def effect_text(effect: KnobEffect) -> str:
     if kind is EffectKind.NOTHING_MEASURABLE:
         return f"without it nothing measurable is lost ({range_text(ratio)})"
     if kind is EffectKind.SLOWER:
-        return f"faster without it: {ratio.point:.3f}x ({range_text(ratio)})"
+        return f"better without it: {ratio.point:.3f}x ({range_text(ratio)})"
     if kind is EffectKind.UNCLEAR:
         return f"not told apart from nothing: {ratio.point:.3f}x ({range_text(ratio)})"
     return f"{ratio.point:.3f}x ({range_text(ratio)})"
@@ -109,5 +109,5 @@ def summary_lines(found: Explanation) -> tuple[list[str], list[str]]:
         must.append(f"  may go      {', '.join(spare)}: without {alone} nothing measurable is lost")
     worse = [each.reversion.knob for each in found.effects if each.kind is EffectKind.SLOWER]
     if worse:
-        must.append(f"  look at     {', '.join(worse)}: measured faster without it")
+        must.append(f"  look at     {', '.join(worse)}: measured better without it")
     return must, [f"  matters     {knobs_text(found.speed)}"]

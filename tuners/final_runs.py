@@ -14,7 +14,8 @@ from flyball.tuners.recommendation import Confirmation, objection
 from flyball.tuners.space import Space
 from flyball.tuners.spending import JSON_ALONE_ROUNDS, Spending
 from flyball.tuners.statistics import standard_error
-from flyball.tuners.verification import Decision, VerificationResult, measure_gain, verify
+from flyball.tuners.throughput_guard import too_slow
+from flyball.tuners.verification import FASTER, Decision, VerificationResult, measure_gain, verify
 from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN, CandidateResult
 from flyball.tuners.witness import idle_knobs
 
@@ -62,6 +63,10 @@ class FinalRuns:
     spending: Spending
     interruption: Interruption
     memory_limit_ratio: float
+    throughput_floor: float | None = None
+    """Share of the baseline's throughput that a candidate must reach; None is no limit."""
+    better: str = FASTER
+    """What a candidate is that wins, in the words of the study's objective."""
     recorded: Callable[[str, Configuration], bool] = lambda label, configuration: False
     """Whether an earlier part of the study made a run: it is answered from the record and costs nothing."""
     give_up: Callable[[int], bool] = lambda rounds: False
@@ -88,6 +93,7 @@ class FinalRuns:
             ),
             stopped=self._stopped,
             veto=self._veto,
+            better=self.better,
         )
         if result.decision is Decision.KEEP:
             result = self._unless_unjudged(result)
@@ -113,7 +119,7 @@ class FinalRuns:
         if not unjudged:
             return result
         first = unjudged[0]
-        reason = f"{first.key} is faster in fresh runs, but whether it costs loss could not be judged"
+        reason = f"{first.key} is {self.better} in fresh runs, but whether it costs loss could not be judged"
         return replace(
             result,
             decision=Decision.UNVERIFIED,
@@ -178,6 +184,7 @@ class FinalRuns:
             objection,
             own,
             memory_limit_ratio=self.memory_limit_ratio,
+            too_slow=too_slow(baseline, own, self.throughput_floor),
             idle_knobs=idle_knobs(configuration, own, baseline, self.space.baseline_assignment()),
         )
         if numerics and loss.guard is Guard.NOT_JUDGED and against() is None:
@@ -241,7 +248,7 @@ class FinalRuns:
             run = self.make_run(Phase.CONFIRMATION, own, label, True).measurement
             if run is None:
                 return None
-            both.append(run.samples_per_second)
+            both.append(run.merit)
         return both[0], both[1]
 
 

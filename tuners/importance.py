@@ -46,7 +46,7 @@ def speed_importance(space: Space, reports: Sequence[TrialReport], *, seed: int)
     for report in reports:
         own = report.configuration
         if report.measurement and (point := own_point(space, own.assignment)) is not None:
-            rates.setdefault(own.digest, []).append(math.log(report.measurement.samples_per_second.point))
+            rates.setdefault(own.digest, []).append(math.log(report.measurement.merit.point))
             points[own.digest] = point
     if len(rates) < LEAST_POINTS:
         found = f"not enough trials: {len(rates)} configurations were measured, {LEAST_POINTS} are needed"

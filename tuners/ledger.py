@@ -19,6 +19,7 @@ from flyball.history.records import (
     RUNNING,
     ConfigurationRecord,
     ExperimentRecord,
+    PastTrial,
     TrialRecord,
 )
 from flyball.history.store import History
@@ -26,6 +27,7 @@ from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Configuration, Phase, TrialReport
 from flyball.tuners.conclusion import Concluded
 from flyball.tuners.interruption import Interruption
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.output import alerts_json, measurement_from_json, measurement_json
 from flyball.tuners.sampler import Search
@@ -178,21 +180,24 @@ class Ledger:
     def settle(self, search: Search) -> None:
         """Tell Optuna what was recorded just before the process ended, and never told."""
         for number, report in self._optuna.items():
-            rate = report.measurement.samples_per_second.point if report.measurement else None
+            if report.measurement is None and report.outcome.kind is OutcomeKind.COMPLETED:
+                continue  # what the study compares by was not to be had
+            rate = report.measurement.merit.point if report.measurement else None
             search.settle(number, rate, report.outcome.kind.value)
 
     def observations_elsewhere(self) -> list[Observation]:
-        """Return what earlier experiments with the same command measured on the same machine."""
+        """Return what earlier experiments with the same command and objective measured on this machine."""
         past = self.history.matching(
             self.machine.digest,
             self.job_key,
+            objective=self.options.objective.value,
             excluding=self.experiment_id,
         )
-        ran = (OutcomeKind.COMPLETED.value, OutcomeKind.OUT_OF_MEMORY.value)
         return [
-            Observation(assignment=dict(trial.assignment), value=trial.samples_per_second)
+            Observation(assignment=dict(trial.assignment), value=_merit_of(trial, self.options.objective))
             for trial in past
-            if trial.outcome in ran
+            if trial.outcome == OutcomeKind.OUT_OF_MEMORY.value
+            or (trial.outcome == OutcomeKind.COMPLETED.value and trial.samples_per_second is not None)
         ]
 
     def stop_if_asked(self, interruption: Interruption) -> None:
@@ -234,6 +239,12 @@ def ledger_of(
         machine=machine,
         job_key=experiment.command_digest,
     )
+
+
+def _merit_of(trial: PastTrial, objective: Objective) -> float | None:
+    if objective is Objective.THROUGHPUT or trial.measurement is None:
+        return trial.samples_per_second
+    return measurement_from_json(trial.measurement).merit.point
 
 
 def report_of(trial: TrialRecord) -> TrialReport:

@@ -13,6 +13,7 @@ from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Measurement
+from flyball.tuners.measurement_energy import energy, energy_so_far
 from flyball.tuners.measurement_interval import FEWEST_STEPS, Rate, rate
 from flyball.tuners.measurement_series import (
     RankSeries,
@@ -27,12 +28,15 @@ from flyball.tuners.measurement_series import (
     samples_a_forward,
 )
 from flyball.tuners.measurement_warmup import ALWAYS_DROPPED_STEPS, compile_passes, warmup
+from flyball.tuners.objective import Objective
 from flyball.tuners.telemetry import telemetry
 
 ENGINE = "engine"
 """Name of the witness that the journal's header is."""
 ALLOCATOR = "allocator"
 """Name of the witness that the ranks' memory is."""
+NOT_ASKED = "its study does not compare energy"
+"""Waiting for the counter and looking for other processes takes time, which other studies need not spend."""
 
 
 class Fault(StrEnum):
@@ -44,11 +48,13 @@ class Fault(StrEnum):
     NO_SAMPLES = "no_samples"
     FED_BATCH = "fed_batch"
     DIVERGED = "diverged"
+    NO_ENERGY = "no_energy"
 
 
 OUTCOME_OF_FAULT: Mapping[Fault, OutcomeKind] = {
     Fault.FED_BATCH: OutcomeKind.INVALID_CONFIG,
     Fault.DIVERGED: OutcomeKind.DIVERGED,
+    Fault.NO_ENERGY: OutcomeKind.COMPLETED,
 }
 
 
@@ -168,6 +174,22 @@ class Reading:
         start = self.warmup(line)
         return rate(line.samples[start:], line.seconds[start:])
 
+    def steady_steps(self, line: TimeLine) -> Rate | None:
+        """Return the optimizer's steps a second after warm-up, or None while there are too few."""
+        start = self.warmup(line)
+        return rate(line.count[start:] - line.skipped[start:], line.seconds[start:])
+
+    def steady_merit(self, line: TimeLine, objective: Objective, gpus: GpuRecorder | None) -> Rate | None:
+        """Return an objective's merit after warm-up, as far as it can be told while the run goes on."""
+        if objective is Objective.THROUGHPUT:
+            return self.steady_rate(line)
+        if objective is Objective.LATENCY:
+            return self.steady_steps(line)
+        if gpus is None:
+            return None
+        start = self.warmup(line)
+        return energy_so_far(line, self.series[min(self.series)], self.headers, gpus, start=start)
+
 
 def measure(
     journals: Mapping[int, RankJournal],
@@ -175,6 +197,7 @@ def measure(
     startup_seconds: float | None = None,
     device_memory_bytes: int | None = None,
     gpus: GpuRecorder | None = None,
+    objective: Objective = Objective.THROUGHPUT,
 ) -> Measurement | Invalid:
     """Return what a run did, or the named reason why that cannot be said.
 
@@ -183,6 +206,7 @@ def measure(
         startup_seconds: spawn to the end of the first step, from the launcher.
         device_memory_bytes: memory of one device (of the host on CPU), which peaks are held against.
         gpus: what was sampled beside the run; None where nothing was.
+        objective: what its study compares it by.
     """
     reading = Reading(ended=True)
     reading.read(journals)
@@ -197,8 +221,18 @@ def measure(
         return fault or Invalid(fault=Fault.NO_SAMPLES, reason="every step was skipped by the optimizer")
     start = reading.warmup(line)
     window = line.seconds[start:]
+    joules: Rate | str = NOT_ASKED
+    if objective is Objective.ENERGY:
+        first = reading.series[min(reading.series)]
+        joules = energy(line, first, reading.headers, gpus, start=start)
+        if isinstance(joules, str):
+            return Invalid(fault=Fault.NO_ENERGY, reason=f"no energy figure: {joules}")
+    stepping = reading.steady_steps(line)
     return Measurement(
         samples_per_second=steady.interval(),
+        steps_per_second=stepping.interval() if stepping else None,
+        samples_per_joule=joules.interval() if isinstance(joules, Rate) else None,
+        objective=objective,
         tokens_per_second=float(line.tokens[start:].sum() / window.sum()) or None,
         steps=int(line.count[start:].sum()),
         warmup_steps=int(line.count[:start].sum()),

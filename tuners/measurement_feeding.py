@@ -7,8 +7,11 @@ from flyball.collectors.journal import Record
 from flyball.tuners.base import Measurement
 from flyball.tuners.measurement import Fault, Invalid
 from flyball.tuners.measurement_series import number, samples_a_forward
+from flyball.tuners.objective import Objective
 
 TOLERANCE = 0.01
+BATCH_TOLERANCE = 0.05
+"""A last batch of an epoch may be smaller; a global batch that was changed is another by more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +23,8 @@ class Feeding:
     forwards_a_step: float
     work: float | None
     """Tokens a sample (rows where tokens are not known), where samples are counted by the config."""
+    global_batch: float | None = None
+    """Samples a step, where steps are compared."""
 
     @classmethod
     def of(cls, header: Record, measured: Measurement) -> "Feeding":
@@ -33,11 +38,24 @@ class Feeding:
             accumulation=number(header.get("accumulation")),
             forwards_a_step=measured.forwards_a_step or 0.0,
             work=work,
+            global_batch=_samples_a_step(measured) if measured.objective is Objective.LATENCY else None,
         )
 
     def unlike(self, own: "Feeding") -> Invalid | None:
         """Say so when this run's batch did not follow its config as the user's ``own`` run did."""
-        return self._other_accumulation(own) or self._other_sample(own)
+        return self._other_accumulation(own) or self._other_sample(own) or self._other_batch(own)
+
+    def _other_batch(self, own: "Feeding") -> Invalid | None:
+        """Where seconds a step are compared, a step must be the same work."""
+        if not self.global_batch or not own.global_batch:
+            return None
+        if math.isclose(self.global_batch, own.global_batch, rel_tol=BATCH_TOLERANCE):
+            return None
+        reason = (
+            f"a step took {self.global_batch:.4g} samples where your own takes {own.global_batch:.4g}: "
+            "seconds a step compare only at one global batch"
+        )
+        return Invalid(fault=Fault.FED_BATCH, reason=reason)
 
     def _other_accumulation(self, own: "Feeding") -> Invalid | None:
         """Some scripts and trainers count the micro batches of a step themselves.
@@ -73,3 +91,8 @@ class Feeding:
             "--map train_micro_batch_size_per_gpu=--your-batch-size-option"
         )
         return Invalid(fault=Fault.FED_BATCH, reason=reason)
+
+
+def _samples_a_step(measured: Measurement) -> float | None:
+    steps = measured.steps_per_second
+    return measured.samples_per_second.point / steps.point if steps is not None else None

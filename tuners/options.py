@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.lead import Lead
+from flyball.tuners.objective import LEAST_THROUGHPUT_RATIO, Objective
 
 LATEST: Final = ""
 """The value of ``StudyOptions.resume`` that stands for the newest experiment that can be resumed."""
@@ -56,6 +57,10 @@ class StudyOptions:
     """Folders outside the trial's that the script may write to."""
     memory_limit_ratio: float = 0.90
     """Nothing that reserves more than this share of the device's memory is recommended."""
+    objective: Objective = Objective.THROUGHPUT
+    """What the study makes better."""
+    least_throughput_ratio: float = LEAST_THROUGHPUT_RATIO
+    """Of the user's own throughput, what a configuration must reach where the objective is energy."""
     samples_from: str = "batch"
     """``batch``: a row of the tensor that enters forward is a sample. ``config``: rows are packed or paired,
     a forward counts as train_micro_batch_size_per_gpu samples, and what a sample amounts to is held against
@@ -66,6 +71,11 @@ class StudyOptions:
     """Policy files whose rules trials are held against; ``default`` is the one that comes with flyball."""
     lead: Lead | None = None
     """The tuning request that the study begins with."""
+
+    @property
+    def throughput_floor(self) -> float | None:
+        """The least throughput ratio where it is a limit at all: no other objective is bought with speed."""
+        return self.least_throughput_ratio if self.objective is Objective.ENERGY else None
 
 
 def options_json(options: StudyOptions) -> dict[str, Any]:
@@ -81,6 +91,8 @@ def options_json(options: StudyOptions) -> dict[str, Any]:
         "warm": options.warm,
         "allowed_writes": [str(path) for path in options.allowed_writes],
         "memory_limit_ratio": options.memory_limit_ratio,
+        "objective": options.objective.value,
+        "least_throughput_ratio": options.least_throughput_ratio,
         "allow_global_batch": options.allow_global_batch,
         "samples_from": options.samples_from,
         "policies": list(options.policies),

@@ -15,6 +15,7 @@ from flyball.errors import StorageFailed
 from flyball.history.alert_records import Alert
 from flyball.history.alert_rows import alert_document
 from flyball.tuners.base import Interval, Measurement, TrialReport
+from flyball.tuners.objective import Objective
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.recommendation_json import document
 from flyball.tuners.verification import Decision
@@ -161,7 +162,10 @@ def measurement_from_json(plain: Mapping[str, Any]) -> Measurement:
     """Return the measurement that ``measurement_json`` was given; fields of a newer version are ignored."""
     known = {each.name for each in fields(Measurement)}
     values = {name: value for name, value in plain.items() if name in known}
-    values["samples_per_second"] = Interval(**plain["samples_per_second"])
+    for name in ("samples_per_second", "steps_per_second", "samples_per_joule"):
+        if plain.get(name) is not None:
+            values[name] = Interval(**plain[name])
+    values["objective"] = Objective(plain.get("objective", Objective.THROUGHPUT))
     values["losses"] = tuple((float(samples), float(loss)) for samples, loss in plain.get("losses", ()))
     return Measurement(**values)
 

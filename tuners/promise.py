@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flyball.tuners.base import Interval
+from flyball.tuners.objective import Objective
 from flyball.tuners.statistics import next_value_interval
 
 
@@ -24,14 +25,18 @@ def promised(document: Mapping[str, Any]) -> Interval | None:
     """Return the rate that the next run of a recommended configuration has, with 95% confidence.
 
     It is wider than the interval of the mean in the document: a run differs from the next one, and that
-    difference is in the runs that verified it. None where nothing is recommended, or by fewer than two runs.
+    difference is in the runs that verified it. None where nothing is recommended, by fewer than two runs, or
+    by another objective than throughput.
 
     Args:
         document: ``recommendation.json``.
     """
     verification = document.get("verification") or {}
+    objective = document.get("objective") or {}
     if document.get("verdict") != "recommended" or not verification:
         return None
+    if objective.get("compared", Objective.THROUGHPUT.terms.merit_unit) != Objective.THROUGHPUT.terms.unit:
+        return None  # its pairs are not in samples a second
     winner = verification.get("winner")
     logs = [
         math.log(pair["candidate"])

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from flyball.tuners.base import Configuration, Interval, Measurement
 from flyball.tuners.explanation import Explanation
 from flyball.tuners.loss_guard import Guard, LossVerdict
+from flyball.tuners.objective import Objective
 from flyball.tuners.suggestions import LeadingAlert
 from flyball.tuners.verification import Decision, VerificationResult
 from flyball.tuners.verification_plan import Rules
@@ -47,7 +48,7 @@ class Confirmation:
     """The winner run once more by the user's own cold command, beside the user's own configuration."""
 
     baseline: Interval
-    """Samples a second."""
+    """By what the study compares; more is better."""
     recommended: Interval
 
     @property
@@ -82,6 +83,10 @@ class Recommendation:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent by phase."""
     notes: tuple[str, ...] = ()
+    objective: Objective = Objective.THROUGHPUT
+    """What ``speedup`` is a ratio of; see ``tuners.objective``."""
+    throughput_ratio: Interval | None = None
+    """The recommended's samples a second over the baseline's, where something else was compared."""
     alerts: tuple[LeadingAlert, ...] = ()
     """That fired in the user's own run or asked for the study: they said where to look first."""
     explanation: Explanation | None = None
@@ -155,6 +160,7 @@ def objection(
     idle_knobs: Sequence[str] = (),
     changes_numerics: bool = False,
     loss: LossVerdict | None = None,
+    too_slow: str | None = None,
 ) -> str | None:
     """Return why a configuration must not be recommended however fast it is, or None.
 
@@ -164,11 +170,14 @@ def objection(
         idle_knobs: knobs whose witness showed no effect.
         changes_numerics: whether any of its knobs does.
         loss: the loss guard's verdict; needed where numerics change, heeded wherever it is clear.
+        too_slow: what ``throughput_guard`` has against it.
     """
     for run in measurements:
         share = memory_share(run)
         if share is not None and share > memory_limit_ratio:
             return f"it reserved {share:.0%} of the device, more than the limit of {memory_limit_ratio:.0%}"
+    if too_slow is not None:
+        return too_slow
     if idle_knobs:
         return f"no effect of {', '.join(sorted(idle_knobs))} was seen"
     if changes_numerics and (loss is None or loss.guard is not Guard.PASSED):

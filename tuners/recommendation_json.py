@@ -21,8 +21,10 @@ def document(recommendation: Recommendation) -> dict[str, Any]:
         "experiment": recommendation.experiment,
         "verdict": recommendation.verdict.value,
         "reasons": list(recommendation.reasons),
+        "objective": recommendation.objective.document(),
         "speedup": interval_json(recommendation.speedup),
         "speedup_json": interval_json(recommendation.speedup_json),
+        "throughput_ratio": interval_json(recommendation.throughput_ratio),
         "baseline": side_json(recommendation.baseline),
         "recommended": side_json(recommendation.recommended),
         "changes": [change_json(change) for change in recommendation.changes],
@@ -53,6 +55,7 @@ def side_json(side: Side) -> dict[str, Any]:
         "arguments": dict(own.arguments),
         "environment": dict(own.environment),
         "probe": dict(own.probe),
+        "objective": interval_json(run.value) if run else None,
         "samples_per_second": interval_json(run.samples_per_second) if run else None,
         "tokens_per_second": run.tokens_per_second if run else None,
         "peak_reserved_bytes": run.peak_reserved_bytes if run else None,
@@ -84,7 +87,7 @@ def memory_json(run: Measurement | None, limit_ratio: float) -> dict[str, Any]:
 
 
 def pair_json(pair: Pair) -> dict[str, float]:
-    """Return one pair of runs in samples a second."""
+    """Return one pair of runs by what was compared; more is better."""
     return {"round": pair.round, "baseline": pair.baseline, "candidate": pair.candidate}
 
 

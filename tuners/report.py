@@ -14,7 +14,7 @@ from flyball.tuners.explanation_text import TITLES, effect_text, payback_text
 from flyball.tuners.recommendation import Recommendation
 from flyball.tuners.report_chart import Chart, best_so_far, pairs_chart
 from flyball.tuners.startup_costs import saved_seconds, startup_costs
-from flyball.tuners.summary import HEADLINES, counts, duration, gain_text, rate_text, spent, value_text
+from flyball.tuners.summary import counts, duration, gain_text, headline, rate_text, spent, value_text
 from flyball.tuners.telemetry import described
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,7 +85,7 @@ def render_report(
     startups = startup_costs(trials)
     return environment.get_template("report.html.j2").render(
         recommendation=recommendation,
-        headline=HEADLINES[recommendation.verdict],
+        headline=headline(recommendation),
         trials=trials,
         charts=charts(recommendation, trials),
         failures=failures(trials),

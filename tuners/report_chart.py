@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flyball.tuners.base import Phase, TrialReport
+from flyball.tuners.objective import Objective
 from flyball.tuners.verification import VerificationResult
 
 WIDTH, HEIGHT = 640.0, 220.0
@@ -77,23 +78,24 @@ def vertical(values: Sequence[float]) -> Scale:
 
 
 def best_so_far(trials: Sequence[TrialReport]) -> Chart | None:
-    """Return the rates of the baseline and the search over the time spent, with the best so far as a line."""
-    points, elapsed, best = [], 0.0, 0.0
+    """Return what baseline and search did over the time spent, with the best so far as a line."""
+    points, elapsed, best, objective = [], 0.0, 0.0, Objective.THROUGHPUT
     for trial in trials:
         elapsed += trial.total_seconds
         if trial.measurement and trial.phase in (Phase.BASELINE, Phase.SEARCH):
-            rate = trial.measurement.samples_per_second.point
-            points.append((elapsed, rate, rate > best, trial.number))
-            best = max(best, rate)
+            merit, objective = trial.measurement.merit.point, trial.measurement.objective
+            points.append((elapsed, trial.measurement.value.point, merit > best, trial.number))
+            best = max(best, merit)
     if len(points) < 2:
         return None
+    unit = objective.terms.unit
     x, y = horizontal([point[0] for point in points]), vertical([point[1] for point in points])
     marks = tuple(
         Mark(
             x=x.at(when),
             y=y.at(rate),
             kind="good" if better else "plain",
-            title=f"trial {number}: {rate:.4g} samples/s after {when:.0f} s",
+            title=f"trial {number}: {rate:.4g} {unit} after {when:.0f} s",
         )
         for when, rate, better, number in points
     )
@@ -104,7 +106,7 @@ def best_so_far(trials: Sequence[TrialReport]) -> Chart | None:
             level = mark.y
     stairs.append(f"{marks[-1].x},{level}")
     return Chart(
-        title="Best so far, samples/s",
+        title=f"Best so far, {unit}",
         x_label="seconds of trials",
         marks=marks,
         line=" ".join(stairs),

@@ -46,6 +46,6 @@ def reserve(
 def remark(key: str, seconds: float, left: float) -> str:
     """Return what the user is told of a candidate that was given up."""
     return (
-        f"{key} was faster in the search, but each of its runs takes {duration(seconds)} (it compiles or "
+        f"{key} did better in the search, but each of its runs takes {duration(seconds)} (it compiles or "
         f"loads anew) and {duration(left)} were left; a larger --budget would verify it"
     )

@@ -11,6 +11,7 @@ from flyball.history.finding import BETWEEN_RUNS, GENERATION
 from flyball.history.records import FINISHED, ExperimentRecord
 from flyball.history.store import History
 from flyball.tuners.lead import lead_of_document
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import LATEST, StudyOptions
 
 ORIGINAL_CONFIG = "ds_config_original.json"
@@ -81,6 +82,8 @@ def _restored(options: StudyOptions, experiment: ExperimentRecord) -> StudyOptio
         warm=options.warm and bool(stored.get("warm", True)),
         allowed_writes=(*options.allowed_writes, *(Path(each) for each in stored.get("allowed_writes", ()))),
         memory_limit_ratio=stored.get("memory_limit_ratio", options.memory_limit_ratio),
+        objective=Objective(stored.get("objective", options.objective)),
+        least_throughput_ratio=stored.get("least_throughput_ratio", options.least_throughput_ratio),
         allow_global_batch=bool(stored.get("allow_global_batch")),
         samples_from=stored.get("samples_from", options.samples_from),
         policies=tuple(stored.get("policies", options.policies)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from flyball.runner.base import Limits
 from flyball.tuners.base import Measurement, TrialReport
+from flyball.tuners.objective import Objective
 from flyball.tuners.stopping import Precision
 
 STEPS_IN_A_RUN = 25
@@ -25,6 +26,9 @@ PATIENT_SHARE = 1 / 20
 """Of the budget: what a trial that hangs may cost before it is taken for one."""
 LEAST_STARTUP_SECONDS = 120.0
 PARTS_BETWEEN_LIMITS = 4.0
+STEPS_WITHOUT_LIMIT = 10**9
+WARMUP_FACTOR = 2.0
+"""Of the seconds that an objective needs after warm-up: at most so long is a run measured for it in all."""
 SHARE_OF_NOISE = 0.5
 """A run is measured no better than to this share of what runs of one configuration differ by: its interval's
 half width over their standard deviation."""
@@ -36,9 +40,11 @@ class RunLength:
 
     Args:
         budget_seconds: of the whole study; None is no limit.
+        objective: some are told by a run of some seconds only, however many steps that is.
     """
 
     budget_seconds: float | None
+    objective: Objective = Objective.THROUGHPUT
 
     def own_precision(self) -> Precision:
         """How well the user's own run is measured, of which nothing is known yet."""
@@ -47,7 +53,10 @@ class RunLength:
             if self.budget_seconds is None
             else max(LONGEST_RUN_SECONDS, self.budget_seconds * OWN_SHARE)
         )
-        return Precision(max_seconds=self._longest(), min_steps=STEPS_IN_BASELINE, patience_seconds=patience)
+        precision = Precision(
+            max_seconds=self._longest(), min_steps=STEPS_IN_BASELINE, patience_seconds=patience
+        )
+        return self._long_enough(precision)
 
     def own_limits(self) -> Limits:
         """Return the limits of the user's own run: it may load for long.
@@ -72,7 +81,18 @@ class RunLength:
         """
         step = baseline.measurement.step_seconds_median if baseline.measurement else 0.0
         longest = max(self._longest(), STEPS_IN_A_RUN * step)
-        return Precision(max_seconds=longest, relative_half_width=well_enough(noise))
+        return self._long_enough(Precision(max_seconds=longest, relative_half_width=well_enough(noise)))
+
+    def _long_enough(self, precision: Precision) -> Precision:
+        least = self.objective.terms.least_seconds
+        if not least:
+            return precision
+        return replace(
+            precision,
+            min_seconds=max(precision.min_seconds, least),
+            max_seconds=max(precision.max_seconds, WARMUP_FACTOR * least),
+            max_steps=STEPS_WITHOUT_LIMIT,
+        )
 
     def deciding(
         self,
@@ -101,11 +121,13 @@ class RunLength:
             if run is not None
         ]
         seconds = min(longest, max(SHORTEST_RUN_SECONDS, statistics.median(needed) if needed else longest))
-        return Precision(
-            relative_half_width=math.inf,
-            min_seconds=seconds,
-            min_samples=min_samples,
-            max_seconds=longest,
+        return self._long_enough(
+            Precision(
+                relative_half_width=math.inf,
+                min_seconds=seconds,
+                min_samples=min_samples,
+                max_seconds=longest,
+            )
         )
 
     def limits(self, baseline: TrialReport) -> Limits:
@@ -137,6 +159,6 @@ def well_enough(noise: float | None) -> float:
 
 
 def half_width(run: Measurement) -> float:
-    """Return half the width of a run's interval over its rate."""
-    rate = run.samples_per_second
+    """Return half the width of the interval of what a run is compared by, over it."""
+    rate = run.merit
     return (rate.high - rate.low) / (2 * rate.point)

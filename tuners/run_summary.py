@@ -7,6 +7,7 @@ from typing import Any
 from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal, read_folder
 from flyball.tuners.measurement import Reading
+from flyball.tuners.measurement_energy import energy
 from flyball.tuners.measurement_series import Replicas, TimeLine, line_up
 from flyball.tuners.telemetry import telemetry
 
@@ -24,8 +25,9 @@ def summarize_run(folder: Path, gpus: GpuRecorder | None) -> dict[str, Any]:
     Returns:
         ``ranks``, ``world_size``, ``steps``, ``skipped_steps``, ``samples``, ``tokens``,
         ``samples_per_second`` (``point``, and ``low`` and ``high`` where there were steps enough),
-        ``tokens_per_second``, ``notes`` and all of ``telemetry``; and ``unavailable``: name to reason, for
-        what is not there.
+        ``tokens_per_second``, ``samples_per_joule`` (likewise over the steps after warm-up, or
+        ``unavailable``: why it is not known), ``notes`` and all of ``telemetry``; and ``unavailable``: name
+        to reason, for what is not there.
     """
     size_bytes = sum(path.stat().st_size for path in folder.glob("rank-*.jsonl"))
     if size_bytes > LARGEST_JOURNALS_BYTES:
@@ -63,6 +65,7 @@ def _summary(
         found["notes"].append(f"{len(reading.headers)} of {world} ranks were watched: those of this host")
     _add_probe_off(found, journals)
     _add_rate(found, reading)
+    _add_energy(found, reading, gpus)
     seen = telemetry(
         reading.series, journals, reading.headers, gpus, world_size=world, samples=found.get("samples")
     )
@@ -84,6 +87,20 @@ def _line(reading: Reading) -> TimeLine | None:
         return reading.line()
     here = len(reading.series)
     return line_up(reading.series, Replicas(world_size=here, data_parallel_size=here))
+
+
+def _add_energy(found: dict[str, Any], reading: Reading, gpus: GpuRecorder | None) -> None:
+    line = reading.line() if reading.missing() is None else None
+    if line is None:
+        found["samples_per_joule"] = {"unavailable": "not all ranks made steps on this host"}
+        return
+    first = reading.series[min(reading.series)]
+    spent = energy(line, first, reading.headers, gpus, start=reading.warmup(line))
+    if isinstance(spent, str):
+        found["samples_per_joule"] = {"unavailable": spent}
+        return
+    interval = spent.interval()
+    found["samples_per_joule"] = {"point": interval.point, "low": interval.low, "high": interval.high}
 
 
 def _add_rate(found: dict[str, Any], reading: Reading) -> None:

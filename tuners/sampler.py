@@ -157,7 +157,7 @@ class Search:
         return None
 
     def tell_completed(self, trial: Trial, value: float) -> None:
-        """Report a measured throughput; larger is better."""
+        """Report what was measured, as the study compares it; larger is better."""
         if not math.isfinite(value) or value <= 0:
             self.tell_failed(trial)
             return
@@ -177,7 +177,7 @@ class Search:
 
         Args:
             number: Optuna's number of the trial.
-            value: the throughput, or None where the point could not run.
+            value: what the run is compared by, or None where the point could not run.
             outcome: how the run ended, where it could not.
         """
         waiting = {trial.number: trial for trial in self._trials() if trial.state is TrialState.RUNNING}

@@ -11,8 +11,10 @@ from flyball.tuners.sampler import Proposal, Search
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.surrogate import OUT_OF_MEMORY
+from flyball.tuners.throughput_guard import shortfall
 
 EXHAUSTED = "every legal point was tried"
+LEAST_THROUGHPUT = "least_throughput"
 PATIENCE = 15
 """Search trials without a new best after which a study that was given no number of trials ends its search."""
 WORTH_NOTICING = 1.01
@@ -29,6 +31,7 @@ class SearchLoop:
     Args:
         trials: the most search trials, or None for patience.
         memory_limit_ratio: what reserves more is told to the sampler as a violated constraint.
+        throughput_floor: likewise what trains at less than this share of the baseline's throughput.
     """
 
     search: Search
@@ -40,11 +43,12 @@ class SearchLoop:
     spending: Spending
     trials: int | None
     memory_limit_ratio: float
+    throughput_floor: float | None = None
     reports: list[TrialReport] = field(default_factory=list)
     _since_best: int = 0
 
     def best(self) -> TrialReport:
-        """The fastest run so far that keeps to the memory limit, the baseline included."""
+        """The best run so far that keeps to the limits, the baseline included."""
         return max((self.baseline, *filter(self.eligible, self.reports)), key=rate_of)
 
     def run(self) -> str:
@@ -76,7 +80,7 @@ class SearchLoop:
             Phase.SEARCH,
             self.space.render(proposal.assignment),
             changed_knobs(self.space, proposal.assignment),
-            measured.samples_per_second.low if measured else None,
+            measured.merit.low if measured else None,
             proposal.trial.number,
         )
         self.reports.append(report)
@@ -89,10 +93,23 @@ class SearchLoop:
         self.observer.time_left(self.spending.left())
 
     def eligible(self, report: TrialReport) -> bool:
-        """Whether a run was measured and kept to the memory limit."""
+        """Whether a run was measured and kept to the limits of memory and throughput."""
         run = report.measurement
         share = memory_share(run) if run else None
-        return run is not None and (share is None or share <= self.memory_limit_ratio)
+        fits = run is not None and (share is None or share <= self.memory_limit_ratio)
+        return fits and not self._shortfall(report)
+
+    def _untold_before(self, report: TrialReport) -> bool:
+        return any(
+            other is not report
+            and other.configuration.digest == report.configuration.digest
+            and other.measurement is None
+            for other in self.reports
+        )
+
+    def _shortfall(self, report: TrialReport) -> float:
+        own, run = self.baseline.measurement, report.measurement
+        return shortfall([own], [run], self.throughput_floor) if own and run else 0.0
 
     def _tell(self, proposal: Proposal, report: TrialReport) -> None:
         kind, run = report.outcome.kind, report.measurement
@@ -100,19 +117,24 @@ class SearchLoop:
             self.search.tell_failed(proposal.trial)
         elif kind is OutcomeKind.OUT_OF_MEMORY:
             self.search.tell_infeasible(proposal.trial, OUT_OF_MEMORY)
+        elif run is None and kind is OutcomeKind.COMPLETED and not self._untold_before(report):
+            # It ran; what the study compares by was not to be had, which once says nothing of the point.
+            self.search.tell_failed(proposal.trial)
         elif run is None:
             self.search.tell_infeasible(proposal.trial, kind.value)
+        elif lacking := self._shortfall(report):
+            self.search.tell_infeasible(proposal.trial, LEAST_THROUGHPUT, lacking)
         elif not self.eligible(report):
             share = memory_share(run) or self.memory_limit_ratio
             excess = share / self.memory_limit_ratio - 1
             self.search.tell_infeasible(proposal.trial, "memory_limit", max(excess, 1e-6))
         else:
-            self.search.tell_completed(proposal.trial, run.samples_per_second.point)
+            self.search.tell_completed(proposal.trial, run.merit.point)
 
 
 def rate_of(report: TrialReport) -> float:
-    """Return a report's samples a second, 0 where nothing was measured."""
-    return report.measurement.samples_per_second.point if report.measurement else 0.0
+    """Return what a report is compared by, more being better; 0 where nothing was measured."""
+    return report.measurement.merit.point if report.measurement else 0.0
 
 
 def changed_knobs(space: Space, assignment: Assignment) -> dict[str, Value]:

@@ -20,6 +20,7 @@ from flyball.tuners.render import UNTOUCHED, render
 from flyball.tuners.space_file import Wish, read_wishes
 
 GLOBAL_BATCH = "global_batch"
+HELD = "seconds a step compare only at one global batch: the latency objective holds it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,12 +197,18 @@ class Space:
 
 
 def load_space(
-    path: Path | None, config: Mapping[str, Any], context: Context, *, allow_global_batch: bool = False
+    path: Path | None,
+    config: Mapping[str, Any],
+    context: Context,
+    *,
+    allow_global_batch: bool = False,
+    hold_global_batch: bool = False,
 ) -> Space:
     """Return the space that a file (None: the default one) means for this config in this context.
 
     Args:
         allow_global_batch: vary the global batch too, by the knob's own values where the file lists none.
+        hold_global_batch: leave it as it is, whatever the file says.
 
     Raises:
         SpaceError: the file is malformed, with file, line and mend.
@@ -215,6 +222,9 @@ def load_space(
         asked = Wish(knob=knob, values=tuple(knob.values(situation)), source="--allow-global-batch")
         wishes = (asked, *wishes)
     for wish in wishes:
+        if hold_global_batch and wish.knob.name == GLOBAL_BATCH:
+            left_out[GLOBAL_BATCH] = HELD
+            continue
         entry = _entry(wish, situation, left_out)
         if entry is not None:
             entries.append(entry)

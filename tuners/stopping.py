@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal
 from flyball.tuners.measurement import Reading
 from flyball.tuners.measurement_interval import FEWEST_STEPS, Rate
 from flyball.tuners.measurement_series import TimeLine
+from flyball.tuners.objective import Objective
 
 GROWTH_BETWEEN_LOOKS = 0.02
 """Share by which the number of steps must have grown before the interval is worth computing again."""
@@ -49,12 +51,16 @@ class PrecisionRule:
 
     Args:
         precision: the targets and limits.
-        incumbent_low: lower bound of the best rate so far in samples/s; the run stops once its own interval
-            lies entirely below. None where there is no race to lose (the baseline, verification).
+        incumbent_low: lower bound of the best merit so far; the run stops once its own interval lies
+            entirely below. None where there is no race to lose (the baseline, verification).
+        objective: what the study compares runs by.
+        gpus: what is sampled beside the run, for its energy.
     """
 
     precision: Precision = field(default_factory=Precision)
     incumbent_low: float | None = None
+    objective: Objective = Objective.THROUGHPUT
+    gpus: GpuRecorder | None = None
     progress: Progress = Progress(steps=0, samples_per_second=None)
     _reading: Reading = field(default_factory=Reading)
     _looked_at: int = 0
@@ -73,25 +79,28 @@ class PrecisionRule:
 
     def _judge(self, line: TimeLine) -> str | None:
         steps = int(line.count.sum())
-        rate = self._reading.steady_rate(line)
-        self.progress = Progress(steps=steps, samples_per_second=rate.point if rate else None)
+        shown = self._reading.steady_rate(line)
+        self.progress = Progress(steps=steps, samples_per_second=shown.point if shown else None)
+        rate = self._reading.steady_merit(line, self.objective, self.gpus)
         wrong = self._reading.wrong_batch() if len(line.count) >= FEWEST_STEPS else None
         if wrong:
             return wrong.reason
         seconds = float(line.seconds.sum())
         if steps >= self.precision.max_steps:
             return f"{steps} steps were measured, the most for one run"
-        if seconds >= self.precision.max_seconds and rate and not self._too_little(line):
+        if seconds >= self.precision.max_seconds and shown and not self._too_little(line):
             return f"{seconds:.0f} s were measured, the most for one run"
         return self._enough(rate, line) if rate else None
 
     def _enough(self, rate: Rate, line: TimeLine) -> str | None:
         start = self._reading.warmup(line)
         steps, seconds = float(line.count[start:].sum()), float(line.seconds[start:].sum())
-        if self.incumbent_low is not None:
+        if self.incumbent_low is not None and seconds >= self.objective.terms.least_seconds:
             high = rate.interval(self.precision.race_confidence).high
             if high < self.incumbent_low:
-                return f"slower than the best: at most {high:.4g} against {self.incumbent_low:.4g} samples/s"
+                terms = self.objective.terms
+                told = f"at most {high:.4g} against {self.incumbent_low:.4g} {terms.merit_unit}"
+                return f"{terms.worse} than the best: {told}"
         if self._too_little(line) or seconds < self.precision.min_seconds:
             return None
         width = rate.relative_half_width()

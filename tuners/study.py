@@ -18,6 +18,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job, read_job
 from flyball.tuners.knobs_registry import BY_NAME
 from flyball.tuners.ledger_opening import job_digest, open_history
+from flyball.tuners.objective import refuse_unmeasurable
 from flyball.tuners.options import StudyOptions, StudyResult, nothing
 from flyball.tuners.resume import experiments_to_resume
 from flyball.tuners.space import Space
@@ -25,6 +26,9 @@ from flyball.tuners.study_phases import Study
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.verification_plan import Rules
+
+WatchGpus = Callable[[Job, TrialRules], contextlib.AbstractContextManager[GpuRecorder | None]]
+"""Samples the GPUs beside the runs of a study."""
 
 
 def run_study(
@@ -34,6 +38,7 @@ def run_study(
     interruption: Interruption,
     clock: Clock | None = None,
     make_launchers: Callable[[StudyOptions, Job], Launchers] | None = None,
+    watch_gpus: WatchGpus | None = None,
     begin: Callable[[], None] = nothing,
 ) -> StudyResult:
     """Run a study to its verdict, or go on with one that was interrupted.
@@ -52,6 +57,9 @@ def run_study(
     if options.resume is not None:
         options = experiments_to_resume(options)
     job = read_job(options, machine)
+    refuse_unmeasurable(
+        options.objective, device=job.context.device, allow_global_batch=options.allow_global_batch
+    )
     space = space_of(options, job) if job.document else None
     rules = TrialRules(read_rules(options.policies, known_knobs=BY_NAME))
     if options.dry_run:
@@ -59,7 +67,7 @@ def run_study(
     with open_history(options, job, machine, begin=begin) as ledger:
         launchers = (make_launchers or real_launchers)(options, job)
         try:
-            with gpus_watched(job, rules) as gpus:
+            with (watch_gpus or gpus_watched)(job, rules) as gpus:
                 study = Study(
                     options=ledger.options,
                     job=job,
@@ -106,7 +114,9 @@ def run_seconds(options: StudyOptions, job: Job, machine: Fingerprint) -> float 
     if path is not None and not path.exists():
         return None
     with open_database(options.database_url, for_reading=True) as database:
-        past = History(database).matching(machine.digest, job_digest(options, job))
+        past = History(database).matching(
+            machine.digest, job_digest(options, job), objective=options.objective.value
+        )
     known = [trial.total_seconds for trial in past if trial.total_seconds]
     return statistics.median(known) if known else None
 

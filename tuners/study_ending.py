@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from flyball.errors import FlyballError, StorageFailed
 from flyball.tuners.ablation_phase import AblationPhase
 from flyball.tuners.base import Configuration, StudyObserver
-from flyball.tuners.conclusion import Concluded, Conclusion, conclude
+from flyball.tuners.conclusion import Concluded, Conclusion, conclude, throughput_beside
 from flyball.tuners.explanation import Explanation, Importance, KnobEffect
 from flyball.tuners.importance import memory_importance, speed_importance
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.not_tried import not_tried
+from flyball.tuners.objective import Objective
 from flyball.tuners.study_cost import payback, study_cost
 from flyball.tuners.verification import Decision
 
@@ -74,6 +75,8 @@ class Ending:
             spent_seconds=study.spending.spent(),
         )
         gain = verdict.verification.speedup if verdict.decision is Decision.RECOMMENDED else None
+        if gain is not None and study.options.objective is Objective.ENERGY:
+            gain = throughput_beside(study, verdict.winner or "")  # what is paid back is time
         found = Explanation(
             speed=speed,
             memory=memory_importance(

@@ -14,6 +14,7 @@ from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.memory_screen import MemoryScreen
+from flyball.tuners.objective import Objective, no_energy
 from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
@@ -57,7 +58,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self.options = with_limits(self.options)
-        self.length = RunLength(budget_seconds=self.options.budget_seconds)
+        self.length = RunLength(budget_seconds=self.options.budget_seconds, objective=self.options.objective)
         self.runner = TrialRunner(
             command=self.job.command,
             launcher=self.launchers.usual,
@@ -68,6 +69,7 @@ class Study:
             device_memory_bytes=self.job.context.device_memory_bytes,
             allowed_writes=self.options.allowed_writes,
             samples_from=self.options.samples_from,
+            objective=self.options.objective,
             limits=self.length.own_limits(),
             renew=self.ledger.renew,
             gpus=self.gpus,
@@ -86,6 +88,8 @@ class Study:
         self.spending.resume(self.ledger.spent(), self.ledger.reports())
         self.spending.begin()
         self.observer.study_started(self.ledger.name, self.ledger.output, self.spending.budget_seconds)
+        if self.options.objective is not Objective.THROUGHPUT:
+            self.observer.note(f"objective: {self.options.objective}, in {self.options.objective.terms.unit}")
         for finding in self.job.warnings:
             place = self.job.document.place(finding.key) if self.job.document else finding.key
             self.observer.note(f"{place}: {finding.what}; {finding.mend}")
@@ -143,6 +147,8 @@ class Study:
             self.ledger.stop_if_asked(self.interruption)
             if report.outcome.kind is OutcomeKind.INTERRUPTED:
                 self.ledger.leave()
+            if report.outcome.kind is OutcomeKind.COMPLETED:
+                raise no_energy(report.outcome.reason, where=str(self.ledger.trial_folder(report.number)))
             raise BaselineFailed(
                 f"your own command was not measured: {report.outcome.kind.value}: {report.outcome.reason}",
                 where=str(self.ledger.trial_folder(report.number)),
@@ -213,6 +219,7 @@ class Study:
             spending=self.spending,
             trials=self.options.trials,
             memory_limit_ratio=self.options.memory_limit_ratio,
+            throughput_floor=self.options.throughput_floor,
             reports=past,
         )
         reason = loop.run() if binding_plan(self.ledger) is None else "verification had begun"

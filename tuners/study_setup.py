@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from flyball.runner.base import Launcher
 from flyball.tuners.job import Job
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.space import Space, load_space
 
@@ -34,5 +35,10 @@ def space_of(options: StudyOptions, job: Job) -> Space:
     Raises:
         SpaceError: the file is malformed.
     """
-    allowed = options.allow_global_batch
-    return load_space(options.space, job.config, job.context, allow_global_batch=allowed)
+    return load_space(
+        options.space,
+        job.config,
+        job.context,
+        allow_global_batch=options.allow_global_batch,
+        hold_global_batch=options.objective is Objective.LATENCY,
+    )

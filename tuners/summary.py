@@ -19,9 +19,9 @@ FEWEST_CHANGES = 3
 """Shown even where the rest fills the screen."""
 CHANGES_TITLE = ("", "what changes, and why:")
 HEADLINES = {
-    Decision.RECOMMENDED: "RECOMMENDED: faster, verified on fresh runs",
+    Decision.RECOMMENDED: "RECOMMENDED: {better}, verified on fresh runs",
     Decision.KEEP: "KEEP: your configuration is as good as any that was found",
-    Decision.UNVERIFIED: "UNVERIFIED: maybe faster, not certain enough to recommend",
+    Decision.UNVERIFIED: "UNVERIFIED: maybe {better}, not certain enough to recommend",
 }
 
 
@@ -33,7 +33,7 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
         use: the exact command that uses it, for example ``sh flyball_results/gpt/cmd_optimal.txt``; never
             wrapped, so that it can be copied.
     """
-    head = HEADLINES[recommendation.verdict]
+    head = headline(recommendation)
     if recommendation.verdict is Decision.UNVERIFIED and not recommendation.changes:
         head = NOTHING_VERIFIED
     above = [
@@ -64,6 +64,11 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def headline(recommendation: Recommendation) -> str:
+    """Return the verdict in one line."""
+    return HEADLINES[recommendation.verdict].format(better=recommendation.objective.terms.better)
+
+
 def wrapped(text: str) -> list[str]:
     """Return a text in lines of ``WIDTH``, later ones indented."""
     return textwrap.wrap(text, WIDTH, subsequent_indent="    ") or [""]
@@ -79,11 +84,11 @@ def rates(recommendation: Recommendation) -> list[str]:
 
 
 def rate_text(side: Side) -> str:
-    """Return a rate in samples a second with its interval."""
+    """Return what a side does by the study's objective, in its unit, with the interval."""
     if side.measurement is None:
         return "not measured"
-    rate = side.measurement.samples_per_second
-    return f"{rate.point:,.4g} samples/s  (95%: {rate.low:,.4g} to {rate.high:,.4g})"
+    found, unit = side.measurement.value, side.measurement.objective.terms.unit
+    return f"{found.point:,.4g} {unit}  (95%: {found.low:,.4g} to {found.high:,.4g})"
 
 
 def gain_text(gain: Interval | None) -> str:
@@ -100,7 +105,15 @@ def gains(recommendation: Recommendation) -> list[str]:
     return [
         f"  gain        {gain_text(recommendation.speedup)}  whole command",
         f"              {gain_text(recommendation.speedup_json)}  DeepSpeed JSON alone",
+        *throughput_line(recommendation),
     ]
+
+
+def throughput_line(recommendation: Recommendation) -> list[str]:
+    """Return what the gain costs or brings in throughput, where that was not what was compared."""
+    if recommendation.throughput_ratio is None:
+        return []
+    return [f"  throughput  {gain_text(recommendation.throughput_ratio)}  samples/s"]
 
 
 def loss_line(recommendation: Recommendation) -> list[str]:

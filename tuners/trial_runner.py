@@ -19,6 +19,7 @@ from flyball.tuners.interruption import Interruption
 from flyball.tuners.measurement import Invalid, measure
 from flyball.tuners.measurement_feeding import Feeding
 from flyball.tuners.measurement_series import busiest_header
+from flyball.tuners.objective import Objective
 from flyball.tuners.output import storage, write_trial_metrics
 from flyball.tuners.render import trackers_off, trackers_off_environment
 from flyball.tuners.stopping import Precision, PrecisionRule
@@ -44,7 +45,7 @@ class Run:
     """The knobs that differ from the user's own, for the display."""
     precision: Precision = field(default_factory=Precision)
     incumbent_low: float | None = None
-    """Lower bound of the best rate so far; None where there is no race to lose."""
+    """Lower bound of the best so far, by what the study compares; None where there is no race to lose."""
     cold: bool = False
     """Start it by the user's own command even where a warm launch is possible."""
 
@@ -76,6 +77,8 @@ class TrialRunner:
     """Whether the probe gives the script each run's config; off while the script's own is not known yet."""
     samples_from: str = "batch"
     """``config`` where rows that enter forward are no samples; see ``StudyOptions``."""
+    objective: Objective = Objective.THROUGHPUT
+    """What the study compares runs by: a run that does not tell it is not measured."""
     header: Mapping[str, Any] | None = None
     """Rank 0's header of the newest run that had one: what the job turned out to be. Of several engines it is
     that of the one that makes most steps."""
@@ -116,7 +119,12 @@ class TrialRunner:
 
     def _launch(self, wanted: Run) -> TrialResult:
         launcher = self.cold if wanted.cold else self.launcher
-        rule = PrecisionRule(precision=wanted.precision, incumbent_low=wanted.incumbent_low)
+        rule = PrecisionRule(
+            precision=wanted.precision,
+            incumbent_low=wanted.incumbent_low,
+            objective=self.objective,
+            gpus=self.gpus,
+        )
         folder = self._folder(wanted.number)
         with storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -207,6 +215,7 @@ class TrialRunner:
                 startup_seconds=result.startup_seconds,
                 device_memory_bytes=self.device_memory_bytes,
                 gpus=self.gpus,
+                objective=self.objective,
             )
             if isinstance(measured, Measurement):
                 measured = self._fed_alike(wanted, measured)

@@ -36,6 +36,9 @@ DOMINANCE_PAIRS = 4
 BASELINE_FAILURES = 2
 """So many failed baseline runs end a verification: what the gain is held against does not stand."""
 
+FASTER = "faster"
+"""What a winner is, where the study's objective has no other word for it."""
+
 RunOnce = Callable[[str, int], Measurement | None]
 """Makes a fresh run of a candidate's key, ``BASELINE`` or ``BASELINE_AGAIN`` in a round; None: it failed."""
 Veto = Callable[[str, Sequence[Measurement], Sequence[Measurement]], str | None]
@@ -81,6 +84,7 @@ def verify(
     may_continue: MayContinue = lambda runs: True,
     stopped: Callable[[], bool] = lambda: False,
     veto: Veto = lambda key, baseline, own: None,
+    better: str = FASTER,
 ) -> VerificationResult:
     """Run the candidates and the baseline in rounds until the declared rule decides.
 
@@ -94,13 +98,14 @@ def verify(
         may_continue: asked before each round; False ends the verification where it stands.
         stopped: asked before each run; True ends it there, and the round that was begun does not count.
         veto: asked before a candidate is recommended (loss guard, memory limit, witness).
+        better: what a winner is, in words.
     """
     rules = rules or Rules()
-    tally = Tally(keys=tuple(candidates), rules=rules)
+    tally = Tally(keys=tuple(candidates), rules=rules, better=better)
     looks = rules.looks(len(tally.keys)) if tally.keys else ()
     if not looks:
         return _result(
-            tally, looks, Decision.KEEP, None, "no trial of the search was faster than the baseline"
+            tally, looks, Decision.KEEP, None, f"no trial of the search was {better} than the baseline"
         )
     number, failures = 0, 0
     while len(tally.baseline) < looks[-1].pairs:
@@ -119,12 +124,14 @@ def verify(
         winner = _winner(tally, look, veto, last=look == looks[-1]) if look else None
         if winner:
             reason = (
-                f"faster in fresh runs, p = {tally.p_value(winner):.2g} after {len(tally.baseline)} pairs"
+                f"{better} in fresh runs, p = {tally.p_value(winner):.2g} after {len(tally.baseline)} pairs"
             )
             return _result(tally, looks, Decision.RECOMMENDED, winner, reason)
         if not tally.active:
             break
-    return _result(tally, looks, Decision.KEEP, None, "no candidate is faster than the baseline for certain")
+    return _result(
+        tally, looks, Decision.KEEP, None, f"no candidate is {better} than the baseline for certain"
+    )
 
 
 def measure_gain(
@@ -207,7 +214,7 @@ def _drop_dominated(tally: Tally, veto: Veto) -> None:
     for key in others:
         behind = [a - b for a, b in zip(tally.ratios(key), tally.ratios(leader), strict=True)]
         if upper_mean(behind, tally.rules.futility_confidence) < 0:
-            tally.dropped[key] = f"{leader} is faster, after {len(behind)} pairs"
+            tally.dropped[key] = f"{leader} is {tally.better}, after {len(behind)} pairs"
 
 
 def _winner(tally: Tally, look: Look, veto: Veto, *, last: bool) -> str | None:
@@ -262,7 +269,8 @@ def finalists(rates: Mapping[str, Interval], baseline: Interval, *, most: int) -
     """Return the keys of the search's best, fastest first: at most ``most``, none slower than the baseline.
 
     Args:
-        rates: samples a second of the completed search trials, by key, the baseline's own left out.
+        rates: what is compared, more being better, of the completed search trials, by key, the baseline's own
+            left out.
         baseline: the same of the baseline.
         most: how many the budget can verify.
     """

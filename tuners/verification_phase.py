@@ -111,6 +111,8 @@ class VerificationPhase:
             spending=self.spending,
             interruption=self.interruption,
             memory_limit_ratio=self.options.memory_limit_ratio,
+            throughput_floor=self.options.throughput_floor,
+            better=self.options.objective.terms.better,
             series=self._series,
             give_up=lambda rounds: (
                 not self._holds(candidates, rounds)

@@ -144,7 +144,7 @@ def play_off(
             if run is None:
                 del logs[key]
             else:
-                logs[key].append(math.log(run.samples_per_second.point))
+                logs[key].append(math.log(run.merit.point))
     return rank(logs).ahead() if logs else ()
 
 

@@ -16,7 +16,7 @@ BASELINE_AGAIN = "baseline again"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """One candidate against the baseline in one round, in samples a second."""
+    """One candidate against the baseline in one round, by what their study compares; more is better."""
 
     round: int
     baseline: float
@@ -48,6 +48,8 @@ class Tally:
 
     keys: tuple[str, ...]
     rules: Rules
+    better: str = "faster"
+    """What a winner is, in words."""
     baseline: list[Measurement] = field(default_factory=list)
     runs_of: dict[str, list[Measurement]] = field(default_factory=dict)
     pairs: dict[str, list[Pair]] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Tally:
 
     def noise_floor(self) -> float:
         """From the A/A pairs and from the baseline's own successive runs."""
-        rates = [run.samples_per_second.point for run in self.baseline]
+        rates = [run.merit.point for run in self.baseline]
         successive = [log_ratio(after, before) for before, after in itertools.pairwise(rates)]
         return noise_floor([*(pair.log_ratio for pair in self.aa_pairs), *successive], len(rates))
 
@@ -103,8 +105,8 @@ class Tally:
         """Take in one run beside the baseline's of the same round."""
         pair = Pair(
             round=number,
-            baseline=baseline.samples_per_second.point,
-            candidate=run.samples_per_second.point,
+            baseline=baseline.merit.point,
+            candidate=run.merit.point,
         )
         if key == BASELINE_AGAIN:
             self.aa_pairs.append(pair)

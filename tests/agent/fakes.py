@@ -17,6 +17,7 @@ from flyball.tuners.base import (
     Value,
 )
 from flyball.tuners.interruption import Interruption
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions, StudyResult, nothing
 
 
@@ -45,14 +46,18 @@ def trial_report(
     reason: str = "measured well enough",
     assignment: Mapping[str, Value] | None = None,
     notes: tuple[str, ...] = (),
+    samples_per_joule: float | None = None,
 ) -> TrialReport:
-    """A finished run; without a rate it has no measurement."""
+    """A finished run; without a rate it has no measurement. Of a study for energy, with samples a joule."""
+    frugal = samples_per_joule
     measurement = rate and Measurement(
         samples_per_second=Interval(point=rate, low=rate * 0.97, high=rate * 1.03),
         tokens_per_second=rate * 128,
         steps=40,
         warmup_steps=5,
         seconds=4.0,
+        samples_per_joule=(frugal and Interval(point=frugal, low=frugal * 0.97, high=frugal * 1.03)) or None,
+        objective=Objective.ENERGY if frugal else Objective.THROUGHPUT,
     )
     return TrialReport(
         number=number,

@@ -19,6 +19,7 @@ from flyball.errors import (
 )
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import LATEST, StudyOptions
 
 COMMAND = ["deepspeed", "train.py", "--deepspeed_config", "ds.json"]
@@ -57,7 +58,8 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         "--config ds.json --space space.yaml --trials 7 --budget 1h30m --ablation 5m --seed 3 --output out "
         "--db sqlite:///x.db --map a.b=--ab --map c=-c --name my.run-1 --cold "
         "--allow-writes cache --allow-writes /var/tmp --memory-limit-ratio 0.8 --allow-global-batch "
-        "--samples-from config --policies default --policies mine.yaml"
+        "--objective energy --least-throughput 0.7 --samples-from config "
+        "--policies default --policies mine.yaml"
     )
     assert options_of(*given.split()) == StudyOptions(
         command=tuple(COMMAND),
@@ -76,6 +78,8 @@ def test_every_option_reaches_the_study(tmp_path: Path) -> None:
         allowed_writes=(tmp_path / "cache", Path("/var/tmp")),
         memory_limit_ratio=0.8,
         allow_global_batch=True,
+        objective=Objective.ENERGY,
+        least_throughput_ratio=0.7,
         samples_from="config",
         policies=("default", str(tmp_path / "mine.yaml")),
     )
@@ -144,6 +148,16 @@ BAD_INPUT = [
     ("--memory-limit-ratio 1.01 -- x", "--memory-limit-ratio: '1.01' is no share"),
     ("--memory-limit-ratio nan -- x", "--memory-limit-ratio: 'nan' is no share"),
     ("--memory-limit-ratio 90% -- x", "--memory-limit-ratio: '90%' is no share"),
+    (
+        "--objective speed -- x",
+        "--objective: 'speed' does not fit; write one of: throughput, latency, energy",
+    ),
+    ("--objective= -- x", "--objective: '' does not fit"),
+    ("--objective energy --least-throughput 0 -- x", "--least-throughput: '0' is no share"),
+    ("--objective energy --least-throughput 80% -- x", "--least-throughput: '80%' is no share"),
+    ("--least-throughput 0.8 -- x", "--least-throughput: only energy is saved at the cost of throughput"),
+    ("--objective latency --least-throughput 0.8 -- x", "leave out --least-throughput, or add"),
+    ("--resume old --objective energy", "--objective: a resumed experiment keeps what it was started with"),
     ("--map a -- x", "--map: 'a' maps nothing; write KEY=OPTION"),
     ("--map a=b -- x", "--map: 'a=b' maps nothing"),
     ("--map =--b -- x", "--map: '=--b' maps nothing"),

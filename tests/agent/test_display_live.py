@@ -80,6 +80,17 @@ def test_the_table_shows_rate_ratio_and_what_went_wrong(width: int) -> None:
     assert rows[3][5].startswith("rank 1: 2 GiB asked")
 
 
+def test_a_study_for_energy_is_drawn_in_joules_a_sample_and_more_gain_is_better() -> None:
+    screen = Screen(width=80)
+    own = trial_report(0, rate=100.0, phase=Phase.BASELINE, samples_per_joule=0.1)
+    screen.display.trial_finished(own, best=True)
+    screen.display.trial_started(1, Phase.SEARCH, {"micro_batch": 8})
+    screen.display.trial_finished(trial_report(1, rate=90.0, samples_per_joule=0.125), best=True)
+    frame = screen.frame()
+    assert frame[1] == "best  8 J/sample  1.25x of your 10  trial 1  micro_batch=8"
+    assert "J/sample" in frame[5]
+
+
 def test_before_the_first_trial_there_is_something_to_read() -> None:
     title, best, now, done = Screen(width=80).frame()
     assert title.startswith("flyball  starting")

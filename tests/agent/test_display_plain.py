@@ -74,6 +74,13 @@ def test_a_study_reads_as_one_line_an_event(
     ]
 
 
+def test_a_study_for_energy_says_joules_a_sample_and_the_throughput(
+    display: PlainDisplay, stream: CountingStream
+) -> None:
+    display.trial_finished(trial_report(0, rate=100.0, samples_per_joule=0.1), best=True)
+    assert "energy=10 low=9.709 high=10.31 rate=100 steps=40 best" in stream.getvalue()
+
+
 def test_every_line_is_flushed_as_it_is_written(display: PlainDisplay, stream: CountingStream) -> None:
     play_long_study(display, FakeClock().sleep)
     assert stream.flushed_lines == list(range(1, len(lines(stream)) + 1))

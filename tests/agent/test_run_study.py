@@ -11,6 +11,7 @@ from flyball.agent.run_study import first_step_seconds
 from flyball.errors import OptionError
 from flyball.history.owner import Owner
 from flyball.tuners.between_runs_turn import Turn, asked_of_document, turn_of_document
+from flyball.tuners.objective import Objective
 
 COMMAND = ("deepspeed", "train.py")
 
@@ -32,6 +33,8 @@ def test_what_is_asked_passes_whole_to_the_studys_process(
         samples_from="config",
         policies=["mine.yaml"],
         memory_limit_ratio="0.8",
+        objective="energy",
+        least_throughput="0.9",
         seed="7",
         output=Path("out"),
         no_explore=True,
@@ -43,6 +46,7 @@ def test_what_is_asked_passes_whole_to_the_studys_process(
     assert (options.space, options.config) == (tmp_path / "space.yaml", tmp_path / "ds.json")
     assert (options.output, options.policies) == (tmp_path / "out", (str(tmp_path / "mine.yaml"),))
     assert (options.samples_from, options.memory_limit_ratio) == ("config", 0.8)
+    assert (options.objective, options.least_throughput_ratio) == (Objective.ENERGY, 0.9)
     assert options.maps == {"train_micro_batch_size_per_gpu": "--batch"}
     assert (asked.explore, asked.owner) == (False, Owner.current())
     assert asked_of_document(asked.document()) == asked
@@ -57,6 +61,9 @@ def test_a_turn_passes_whole_back() -> None:
     ("options", "told"),
     [
         (["--space", "x.yaml"], "--space: belongs to a study; add --study NAME"),
+        (["--objective", "energy"], "--objective: belongs to a study; add --study NAME"),
+        (["--study", "a", "--objective", "watts"], "--objective: 'watts' does not fit"),
+        (["--study", "a", "--least-throughput", "0.5"], "--least-throughput: only energy is saved"),
         (["--no-explore"], "--no-explore: belongs to a study"),
         (["--study", "a/b"], "--study: 'a/b' cannot name a study"),
         (["--study", "a@2"], "--study: 'a@2' cannot name a study"),

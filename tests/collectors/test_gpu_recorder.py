@@ -8,6 +8,7 @@ import pytest
 from flyball.collectors import catalog
 from flyball.collectors.base import CollectorFailed, Metric, Sample, Unavailable
 from flyball.collectors.gpu_recorder import MOST_PLAYED, MOST_READINGS, GpuRecorder
+from flyball.collectors.nvml_inventory import GpuProcess
 
 LABELS = {
     catalog.GPU_SM_UTILIZATION: ("gpm",),
@@ -152,3 +153,58 @@ def test_whole_readings_of_a_long_run_are_thinned_out_evenly(gpus: Gpus) -> None
     assert MOST_PLAYED / 2 <= len(times) <= MOST_PLAYED
     assert times[0] == 0.0
     assert max(after - before for before, after in pairwise(times)) <= 8.0
+
+
+# ---- energy between two moments ---------------------------------------------------------------------
+
+
+class Ticking(Gpus):
+    """A counter that says a hundred joules more each second, and a second passes from look to look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def collect(self) -> Iterable[Sample]:
+        self.looks += 1
+        self.lay(float(self.looks), catalog.GPU_ENERGY, 100.0 * self.looks)
+        return super().collect()
+
+
+def test_counters_are_added_up_at_any_moment_between_readings_of_all_gpus(
+    gpus: Gpus, recorder: GpuRecorder
+) -> None:
+    for time in (0.0, 2.0, 4.0):
+        gpus.lay(time, catalog.GPU_ENERGY, 10 * time)
+        gpus.lay(time + 1, catalog.GPU_ENERGY, 5 * (time + 1), uuid="GPU-b")
+    recorder.take()
+    assert recorder.joules_at([0.5, 1.0, 3.5, 4.5], ["a", "GPU-b"]) == [None, 15.0, 52.5, None]
+    assert recorder.joules_at([1.0], ["GPU-c"]) == [None]
+    assert recorder.joules_at([1.0], []) == [None]
+
+
+def test_a_moment_that_has_just_passed_is_waited_for() -> None:
+    recorder = GpuRecorder(Ticking, interval_seconds=0.001)
+    recorder.start()
+    recorder.catch_up(20.0, timeout_seconds=30.0)
+    assert recorder.joules_at([19.5], ["GPU-a"]) == [1950.0]
+    recorder.stop()
+
+
+def test_the_last_reading_lies_behind_the_end() -> None:
+    gpus = Ticking()
+    recorder = GpuRecorder(lambda: gpus, interval_seconds=3600.0)
+    recorder.start()
+    recorder.catch_up(1.0, timeout_seconds=30.0)
+    recorder.stop(timeout_seconds=30.0)
+    assert recorder.joules_at([2.0], ["GPU-a"]) == [200.0]
+    assert gpus.closed
+
+
+def test_whoever_else_computes_on_these_gpus_is_named() -> None:
+    others = [
+        GpuProcess(pid=pid, gpu="0", uuid=uuid) for pid, uuid in ((7, "GPU-A"), (3, "GPU-A"), (5, "GPU-B"))
+    ]
+    recorder = GpuRecorder(Gpus, processes=lambda: others)
+    assert recorder.sharers(["a"]) == (3, 7)
+    assert recorder.sharers(["GPU-C"]) == ()

@@ -24,6 +24,7 @@ from flyball.tuners.between_runs_turn import (
     asked_of_document,
     turn_of_document,
 )
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
 
 SCRIPT = "import deepspeed\nrows = engine.train_micro_batch_size_per_gpu()\n"
@@ -70,6 +71,10 @@ class Production:
     more: tuple[str, ...] = ()
     """Options behind the script."""
     clock: FakeClock = field(default_factory=FakeClock)
+    objective: Objective = Objective.THROUGHPUT
+    machine: Fingerprint = MACHINE
+    energy: Callable[[int], dict[str, Any] | None] = lambda micro: None
+    """What is told of the energy of a run, by its micro batch."""
     number: int = 0
     database_url: str = ""
     """A file in the folder, where nothing is said."""
@@ -91,6 +96,7 @@ class Production:
             trials=self.search_runs,
             seed=3,
             name="nightly",
+            objective=self.objective,
         )
 
     def begin(
@@ -109,7 +115,7 @@ class Production:
             owner = replace(owner, started=f"{owner.started.rpartition('/')[0]}/1")
         asked = Asked(options=self.options, owner=owner, explore=explore, own_only=own_only)
         self.asked = asked_of_document(json.loads(json.dumps(asked.document())))
-        turn = ask(self.asked, machine=MACHINE, clock=self.clock)
+        turn = ask(self.asked, machine=self.machine, clock=self.clock)
         return turn_of_document(json.loads(json.dumps(turn.document())))
 
     def micro(self, turn: Turn) -> int:
@@ -134,8 +140,9 @@ class Production:
             told=fate.told,
             seconds=60.0,
             on_terminal=fate.on_terminal,
+            energy=self.energy(self.micro(turn)),
         )
-        return record(ended, self.asked, machine=MACHINE, clock=self.clock)
+        return record(ended, self.asked, machine=self.machine, clock=self.clock)
 
     def run(self, fate: Fate = WELL) -> tuple[Turn, Recorded | None]:
         """One run from its beginning to its end."""

@@ -15,7 +15,7 @@ from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.options import StudyOptions, StudyResult, nothing
-from flyball.tuners.study import run_study
+from flyball.tuners.study import WatchGpus, run_study
 from flyball.tuners.study_setup import Launchers
 
 
@@ -70,6 +70,8 @@ class Bench:
     """None by default: reading those that come with flyball takes an eighth of a second."""
     ablation_seconds: float | None = 0.0
     """Off by default: most tests are not about what each change brings."""
+    watch_gpus: WatchGpus | None = None
+    """What stands in for NVML."""
 
     def __post_init__(self) -> None:
         (self.folder / "train.py").write_text("import deepspeed\n")
@@ -111,6 +113,7 @@ class Bench:
             interruption=self.interruption,
             clock=self.clock,
             make_launchers=self.launchers,
+            watch_gpus=self.watch_gpus,
             begin=begin,
         )
 

@@ -2,15 +2,18 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from tests.tuners.production_bench import SPACE, Fate, Production, alike
+from tests.tuners.production_bench import MACHINE, SPACE, Fate, Production, alike
 
 from flyball import tuners
+from flyball.collectors.fingerprint import Gpu
 from flyball.errors import FlyballError, OptionError
+from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.promise import promised
 from flyball.tuners.resume import experiments_to_resume
@@ -340,3 +343,60 @@ def test_autotune_does_not_resume_it(job: Production) -> None:
     )
     with pytest.raises(OptionError, match="flyball run --study nightly"):
         experiments_to_resume(options)
+
+
+# ---- other objectives -------------------------------------------------------------------------------
+
+
+def test_a_study_for_latency_compares_seconds_a_step(tmp_path: Path) -> None:
+    job = Production(tmp_path, objective=Objective.LATENCY)
+    decided(job)
+    found = job.recommendation()
+    SCHEMA.validate(found)
+    own, best = (found[side]["objective"]["point"] for side in ("baseline", "recommended"))
+    assert found["objective"]["unit"] == "s/step"
+    assert found["speedup"]["point"] == pytest.approx(own / best, rel=0.03)
+    assert promised(found) is None
+
+
+def test_with_another_objective_the_study_begins_anew(job: Production) -> None:
+    searched(job)
+    job.objective = Objective.LATENCY
+    turn = job.begin()
+    assert turn.is_own
+    assert "its objective changed, so it begins anew as nightly@2" in turn.lines[0]
+
+
+def test_energy_on_a_cpu_is_refused_before_the_command_runs(job: Production) -> None:
+    job.objective = Objective.ENERGY
+    refused = job.begin().refused or ""
+    assert refused.startswith("--objective: energy cannot be measured")
+
+
+@pytest.fixture
+def on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Production:
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    gpu = Gpu(name="fake", memory_bytes=2**34, uuid="GPU-a", driver="580")
+    return Production(tmp_path, objective=Objective.ENERGY, machine=replace(MACHINE, gpus=(gpu,)))
+
+
+def test_a_study_for_energy_takes_the_joules_of_whole_runs(on_gpu: Production) -> None:
+    def samples_a_joule(micro: int) -> dict[str, Any]:
+        point = {1: 0.10, 2: 0.15, 4: 0.20, 8: 0.12}[micro] * on_gpu.random.gauss(1.0, 0.01)
+        return {"point": point, "low": point * 0.98, "high": point * 1.02}
+
+    on_gpu.energy = samples_a_joule
+    decided(on_gpu)
+    found = on_gpu.recommendation()
+    assert found["recommended"]["ds_config"]["train_micro_batch_size_per_gpu"] == 4
+    assert found["recommended"]["objective"]["point"] == pytest.approx(5.0, rel=0.03)
+    assert found["throughput_ratio"]["point"] == pytest.approx(4**0.3, rel=0.03)
+
+
+def test_a_run_that_tells_no_joules_does_not_count_and_says_so(on_gpu: Production) -> None:
+    on_gpu.energy = lambda micro: {"unavailable": "a GPU's energy counter was not read: no_permission"}
+    _, recorded = on_gpu.run()
+    assert recorded is not None
+    assert "not counted: no energy figure: a GPU's energy counter was not read" in recorded.lines[0]
+    assert on_gpu.outcomes() == ["interrupted"]
+    assert on_gpu.begin().is_own

@@ -86,8 +86,8 @@ def test_payback_is_said_in_the_unit_that_fits(hours: tuple[float, float, float 
 def test_a_change_that_stands_in_the_way_is_said() -> None:
     slower = effect("threads", EffectKind.SLOWER, 0.9)
     text = summary(recommended(explanation=explained(effects=(slower,))))
-    assert "  look at     threads: measured faster without it\n" in text
-    assert effect_text(slower) == "faster without it: 0.900x (0.891 to 0.909)"
+    assert "  look at     threads: measured better without it\n" in text
+    assert effect_text(slower) == "better without it: 0.900x (0.891 to 0.909)"
 
 
 def test_too_few_trials_are_said_on_the_screen_and_on_the_page() -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,6 +25,9 @@ COMPLETED = "completed"
 RECOMMENDED = "recommended"
 _LONGEST_ID = 9
 """Digits; more do not fit a 32-bit key."""
+OBJECTIVE = "objective"
+"""Option of an experiment: what it makes better; see ``tuners.objective``."""
+THROUGHPUT = "throughput"
 BETWEEN_RUNS = "between_runs"
 """Option of an experiment that holds one name's study over production runs; see ``tuners.between_runs``."""
 GENERATION = "@"
@@ -90,12 +94,17 @@ def recommending_rows(session: Session, fingerprint_digest: str, *, limit: int) 
 
 
 def matching_trials(
-    session: Session, fingerprint_digest: str, command_digest: str, *, excluding: int | None
+    session: Session,
+    fingerprint_digest: str,
+    command_digest: str,
+    *,
+    objective: str,
+    excluding: int | None,
 ) -> list[PastTrial]:
     """Return the finished baseline and search trials of alike experiments, the fastest first."""
     rate = MeasurementRow.samples_per_second
     rows = (
-        select(TrialRow, ExperimentRow.name, rate)
+        select(TrialRow, ExperimentRow, rate, MeasurementRow.document)
         .join(ExperimentRow, TrialRow.experiment_id == ExperimentRow.id)
         .join(FingerprintRow, FingerprintRow.id == ExperimentRow.fingerprint_id)
         .outerjoin(MeasurementRow, MeasurementRow.trial_id == TrialRow.id)
@@ -109,10 +118,14 @@ def matching_trials(
         )
         .order_by(rate.desc().nulls_last(), TrialRow.id)
     )
-    return [_past(row, name, value) for row, name, value in session.execute(rows)]
+    return [
+        _past(row, own.name, value, document)
+        for row, own, value, document in session.execute(rows)
+        if own.options.get(OBJECTIVE, THROUGHPUT) == objective
+    ]
 
 
-def _past(row: TrialRow, experiment: str, rate: float | None) -> PastTrial:
+def _past(row: TrialRow, experiment: str, rate: float | None, document: dict[str, Any] | None) -> PastTrial:
     return PastTrial(
         experiment=experiment,
         number=row.number,
@@ -121,4 +134,5 @@ def _past(row: TrialRow, experiment: str, rate: float | None) -> PastTrial:
         outcome=row.outcome or "",
         samples_per_second=rate,
         total_seconds=row.total_seconds,
+        measurement=document,
     )

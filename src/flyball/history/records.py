@@ -166,6 +166,8 @@ class PastTrial:
     outcome: str
     samples_per_second: float | None
     total_seconds: float | None
+    measurement: Mapping[str, Any] | None = None
+    """The whole measurement as it was given; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from flyball.history import leases
 from flyball.history.columns import storable
 from flyball.history.digest import command_digest as digest_of
 from flyball.history.finding import (
+    THROUGHPUT,
     find_row,
     generation_rows,
     matching_trials,
@@ -369,7 +370,12 @@ class History:
             return float(session.scalar(total) or 0.0)
 
     def matching(
-        self, fingerprint_digest: str, command_digest: str, *, excluding: int | None = None
+        self,
+        fingerprint_digest: str,
+        command_digest: str,
+        *,
+        objective: str = THROUGHPUT,
+        excluding: int | None = None,
     ) -> list[PastTrial]:
         """Return the baseline and search trials that alike experiments finished, the fastest first.
 
@@ -378,10 +384,13 @@ class History:
         Args:
             fingerprint_digest: of the machine.
             command_digest: as given to ``create_experiment``.
+            objective: only experiments that were to make the same thing better.
             excluding: id of the experiment that asks.
         """
         with self._database.reading() as session:
-            return matching_trials(session, fingerprint_digest, command_digest, excluding=excluding)
+            return matching_trials(
+                session, fingerprint_digest, command_digest, objective=objective, excluding=excluding
+            )
 
 
 def _experiment(session: Session, experiment_id: int) -> ExperimentRow:
