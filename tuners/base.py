@@ -24,6 +24,8 @@ class Phase(StrEnum):
 
     BASELINE = "baseline"
     SEARCH = "search"
+    REMEASUREMENT = "remeasurement"
+    """A configuration of the search once more, to see whether the machine kept its speed."""
     PLAY_OFF = "play_off"
     VERIFICATION = "verification"
     CONFIRMATION = "confirmation"
@@ -112,6 +114,8 @@ class TrialReport:
     notes: tuple[str, ...] = ()
     waited_seconds: float = 0.0
     """Of ``total_seconds``: before the run began, for the imports of a fork server."""
+    paused_seconds: float = 0.0
+    """Between the run before it and this one, while the study did not run; 0 where it went on at once."""
     alerts: "tuple[Alert, ...] | None" = None
     """That fired in it, told to nobody; None where no rules were evaluated."""
 

@@ -81,6 +81,8 @@ class Search:
         self.study.sampler = tpe(seed + finished)
         self._random = np.random.default_rng([seed, finished])
         self._listed: list[Assignment] | None = None
+        self.measured: Sequence[Observation] | None = None
+        """What the runs of this study measured, where that is known better than when it was told."""
 
     def recover(self, *, keep: Collection[int] = ()) -> int:
         """Mark trials that an ended process left running as failed; return how many. Call before asking.
@@ -201,15 +203,19 @@ class Search:
         return self._surrogate.belief(ran, [ran[0].assignment]).noise
 
     def observations(self) -> list[Observation]:
-        """Return every point that ran or could not run, in order, those of a warm start included."""
-        return [
-            Observation(
-                assignment=trial.user_attrs[ASSIGNMENT],
-                value=trial.value if trial.state is TrialState.COMPLETE else None,
-                constraint=trial.user_attrs.get(CONSTRAINT, OUT_OF_MEMORY),
-            )
+        """Return every point that ran or could not run, those of a warm start included."""
+        told = [
+            trial
             for trial in self._trials()
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and ASSIGNMENT in trial.user_attrs
+        ]
+        if self.measured is not None:
+            told = [
+                each for each in told if each.state is TrialState.PRUNED or each.user_attrs.get(KIND) == WARM
+            ]
+        return [
+            *(self.measured or ()),
+            *map(_observed, told),
         ]
 
     def _trials(self) -> list[FrozenTrial]:
@@ -326,6 +332,14 @@ class Search:
         )
         trial.set_constraint(seen.constraint, 1.0 if value is None else FEASIBLE)
         return trial
+
+
+def _observed(trial: FrozenTrial) -> Observation:
+    return Observation(
+        assignment=trial.user_attrs[ASSIGNMENT],
+        value=trial.value if trial.state is TrialState.COMPLETE else None,
+        constraint=trial.user_attrs.get(CONSTRAINT, OUT_OF_MEMORY),
+    )
 
 
 def tpe(seed: int) -> TPESampler:

@@ -1,12 +1,16 @@
 """The search: ask for a point, run it, tell what came of it, until time, trials or patience run out."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Assignment, Configuration, Phase, StudyObserver, TrialReport, Value
+from flyball.tuners.drift import CERTAIN, WORTH_SAYING
+from flyball.tuners.drift_report import drift_line
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.recommendation import memory_share
+from flyball.tuners.remeasuring import SURPRISE, Remeasuring, log_rate
 from flyball.tuners.sampler import Proposal, Search
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
@@ -27,8 +31,9 @@ class SearchLoop:
     """Searches from a measured baseline.
 
     Args:
-        trials: the most search trials, or None for patience.
+        trials: the most runs of the search, re-measurements included, or None for patience.
         memory_limit_ratio: what reserves more is told to the sampler as a violated constraint.
+        reports: of the search, those before a resume included.
     """
 
     search: Search
@@ -38,21 +43,40 @@ class SearchLoop:
     observer: StudyObserver
     interruption: Interruption
     spending: Spending
+    remeasuring: Remeasuring
     trials: int | None
     memory_limit_ratio: float
     reports: list[TrialReport] = field(default_factory=list)
     _since_best: int = 0
+    _early: bool = False
+    """Whether the machine's speed is looked at before it is due: a surprise, a resumed study."""
+    _said: float = 0.0
+    """Log speed of the machine that was last spoken of."""
+
+    def __post_init__(self) -> None:
+        self._early = bool(self.reports)
+
+    def corrected(self) -> list[TrialReport]:
+        """Return the search's runs at the speed that the machine had at the baseline, the slow runs too."""
+        return [each for each in self.remeasuring.corrected() if each.phase is Phase.SEARCH]
 
     def best(self) -> TrialReport:
-        """The fastest run so far that keeps to the memory limit, the baseline included."""
-        return max((self.baseline, *filter(self.eligible, self.reports)), key=rate_of)
+        """The fastest run so far that keeps to the memory limit, the baseline included, drift taken out."""
+        runs = self.remeasuring.corrected()
+        own = next((each for each in runs if each.phase is Phase.BASELINE), self.baseline)
+        return max((own, *filter(self.eligible, runs)), key=rate_of)
 
     def run(self) -> str:
         """Search; return why it ended."""
+        self._learn_drift()
         while True:
             reason = self._why_stop()
             if reason:
                 return reason
+            again = self.remeasuring.due(early=self._early)
+            if again is not None:
+                self._again(again)
+                continue
             proposal = self.search.ask()
             if proposal is None:
                 return EXHAUSTED
@@ -61,7 +85,7 @@ class SearchLoop:
     def _why_stop(self) -> str | None:
         if self.interruption.finish_requested:
             return "stopped by the user"
-        if self.trials is not None and len(self.reports) >= self.trials:
+        if self.trials is not None and self._made() >= self.trials:
             return f"{self.trials} trials were made"
         if not self.spending.may_search():
             return "the rest of the budget belongs to verification"
@@ -69,24 +93,57 @@ class SearchLoop:
             return f"no better point in {PATIENCE} trials"
         return None
 
+    def _made(self) -> int:
+        return len(self.reports) + self.remeasuring.made()
+
+    def _again(self, earlier: TrialReport) -> None:
+        """Run a configuration once more: what it lost or gained is the machine's."""
+        own = earlier.configuration
+        report = self.make_run(
+            Phase.REMEASUREMENT, own, changed_knobs(self.space, own.assignment), None, None
+        )
+        self._early = False
+        self.search.memory.learn(report)
+        self._learn_drift()
+        self.observer.trial_finished(report, best=False)
+        self.observer.time_left(self.spending.left())
+
     def _one(self, proposal: Proposal) -> None:
-        best = self.best()
-        measured = best.measurement
+        best, expected = self.best(), self.remeasuring.expected(proposal.assignment)
         report = self.make_run(
             Phase.SEARCH,
             self.space.render(proposal.assignment),
             changed_knobs(self.space, proposal.assignment),
-            measured.samples_per_second.low if measured else None,
+            self._bound(best),
             proposal.trial.number,
         )
         self.reports.append(report)
         self.search.memory.learn(report)
-        improved = self.eligible(report) and rate_of(report) > rate_of(best)
-        renewed = improved and rate_of(report) > rate_of(best) * WORTH_NOTICING
+        self._learn_drift()
+        fair = self.remeasuring.drift().corrected(report)
+        improved = self.eligible(report) and rate_of(fair) > rate_of(best)
+        renewed = improved and rate_of(fair) > rate_of(best) * WORTH_NOTICING
         self._since_best = 0 if renewed else self._since_best + 1
-        self._tell(proposal, report)
+        self._early = self._early or surprising(report, expected)
+        self._tell(proposal, report, fair)
         self.observer.trial_finished(report, best=improved)
         self.observer.time_left(self.spending.left())
+
+    def _bound(self, best: TrialReport) -> float | None:
+        """Return the rate that the best would certainly have now, which a run must be able to reach."""
+        if best.measurement is None:
+            return None
+        drift = self.remeasuring.drift()
+        _, error = drift.since(best.number)
+        return best.measurement.samples_per_second.low * drift.now.point * math.exp(-CERTAIN * error)
+
+    def _learn_drift(self) -> None:
+        """Work the drift out anew, let the sampler see rates without it, and say it where it has moved on."""
+        self.search.measured = self.remeasuring.observations(self.eligible)
+        drift = self.remeasuring.drift()
+        if drift.noticed and abs(math.log(drift.now.point) - self._said) > WORTH_SAYING:
+            self._said = math.log(drift.now.point)
+            self.observer.note(drift_line(drift))
 
     def eligible(self, report: TrialReport) -> bool:
         """Whether a run was measured and kept to the memory limit."""
@@ -94,7 +151,7 @@ class SearchLoop:
         share = memory_share(run) if run else None
         return run is not None and (share is None or share <= self.memory_limit_ratio)
 
-    def _tell(self, proposal: Proposal, report: TrialReport) -> None:
+    def _tell(self, proposal: Proposal, report: TrialReport, fair: TrialReport) -> None:
         kind, run = report.outcome.kind, report.measurement
         if kind is OutcomeKind.INTERRUPTED:
             self.search.tell_failed(proposal.trial)
@@ -107,7 +164,15 @@ class SearchLoop:
             excess = share / self.memory_limit_ratio - 1
             self.search.tell_infeasible(proposal.trial, "memory_limit", max(excess, 1e-6))
         else:
-            self.search.tell_completed(proposal.trial, run.samples_per_second.point)
+            self.search.tell_completed(proposal.trial, rate_of(fair))
+
+
+def surprising(report: TrialReport, expected: tuple[float, float] | None) -> bool:
+    """Whether a run lay far from what was thought of it; one that failed says nothing of speed."""
+    if expected is None or report.measurement is None:
+        return False
+    log, error = expected
+    return abs(log_rate(report) - log) > SURPRISE * error
 
 
 def rate_of(report: TrialReport) -> float:

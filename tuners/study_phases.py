@@ -9,12 +9,14 @@ from flyball.errors import BaselineFailed
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.conclusion import Conclusion
+from flyball.tuners.drift import STEADY, Drift
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.remeasuring import SHARE, Remeasuring
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
 from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, rate_of
@@ -24,6 +26,7 @@ from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
+from flyball.tuners.surrogate import Surrogate
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification_phase import VerificationPhase, binding_plan
@@ -50,6 +53,10 @@ class Study:
     length: RunLength = field(init=False)
     space: Space = field(init=False)
     memory: MemoryScreen | None = field(init=False, default=None)
+    drift_share: float = SHARE
+    """Of the search's time, for seeing whether the machine keeps its speed; 0 takes it for steady."""
+    drift: Drift = field(init=False, default=STEADY)
+    """Of the machine, over the search."""
     _searched: bool = field(init=False, default=False)
     _search_ended: str = field(init=False, default="")
     _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
@@ -93,7 +100,7 @@ class Study:
         self.forecast(baseline)
         reports = self.search(baseline)
         verification = self.verification()
-        verdict = verification.verify(baseline, reports)
+        verdict = verification.verify(self.drift.corrected(baseline), reports)
         conclusion = Conclusion(
             options=self.options,
             job=self.job,
@@ -108,6 +115,7 @@ class Study:
             engine=self.runner.engine or 0,
             alerts=self._leading_alerts(),
             memory=self.memory,
+            drift=self.drift if self._searched else None,
         )
         ending = Ending(
             ledger=self.ledger,
@@ -203,8 +211,15 @@ class Study:
             self.observer.note(f"{taught} runs of earlier studies of this job teach the search")
         self._tell_baseline(search, baseline)
         self._noise = search.noise
+        remeasuring = Remeasuring(
+            history=self.ledger.reports,
+            surrogate=Surrogate(entries=self.space.entries),
+            point_of=self.space.completed,
+            share=self.drift_share,
+        )
         loop = SearchLoop(
             search=search,
+            remeasuring=remeasuring,
             space=self.space,
             baseline=baseline,
             make_run=self._search_run,
@@ -220,7 +235,8 @@ class Study:
         self._search_ended = reason
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
-        return [report for report in loop.reports if loop.eligible(report)]
+        self.drift = remeasuring.drift()
+        return [report for report in loop.corrected() if loop.eligible(report)]
 
     def _screen(self) -> MemoryScreen:
         """What the runs so far tell of memory."""
@@ -303,4 +319,5 @@ class Study:
             interruption=self.interruption,
             make=lambda wanted, label: self._run(wanted, label=label),
             searched=self._searched,
+            steady=self.drift.corrected,
         )
