@@ -2,7 +2,7 @@
 
 Clocks, heat and neighbours move all configurations alike, so that what ran late compares badly or well with
 what ran early. The log rate of a run is taken for the sum of its point's own speed (the surrogate's process
-over the knobs), of the machine's drift (a trend and a random walk in time, both nothing at the first run) and
+over the knobs), of the machine's drift (a random walk in time that begins at nothing with the first run) and
 of the run's own luck. How far the drift goes is learned with the sizes of the other two from all runs; those
 of one point at several times tell most.
 """
@@ -20,7 +20,7 @@ from flyball.tuners.surrogate import Surrogate, scale_grid
 Array = npt.NDArray[np.float64]
 
 PHASES = (Phase.BASELINE, Phase.SEARCH, Phase.REMEASUREMENT)
-EXPECTED_DRIFT, DRIFT_DOUBT, LEAST_DRIFT = 0.03, 1.0, 1e-3
+EXPECTED_DRIFT, DRIFT_DOUBT, LEAST_DRIFT = 0.015, 1.0, 1e-3
 """Standard deviation of the drift from the first run to the last, before any was seen; that of its logarithm;
 and what counts as no drift."""
 RATIOS = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0)
@@ -52,8 +52,8 @@ class Drift:
     covariance: Array
 
     def at(self, number: int) -> float:
-        """Return the log speed at a run; that of now for one which is not known."""
-        return float(self.means[self._place(number)])
+        """Return the log speed at a run, that of now for one which is not known; 0 until drift is noticed."""
+        return float(self.means[self._place(number)]) if self.noticed else 0.0
 
     def since(self, number: int) -> tuple[float, float]:
         """Return the move of the log speed from a run to now, and its standard deviation."""
@@ -157,8 +157,7 @@ def scaled(report: TrialReport, factor: float) -> TrialReport:
 
 def _walk(matrix: Array, times: Array, logs: Array) -> tuple[Array, Array]:
     """Return mean and covariance of the walk at all times; the last of them is that of no run."""
-    elapsed = times / times[-1]
-    walk = (np.minimum.outer(elapsed, elapsed) + np.outer(elapsed, elapsed)) / 2
+    walk = np.minimum.outer(times, times) / times[-1]
     runs = len(logs)
     best: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 0.0)
     lowest = math.inf

@@ -22,6 +22,8 @@ FEWEST_BETWEEN = 4
 SHARE = 0.12
 SURPRISE = 3.0
 """Standard deviations between a run and what was thought of it."""
+NOW = -1
+"""No run has this number: what is asked for it is asked for now."""
 FEWEST_TO_EXPECT = 8
 """Runs before anything is thought of the next one."""
 
@@ -74,10 +76,6 @@ class Remeasuring:
             for each in found
         ]
 
-    def made(self) -> int:
-        """Return how many re-measurements there were."""
-        return sum(each.phase is Phase.REMEASUREMENT for each in self._runs())
-
     def observations(self, wanted: Callable[[TrialReport], bool] = measured) -> list[Observation]:
         """Return the measured runs that are wanted, at the speed that the machine had at the first."""
         runs = [self.drift().corrected(each) for each in self._runs() if measured(each) and wanted(each)]
@@ -95,7 +93,7 @@ class Remeasuring:
             return None
         belief = self.surrogate.belief(seen, [assignment])
         error = math.hypot(math.sqrt(max(0.0, float(belief.covariance[0, 0]))), belief.noise)
-        return float(belief.means[0]) + float(self.drift().means[-1]), error
+        return float(belief.means[0]) + self.drift().at(NOW), error
 
     def due(self, *, early: bool) -> TrialReport | None:
         """Return the run whose configuration is to run again now, or None.

@@ -10,7 +10,7 @@ from flyball.tuners.drift import CERTAIN, WORTH_SAYING
 from flyball.tuners.drift_report import drift_line
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.recommendation import memory_share
-from flyball.tuners.remeasuring import SURPRISE, Remeasuring, log_rate
+from flyball.tuners.remeasuring import NOW, SURPRISE, Remeasuring, log_rate
 from flyball.tuners.sampler import Proposal, Search
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
@@ -31,7 +31,7 @@ class SearchLoop:
     """Searches from a measured baseline.
 
     Args:
-        trials: the most runs of the search, re-measurements included, or None for patience.
+        trials: the most search trials, or None for patience; re-measurements come on top.
         memory_limit_ratio: what reserves more is told to the sampler as a violated constraint.
         reports: of the search, those before a resume included.
     """
@@ -85,16 +85,13 @@ class SearchLoop:
     def _why_stop(self) -> str | None:
         if self.interruption.finish_requested:
             return "stopped by the user"
-        if self.trials is not None and self._made() >= self.trials:
+        if self.trials is not None and len(self.reports) >= self.trials:
             return f"{self.trials} trials were made"
         if not self.spending.may_search():
             return "the rest of the budget belongs to verification"
         if self.trials is None and self._since_best >= PATIENCE:
             return f"no better point in {PATIENCE} trials"
         return None
-
-    def _made(self) -> int:
-        return len(self.reports) + self.remeasuring.made()
 
     def _again(self, earlier: TrialReport) -> None:
         """Run a configuration once more: what it lost or gained is the machine's."""
@@ -135,7 +132,7 @@ class SearchLoop:
             return None
         drift = self.remeasuring.drift()
         _, error = drift.since(best.number)
-        return best.measurement.samples_per_second.low * drift.now.point * math.exp(-CERTAIN * error)
+        return best.measurement.samples_per_second.low * math.exp(drift.at(NOW) - CERTAIN * error)
 
     def _learn_drift(self) -> None:
         """Work the drift out anew, let the sampler see rates without it, and say it where it has moved on."""

@@ -19,7 +19,7 @@ from flyball.tuners.options import StudyOptions, StudyResult
 from flyball.tuners.remeasuring import SHARE, Remeasuring
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
-from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, rate_of
+from flyball.tuners.search_loop import EXHAUSTED, PATIENCE, SearchLoop, rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.study_ending import Ending
@@ -58,6 +58,7 @@ class Study:
     drift: Drift = field(init=False, default=STEADY)
     """Of the machine, over the search."""
     _searched: bool = field(init=False, default=False)
+    _screened_out: tuple[str, ...] = field(init=False, default=())
     _search_ended: str = field(init=False, default="")
     _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
     """Relative error of one run, as far as the search knows it."""
@@ -122,6 +123,7 @@ class Study:
             observer=self.observer,
             interruption=self.interruption,
             search_ended=self._search_ended,
+            screened_out=self._screened_out,
         )
         result, whole = ending.write(conclusion)
         self.ledger.conclude(result, finished=whole and not self.interruption.finish_requested)
@@ -198,6 +200,7 @@ class Study:
             self.space,
             suggested=tuple(suggested_knobs(alerts)),
             memory=self._screen(),
+            trials=self._expected_trials(),
         )
         self._tell_alerts(alerts)
         past = [
@@ -233,10 +236,18 @@ class Study:
         reason = loop.run() if binding_plan(self.ledger) is None else "verification had begun"
         self._searched = bool(loop.reports) or reason == EXHAUSTED
         self._search_ended = reason
+        self._screened_out = tuple(search.screened_out.values())
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         self.drift = remeasuring.drift()
         return [report for report in loop.corrected() if loop.eligible(report)]
+
+    def _expected_trials(self) -> int:
+        """How many runs the search may have: as asked, or what half of the budget holds."""
+        left = self.spending.left()
+        if self.options.trials is not None or left is None:
+            return self.options.trials or 2 * PATIENCE
+        return min(2 * PATIENCE, int(left / 2 / max(self.spending.run_seconds(), 1.0)))
 
     def _screen(self) -> MemoryScreen:
         """What the runs so far tell of memory."""

@@ -207,11 +207,11 @@ def test_a_study_says_the_drift_and_is_not_misled_by_it(tmp_path: Path) -> None:
     last = found["course"][-1]
     true = 1 - 0.3 * min(1.0, last["seconds"] / 120)
     assert true < 0.9
-    assert abs(math.log(last["speed"] / true)) < 0.4 * abs(math.log(true))
+    assert abs(math.log(last["speed"] / true)) < 0.6 * abs(math.log(true))
     assert 0 < found["share"] <= 0.15
     again = [trial for trial in bench.trials() if trial.phase == "remeasurement"]
     assert len(again) == found["remeasurements"] > 0
-    assert len([trial for trial in bench.trials() if trial.phase == "search"]) + len(again) == 24
+    assert len([trial for trial in bench.trials() if trial.phase == "search"]) == 24
     assert any(note.startswith("drift: the machine runs at 0.") for note in bench.observer.notes)
     assert "drift: in the search the machine was at" in (tmp_path / "out/summary.txt").read_text()
     assert "Speed of the machine during the search" in (tmp_path / "out/report.html").read_text()

@@ -16,7 +16,6 @@ from tests.benchmarks.surrogate.noise import Recording, Replay
 from tests.benchmarks.surrogate.runs import Pace, SimulatedClock, SimulatedRunner, TrueSpeed, steady
 
 from flyball.tuners.base import Interval, Phase, TrialReport
-from flyball.tuners.drift import Drift
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.options import StudyOptions
@@ -109,8 +108,6 @@ class Outcome:
     included."""
     noticed: bool
     """Whether a drift of the machine was noticed."""
-    speed_seen: float
-    """Of the machine at the end of the search, over that of its first run, as the study sees it."""
     search_seconds: float
     remeasured_seconds: float
     """Of them, that re-measurements took."""
@@ -196,7 +193,7 @@ def simulate(
         verification.final,
         searched,
         clock,
-        drift=study.drift,
+        noticed=study.drift.noticed,
     )
 
 
@@ -211,7 +208,7 @@ def outcome(
     searched: float,
     clock: SimulatedClock,
     *,
-    drift: Drift,
+    noticed: bool,
 ) -> Outcome:
     """Hold what a study came to against the truth."""
 
@@ -230,8 +227,7 @@ def outcome(
         entered=space.completed(candidates[0].assignment) if candidates else None,
         promised=verdict.verification.speedup if recommended and verdict else None,
         picked=true(thought_fastest([baseline, *reports], space)),
-        noticed=drift.noticed,
-        speed_seen=drift.now.point,
+        noticed=noticed,
         search_seconds=searched,
         remeasured_seconds=sum(each.total_seconds for each in record.reports(Phase.REMEASUREMENT)),
         seconds=clock.monotonic(),
