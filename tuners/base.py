@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,8 @@ class Phase(StrEnum):
 
     BASELINE = "baseline"
     SEARCH = "search"
+    REMEASUREMENT = "remeasurement"
+    """A configuration of the search once more, to see whether the machine kept its speed."""
     PLAY_OFF = "play_off"
     VERIFICATION = "verification"
     CONFIRMATION = "confirmation"
@@ -120,6 +122,14 @@ class Measurement:
             raise ValueError(f"a run without its {self.objective} cannot be compared")
         return found
 
+    def with_merit(self, merit: Interval) -> "Measurement":
+        """The same run with another merit."""
+        if self.objective is Objective.LATENCY:
+            return replace(self, steps_per_second=merit)
+        if self.objective is Objective.ENERGY:
+            return replace(self, samples_per_joule=merit)
+        return replace(self, samples_per_second=merit)
+
     @property
     def value(self) -> Interval:
         """The same in the objective's own unit."""
@@ -141,6 +151,8 @@ class TrialReport:
     notes: tuple[str, ...] = ()
     waited_seconds: float = 0.0
     """Of ``total_seconds``: before the run began, for the imports of a fork server."""
+    paused_seconds: float = 0.0
+    """Between the run before it and this one, while the study did not run; 0 where it went on at once."""
     alerts: "tuple[Alert, ...] | None" = None
     """That fired in it, told to nobody; None where no rules were evaluated."""
 

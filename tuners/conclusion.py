@@ -11,6 +11,8 @@ from typing import Any
 from flyball.runner.outcome import OutcomeKind
 from flyball.runner.probe_install import install
 from flyball.tuners.base import Configuration, Interval, Measurement, Phase, TrialReport
+from flyball.tuners.drift import Drift
+from flyball.tuners.drift_report import drift_report
 from flyball.tuners.explanation import Explanation
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.job import Job
@@ -56,6 +58,8 @@ class Conclusion:
     """That said where to look first."""
     memory: MemoryScreen | None = None
     """What was held against the device's memory; None where nothing was searched."""
+    drift: Drift | None = None
+    """Of the machine, over the search; None where nothing was searched."""
     explanation: Explanation | None = None
     """None for a study over production runs."""
 
@@ -101,6 +105,7 @@ def recommend(study: Conclusion) -> Recommendation:
     leading = alerts_by_path(study, own, chosen)
     scaling = scaling_note(study.space.situation, chosen.assignment)
     alone = verdict.json_alone.speedup if verdict.json_alone else None
+    drift = drift_report(study.drift, study.reports) if study.drift is not None else None
     baseline = Side(configuration=own, measurement=fresh(study, BASELINE) or study.baseline.measurement)
     return Recommendation(
         experiment=study.name,
@@ -124,7 +129,9 @@ def recommend(study: Conclusion) -> Recommendation:
         explanation=study.explanation,
         objective=study.options.objective,
         throughput_ratio=None if keep else throughput_beside(study, verdict.winner or ""),
+        drift=drift,
         notes=(
+            *([drift.told] if drift and drift.told else []),
             *([scaling] if scaling else []),
             *verdict.remarks,
             *slow_note(study),

@@ -89,6 +89,7 @@ class Because(StrEnum):
     EXCLUDED = "excluded"
     """By legality, capability, version or hardware."""
     NOT_ENTERED = "not_entered"
+    SCREENED = "screened_out"
     MEMORY = "memory"
     BUDGET = "budget"
 

@@ -13,6 +13,7 @@ TITLES = {
     Because.OUTSIDE: "outside the space",
     Because.EXCLUDED: "excluded",
     Because.NOT_ENTERED: "not entered",
+    Because.SCREENED: "screened out",
     Because.MEMORY: "memory",
     Because.BUDGET: "not run",
 }

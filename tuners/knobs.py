@@ -113,6 +113,8 @@ class Knob:
     """Whether the loss guard must watch it (more than the rounding of another order of sums)."""
     changes_checkpoint: bool = False
     """Whether a checkpoint saved with one value may not load with another."""
+    structural: bool = False
+    """Whether it decides what kind of training it is (stage, compression, compilation)."""
     ordered: bool = True
     """Whether neighbouring values behave alike."""
     weight: float = 1.0

@@ -108,6 +108,7 @@ KNOBS: tuple[Knob, ...] = (
         pointless=_compile_pointless,
         # On a CPU the compilation takes longer than most trials.
         by_default=on_cuda,
+        structural=True,
         ordered=False,
         weight=3.0,
         promising=lambda values: True,
@@ -126,6 +127,7 @@ KNOBS: tuple[Knob, ...] = (
         pointless=_checkpointing_pointless,
         # A host's memory is seldom what stops a larger micro batch.
         by_default=on_cuda,
+        structural=True,
         ordered=False,
         weight=2.0,
         witness="layers that recompute, counted by the probe",

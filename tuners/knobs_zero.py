@@ -135,6 +135,7 @@ KNOBS: tuple[Knob, ...] = (
         accepts=whole_numbers(0, MAX_STAGE),
         pointless=_replicated,
         changes_checkpoint=True,
+        structural=True,
         weight=3.0,
         promising=min,
         witness="zero_stage in the journal's header",

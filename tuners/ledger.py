@@ -1,8 +1,9 @@
 """One study's record in the history: its experiment, its runs, and what of them a resume goes on from."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Never
 
@@ -57,6 +58,8 @@ class Ledger:
     _labels: dict[tuple[str, str], TrialReport] = field(default_factory=dict)
     _optuna: dict[int, TrialReport] = field(default_factory=dict)
     _next: int = 0
+    _left_at: float | None = None
+    """When the last run of an earlier part ended, until the first of this one begins."""
 
     @property
     def study_name(self) -> str:
@@ -79,8 +82,13 @@ class Ledger:
         for trial in self.history.trials(self.experiment_id):
             self._next = max(self._next, trial.number + 1)
             if trial.status != RUNNING:
-                self._keep(report_of(trial), trial.label, trial.optuna_number)
+                report = replace(report_of(trial), paused_seconds=self._pause(trial.started_time))
+                self._keep(report, trial.label, trial.optuna_number)
+            self._left_at = trial.finished_time or trial.started_time
         return self._reports
+
+    def _pause(self, now: float) -> float:
+        return max(0.0, now - self._left_at) if self._left_at is not None else 0.0
 
     def _keep(self, report: TrialReport, label: str, optuna_number: int | None) -> None:
         self._reports.append(report)
@@ -118,11 +126,12 @@ class Ledger:
     @contextlib.contextmanager
     def trial(self, wanted: Run, *, label: str, optuna_number: int | None) -> Iterator[Finish]:
         """Record a run around its making; one that ends by an exception is recorded as interrupted."""
+        paused, self._left_at = self._pause(time.time()), None
         trial_id = self.start(wanted, label=label, optuna_number=optuna_number)
 
         def finish(report: TrialReport) -> None:
             self.finish(trial_id, report)
-            self._keep(report, label, optuna_number)
+            self._keep(replace(report, paused_seconds=paused), label, optuna_number)
 
         try:
             yield finish

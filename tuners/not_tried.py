@@ -4,18 +4,16 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.base import Assignment, Configuration, TrialReport, Value
+from flyball.tuners.base import Assignment, Configuration, TrialReport
 from flyball.tuners.explanation import Because, NotTried
-from flyball.tuners.knobs import Applied, written
+from flyball.tuners.families import Families
 from flyball.tuners.knobs_registry import KNOBS
 from flyball.tuners.recommendation import memory_share
-from flyball.tuners.space import Entry, Space
+from flyball.tuners.space import Space
 
 MOST_GROUPS = 12
 """Of one kind; more are counted."""
 MOST_ITEMS = 6
-MOST_FAMILIES = 256
-"""Combinations of structure that are looked at one by one."""
 
 
 def not_tried(
@@ -25,6 +23,7 @@ def not_tried(
     memory_limit_ratio: float,
     search_ended: str,
     cannot_fit: Callable[[Configuration], str | None],
+    screened_out: Sequence[str] = (),
     rejected: Mapping[str, str] | None = None,
 ) -> tuple[NotTried, ...]:
     """Return what was left aside, the same kinds together.
@@ -35,12 +34,14 @@ def not_tried(
         memory_limit_ratio: what reserves more is not recommended.
         search_ended: why the search ended.
         cannot_fit: why a configuration certainly runs out of memory, or None.
+        screened_out: families that the search left after few runs, each with why.
         rejected: points that the search left out because they cannot fit, in words, to the reason.
     """
     return (
         *bounded(_outside(space)),
         *bounded(_excluded(space)),
         *bounded(_families(space, reports, search_ended, cannot_fit)),
+        *_left(screened_out),
         *bounded(_memory(reports, memory_limit_ratio, rejected or {})),
         *_points(space, reports, search_ended),
     )
@@ -76,12 +77,6 @@ def _excluded(space: Space) -> Iterable[NotTried]:
         yield _group(Because.EXCLUDED, reason, items)
 
 
-def structural(entry: Entry, space: Space) -> bool:
-    """Whether a knob decides what kind of training it is: others act by it, or the probe carries it."""
-    decides = any(entry.knob.name in other.knob.depends_on for other in space.entries)
-    return decides or entry.knob.name == "zero_stage" or entry.knob.applied is Applied.PROBE
-
-
 def _families(
     space: Space,
     reports: Sequence[TrialReport],
@@ -89,36 +84,23 @@ def _families(
     cannot_fit: Callable[[Configuration], str | None],
 ) -> Iterable[NotTried]:
     """Combinations of structure that no run was of, by the reason why."""
-    entries = [entry for entry in space.entries if structural(entry, space)]
-    size = 1
-    for entry in entries:
-        size *= len(entry.values)
-    if not entries or size > MOST_FAMILIES:
-        return
-    names = [entry.knob.name for entry in entries]
-    own = space.baseline_assignment()
-    entered = {_key(names, space.completed(report.configuration.assignment)) for report in reports}
+    families = Families(space=space)
+    entered = {families.of(space.completed(report.configuration.assignment)) for report in reports}
     by_reason: dict[str, list[str]] = {}
-    seen = set(entered)
-    for values in itertools.product(*(entry.values for entry in entries)):
-        point = space.completed({**own, **dict(zip(names, values, strict=True))})
-        key = _key(names, point)
-        if key in seen:
+    for family, point in families.nearest_to(space.baseline_assignment()):
+        if family in entered:
             continue
-        seen.add(key)
         reason = _illegal(space, point) or cannot_fit(space.render(point))
         reason = reason or f"the search ended before it: {search_ended}"
-        by_reason.setdefault(reason, []).append(_named(names, point))
+        by_reason.setdefault(reason, []).append(families.named(point))
     for reason, items in by_reason.items():
         yield _group(Because.NOT_ENTERED, reason, items)
 
 
-def _key(names: Sequence[str], point: Assignment) -> tuple[Value | None, ...]:
-    return tuple(point.get(name) for name in names)
-
-
-def _named(names: Sequence[str], point: Assignment) -> str:
-    return ", ".join(f"{name}={written(point[name])}" for name in names if name in point)
+def _left(screened_out: Sequence[str]) -> Iterable[NotTried]:
+    if screened_out:
+        reason = "screened out: what ran of them lost, and the rest of them was left"
+        yield _group(Because.SCREENED, reason, screened_out)
 
 
 def _illegal(space: Space, point: Assignment) -> str | None:

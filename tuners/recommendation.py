@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flyball.tuners.base import Configuration, Interval, Measurement
+from flyball.tuners.drift_report import DriftReport
 from flyball.tuners.explanation import Explanation
 from flyball.tuners.loss_guard import Guard, LossVerdict
 from flyball.tuners.objective import Objective
@@ -91,6 +92,8 @@ class Recommendation:
     """That fired in the user's own run or asked for the study: they said where to look first."""
     explanation: Explanation | None = None
     """None for a study over production runs."""
+    drift: DriftReport | None = None
+    """Of the machine, over the search; None where nothing was searched."""
 
 
 MISSING: Any = object()

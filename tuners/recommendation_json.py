@@ -37,6 +37,7 @@ def document(recommendation: Recommendation) -> dict[str, Any]:
         "notes": list(recommendation.notes),
         "alerts": [leading.document() for leading in recommendation.alerts],
         "explanation": explanation_json(recommendation.explanation),
+        "drift": recommendation.drift.document() if recommendation.drift else None,
     }
 
 

@@ -12,7 +12,7 @@ from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import TrialReport
 from flyball.tuners.explanation_text import TITLES, effect_text, payback_text
 from flyball.tuners.recommendation import Recommendation
-from flyball.tuners.report_chart import Chart, best_so_far, pairs_chart
+from flyball.tuners.report_chart import Chart, best_so_far, drift_chart, pairs_chart
 from flyball.tuners.startup_costs import saved_seconds, startup_costs
 from flyball.tuners.summary import counts, duration, gain_text, headline, rate_text, spent, value_text
 from flyball.tuners.telemetry import described
@@ -46,6 +46,8 @@ def rule_names(alerts: Sequence[Alert] | None) -> str:
 def charts(recommendation: Recommendation, trials: Sequence[TrialReport]) -> list[Chart]:
     """Return the page's drawings, those that have something to show."""
     drawn = [best_so_far(trials)]
+    if recommendation.drift:
+        drawn.append(drift_chart(recommendation.drift))
     if recommendation.verification:
         drawn.append(pairs_chart(recommendation.verification))
     return [chart for chart in drawn if chart is not None]

@@ -1,9 +1,10 @@
-"""The report's two drawings, as coordinates that the template writes as inline SVG."""
+"""The report's drawings, as coordinates that the template writes as inline SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flyball.tuners.base import Phase, TrialReport
+from flyball.tuners.drift_report import DriftReport
 from flyball.tuners.objective import Objective
 from flyball.tuners.verification import VerificationResult
 
@@ -113,6 +114,32 @@ def best_so_far(trials: Sequence[TrialReport]) -> Chart | None:
         rule_y=None,
         x_ticks=x.ticks("{:.0f}"),
         y_ticks=y.ticks("{:.4g}"),
+    )
+
+
+def drift_chart(found: DriftReport) -> Chart | None:
+    """Return the speed of the machine over the search; nothing where it kept it."""
+    if not found.noticed:
+        return None
+    x = horizontal([seconds for _, seconds, _ in found.course])
+    y = vertical([1.0, *(speed for _, _, speed in found.course)])
+    marks = tuple(
+        Mark(
+            x=x.at(seconds),
+            y=y.at(speed),
+            kind="plain",
+            title=f"trial {number}: {speed:.3f} after {seconds:.0f} s",
+        )
+        for number, seconds, speed in found.course
+    )
+    return Chart(
+        title="Speed of the machine during the search, over that of the first run",
+        x_label="seconds since the first run",
+        marks=marks,
+        line=" ".join(f"{mark.x},{mark.y}" for mark in marks),
+        rule_y=y.at(1.0),
+        x_ticks=x.ticks("{:.0f}"),
+        y_ticks=y.ticks("{:.3f}"),
     )
 
 

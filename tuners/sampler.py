@@ -20,6 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from flyball.tuners.base import Assignment
+from flyball.tuners.families import LOST, Families, Family
 from flyball.tuners.memory import ran_out_before
 from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.priors import first_guesses, suggested_guesses
@@ -32,6 +33,8 @@ FEASIBLE = 0.0
 STARTUP_TRIALS = 8
 TPE_EVERY = 4
 """Every this many proposals comes from TPE."""
+SURELY = 2.0
+"""Standard deviations at which a family is certainly behind."""
 MOST_ATTEMPTS = 8
 MOST_CANDIDATES = 4096
 KIND = "flyball:kind"
@@ -58,6 +61,7 @@ class Search:
         suggested: knobs that are guessed first, in this order.
         tpe_every: every this many proposals comes from TPE; 1 leaves the surrogate out.
         memory: what is known of the memory that points need; by default of the space's own context.
+        trials: that are expected, by which families are screened; 0 screens none.
     """
 
     def __init__(
@@ -70,17 +74,24 @@ class Search:
         suggested: Sequence[str] = (),
         tpe_every: int = TPE_EVERY,
         memory: MemoryScreen | None = None,
+        trials: int = 0,
     ) -> None:
         self.space = space
         self.memory = memory or MemoryScreen.of(space.situation.context)
         self._suggested = suggested_guesses(space, suggested)
         self._tpe_every = tpe_every
         self._surrogate = Surrogate(entries=space.entries)
+        self.families = Families(space=space)
+        self._to_screen = self.families.to_screen(trials)
+        self.screened_out: dict[Family, str] = {}
+        """Families that certainly lose, to the reason."""
         self.study = _open(study_name, storage)
         finished = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = tpe(seed + finished)
         self._random = np.random.default_rng([seed, finished])
         self._listed: list[Assignment] | None = None
+        self.measured: Sequence[Observation] | None = None
+        """What the runs of this study measured, where that is known better than when it was told."""
 
     def recover(self, *, keep: Collection[int] = ()) -> int:
         """Mark trials that an ended process left running as failed; return how many. Call before asking.
@@ -125,10 +136,48 @@ class Search:
         tried = self._tried()
         if len(tried) <= STARTUP_TRIALS and (guess := self._guess(tried)):
             return self._propose(*guess)
+        self._drop_losers()
+        if member := self._unscreened(tried):
+            return self._propose(member, "family")
         proposals = sum(trial.user_attrs.get(KIND) in ("surrogate", "tpe") for trial in self._trials())
         if proposals % self._tpe_every == self._tpe_every - 1:
             return self._by_tpe(tried) or self._by_surrogate(tried)
         return self._by_surrogate(tried)
+
+    def _drop_losers(self) -> None:
+        """Leave the families whose best run is certainly behind, by what all runs say of it."""
+        ran = [each for each in self.observations() if each.value]
+        if not self._to_screen or len(ran) < STARTUP_TRIALS:
+            return
+        leaders: dict[Family, Observation] = {}
+        for each in sorted(ran, key=lambda each: each.value or 0.0):
+            leaders[self.families.of(each.assignment)] = each
+        points = [each.assignment for each in leaders.values()]
+        belief = self._surrogate.belief(ran, points)
+        best = int(belief.means.argmax())
+        self.screened_out = {}
+        for place, (family, leader) in enumerate(leaders.items()):
+            behind = float(belief.means[best] - belief.means[place])
+            surely = behind - SURELY * belief.error(best, place)
+            if surely > LOST:
+                named = self.families.named(leader.assignment)
+                self.screened_out[family] = (
+                    f"{named}: at least {1 - math.exp(-surely):.0%} slower than the best"
+                )
+
+    def _unscreened(self, tried: list[Assignment]) -> Assignment | None:
+        """Return a member of a family that no run was of: the most promising, its other knobs the best's."""
+        entered = {self.families.of(point) for point in tried}
+        seen = [each for each in self.observations() if each.value]
+        if len(entered) >= self._to_screen or not seen:
+            return None
+        best = max(seen, key=lambda each: each.value or 0.0).assignment
+        members = [member for family, member in self.families.nearest_to(best) if family not in entered]
+        if not members:
+            return None
+        gains = self._surrogate.expected_improvement(self.observations(), members)
+        ordered = (members[int(index)] for index in np.argsort(-gains, kind="stable"))
+        return next((member for member in ordered if self._good_point(member, tried)), None)
 
     def _guess(self, tried: list[Assignment]) -> tuple[Assignment, str] | None:
         exhausted = self._exhausted()
@@ -201,15 +250,19 @@ class Search:
         return self._surrogate.belief(ran, [ran[0].assignment]).noise
 
     def observations(self) -> list[Observation]:
-        """Return every point that ran or could not run, in order, those of a warm start included."""
-        return [
-            Observation(
-                assignment=trial.user_attrs[ASSIGNMENT],
-                value=trial.value if trial.state is TrialState.COMPLETE else None,
-                constraint=trial.user_attrs.get(CONSTRAINT, OUT_OF_MEMORY),
-            )
+        """Return every point that ran or could not run, those of a warm start included."""
+        told = [
+            trial
             for trial in self._trials()
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and ASSIGNMENT in trial.user_attrs
+        ]
+        if self.measured is not None:
+            told = [
+                each for each in told if each.state is TrialState.PRUNED or each.user_attrs.get(KIND) == WARM
+            ]
+        return [
+            *(self.measured or ()),
+            *map(_observed, told),
         ]
 
     def _trials(self) -> list[FrozenTrial]:
@@ -237,7 +290,8 @@ class Search:
         for _ in range(MOST_ATTEMPTS):
             trial = self.study.ask()
             assignment = self.space.suggest(trial)
-            if self._good_point(assignment, tried):
+            lost = self.families.of(assignment) in self.screened_out
+            if not lost and self._good_point(assignment, tried):
                 return self._marked(trial, assignment, "tpe")
             # FAIL is what samplers do not see: a repeated point must not count twice.
             self.study.tell(trial, state=TrialState.FAIL)
@@ -280,7 +334,8 @@ class Search:
             if key not in keys:
                 keys.add(key)
                 fresh.append(point)
-        return fresh
+        left = [point for point in fresh if self.families.of(point) not in self.screened_out]
+        return left or fresh
 
     def _neighbours(self) -> Iterable[Assignment]:
         ran = [seen for seen in self.observations() if seen.value is not None]
@@ -326,6 +381,14 @@ class Search:
         )
         trial.set_constraint(seen.constraint, 1.0 if value is None else FEASIBLE)
         return trial
+
+
+def _observed(trial: FrozenTrial) -> Observation:
+    return Observation(
+        assignment=trial.user_attrs[ASSIGNMENT],
+        value=trial.value if trial.state is TrialState.COMPLETE else None,
+        constraint=trial.user_attrs.get(CONSTRAINT, OUT_OF_MEMORY),
+    )
 
 
 def tpe(seed: int) -> TPESampler:

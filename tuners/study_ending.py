@@ -24,12 +24,14 @@ class Ending:
 
     Args:
         search_ended: why the search ended.
+        screened_out: families that the search left, each with why.
     """
 
     ledger: Ledger
     observer: StudyObserver
     interruption: Interruption
     search_ended: str
+    screened_out: tuple[str, ...] = ()
 
     def write(self, study: Conclusion) -> tuple[Concluded, bool]:
         """Store the verdict, measure what its changes bring, and write both; nothing changes the verdict.
@@ -91,6 +93,7 @@ class Ending:
                 memory_limit_ratio=limit,
                 search_ended=self.search_ended,
                 cannot_fit=_screen(study),
+                screened_out=self.screened_out,
                 rejected=study.memory.rejected if study.memory else {},
             ),
         )

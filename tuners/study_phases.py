@@ -9,6 +9,7 @@ from flyball.errors import BaselineFailed
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Phase, StudyObserver, TrialReport, Value
 from flyball.tuners.conclusion import Conclusion
+from flyball.tuners.drift import STEADY, Drift
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
 from flyball.tuners.knobs import Applied
@@ -16,15 +17,17 @@ from flyball.tuners.ledger import Ledger
 from flyball.tuners.memory_screen import MemoryScreen
 from flyball.tuners.objective import Objective, no_energy
 from flyball.tuners.options import StudyOptions, StudyResult
+from flyball.tuners.remeasuring import SHARE, Remeasuring
 from flyball.tuners.run_length import RunLength
 from flyball.tuners.sampler import Search
-from flyball.tuners.search_loop import EXHAUSTED, SearchLoop, rate_of
+from flyball.tuners.search_loop import EXHAUSTED, PATIENCE, SearchLoop, rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.spending import Spending
 from flyball.tuners.study_ending import Ending
 from flyball.tuners.study_setup import Launchers, space_of, with_limits
 from flyball.tuners.suggestions import LeadingAlert, leading_alerts, suggested_knobs
 from flyball.tuners.summary import duration
+from flyball.tuners.surrogate import Surrogate
 from flyball.tuners.trial_alerts import TrialRules
 from flyball.tuners.trial_runner import Run, TrialRunner
 from flyball.tuners.verification_phase import VerificationPhase, binding_plan
@@ -51,7 +54,12 @@ class Study:
     length: RunLength = field(init=False)
     space: Space = field(init=False)
     memory: MemoryScreen | None = field(init=False, default=None)
+    drift_share: float = SHARE
+    """Of the search's time, for seeing whether the machine keeps its speed; 0 takes it for steady."""
+    drift: Drift = field(init=False, default=STEADY)
+    """Of the machine, over the search."""
     _searched: bool = field(init=False, default=False)
+    _screened_out: tuple[str, ...] = field(init=False, default=())
     _search_ended: str = field(init=False, default="")
     _noise: Callable[[], float | None] = field(init=False, default=lambda: None)
     """Relative error of one run, as far as the search knows it."""
@@ -97,7 +105,7 @@ class Study:
         self.forecast(baseline)
         reports = self.search(baseline)
         verification = self.verification()
-        verdict = verification.verify(baseline, reports)
+        verdict = verification.verify(self.drift.corrected(baseline), reports)
         conclusion = Conclusion(
             options=self.options,
             job=self.job,
@@ -112,12 +120,14 @@ class Study:
             engine=self.runner.engine or 0,
             alerts=self._leading_alerts(),
             memory=self.memory,
+            drift=self.drift if self._searched else None,
         )
         ending = Ending(
             ledger=self.ledger,
             observer=self.observer,
             interruption=self.interruption,
             search_ended=self._search_ended,
+            screened_out=self._screened_out,
         )
         result, whole = ending.write(conclusion)
         self.ledger.conclude(result, finished=whole and not self.interruption.finish_requested)
@@ -196,6 +206,7 @@ class Study:
             self.space,
             suggested=tuple(suggested_knobs(alerts)),
             memory=self._screen(),
+            trials=self._expected_trials(),
         )
         self._tell_alerts(alerts)
         past = [
@@ -209,8 +220,15 @@ class Study:
             self.observer.note(f"{taught} runs of earlier studies of this job teach the search")
         self._tell_baseline(search, baseline)
         self._noise = search.noise
+        remeasuring = Remeasuring(
+            history=self.ledger.reports,
+            surrogate=Surrogate(entries=self.space.entries),
+            point_of=self.space.completed,
+            share=self.drift_share,
+        )
         loop = SearchLoop(
             search=search,
+            remeasuring=remeasuring,
             space=self.space,
             baseline=baseline,
             make_run=self._search_run,
@@ -225,9 +243,18 @@ class Study:
         reason = loop.run() if binding_plan(self.ledger) is None else "verification had begun"
         self._searched = bool(loop.reports) or reason == EXHAUSTED
         self._search_ended = reason
+        self._screened_out = tuple(search.screened_out.values())
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
-        return [report for report in loop.reports if loop.eligible(report)]
+        self.drift = remeasuring.drift()
+        return [report for report in loop.corrected() if loop.eligible(report)]
+
+    def _expected_trials(self) -> int:
+        """How many runs the search may have: as asked, or what half of the budget holds."""
+        left = self.spending.left()
+        if self.options.trials is not None or left is None:
+            return self.options.trials or 2 * PATIENCE
+        return min(2 * PATIENCE, int(left / 2 / max(self.spending.run_seconds(), 1.0)))
 
     def _screen(self) -> MemoryScreen:
         """What the runs so far tell of memory."""
@@ -310,4 +337,5 @@ class Study:
             interruption=self.interruption,
             make=lambda wanted, label: self._run(wanted, label=label),
             searched=self._searched,
+            steady=self.drift.corrected,
         )

@@ -170,8 +170,33 @@ class Surrogate:
         return heavy
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScaleGrid:
+    """Every pair of sizes that is looked at, with how badly it explains some runs."""
+
+    misfit: Array
+    """Twice the negative log of the posterior, up to a constant."""
+    middle: Array
+    effects: Array
+    noise: Array
+
+
 def learned_scales(matrix: Array, logs: Array) -> Scales:
     """Return the likeliest size of effects and noise behind some runs.
+
+    Args:
+        matrix: correlation of the points of the runs.
+        logs: log throughput of the runs.
+    """
+    grid = scale_grid(matrix, logs)
+    best = int(np.argmin(grid.misfit))
+    return Scales(
+        middle=float(grid.middle[best]), effects=float(grid.effects[best]), noise=float(grid.noise[best])
+    )
+
+
+def scale_grid(matrix: Array, logs: Array) -> ScaleGrid:
+    """Return how well each pair of sizes explains some runs.
 
     Marginal likelihood of the process over a grid of both, with a wide prior on each: few runs say little.
 
@@ -188,10 +213,8 @@ def learned_scales(matrix: Array, logs: Array) -> Scales:
     squares = ((turned - middles[:, None] * ones) ** 2 / variances).sum(axis=1)
     doubts = (np.log(noise / EXPECTED_NOISE) / NOISE_DOUBT) ** 2
     doubts += (np.log(effects / EXPECTED_SCALE) / SCALE_DOUBT) ** 2
-    likeliest = int(np.argmin(squares + np.log(variances).sum(axis=1) + doubts))
-    return Scales(
-        middle=float(middles[likeliest]), effects=float(effects[likeliest]), noise=float(noise[likeliest])
-    )
+    misfit = squares + np.log(variances).sum(axis=1) + doubts
+    return ScaleGrid(misfit=misfit, middle=middles, effects=effects, noise=noise)
 
 
 def _alike(left: Array, right: Array, ordered: bool) -> Array:

@@ -49,6 +49,8 @@ class VerificationPhase:
     interruption: Interruption
     make: Callable[[Run, str], TrialReport]
     searched: bool
+    steady: Callable[[TrialReport], TrialReport] = lambda report: report
+    """A run of the play-off as it would have been when the search began."""
     final: FinalRuns | None = field(init=False, default=None)
     """The runs of the last candidates."""
     _series: int = field(init=False, default=0)
@@ -174,7 +176,7 @@ class VerificationPhase:
 
         def run_once(configuration: Configuration, label: str) -> Measurement | None:
             run = self._final_run(Phase.PLAY_OFF, configuration, label, cold=False, precision=precision)
-            return run.measurement
+            return self.steady(run).measurement
 
         choice = CandidateChoice(
             space=self.space,

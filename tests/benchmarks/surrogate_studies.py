@@ -6,9 +6,11 @@ python tests/benchmarks surrogate_studies [CONDITION...] [--studies 200] [--nois
 Conditions: ``same`` (no knob matters: false recommendations), ``gain-5`` and ``gain-10`` (one value of one
 knob is faster by so much: how often it is found and recommended), ``fitted`` (surfaces of a recorded family:
 regret at 25 trials beside random search and Optuna's default TPE, and whether the printed interval holds the
-true gain), ``length`` (the time of the search over that of runs of fixed length, and both regrets). Noises:
-``cpu``, ``cpu-busy`` and ``h100`` as recorded, ``heavy`` made up. A study has 25 search trials and half an
-hour unless told otherwise. The clock is simulated, and the same seeds give the same figures.
+true gain), ``length`` (the time of the search over that of runs of fixed length, and both regrets), ``drift``
+(the machine loses 15% of its speed over the search: regret with the correction and without), ``families`` (a
+space of 32 families: regret with screening and by the surrogate alone). Noises: ``cpu``,
+``cpu-busy`` and ``h100`` as recorded, ``heavy`` made up. A study has 25 search trials and half an hour unless
+told otherwise. The clock is simulated, and the same seeds give the same figures.
 """
 
 import argparse

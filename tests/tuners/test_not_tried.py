@@ -73,6 +73,20 @@ def test_families_that_no_run_entered_say_why(tmp_path: Path) -> None:
     assert reasons.keys() == {"zero_stage=0", "zero_stage=1", "zero_stage=2"}
 
 
+def test_families_that_were_screened_out_say_why(tmp_path: Path) -> None:
+    own = space(tmp_path, "  zero_stage: [0, 1]\n")
+    found = not_tried(
+        own,
+        [],
+        memory_limit_ratio=0.9,
+        search_ended="",
+        cannot_fit=lambda each: None,
+        screened_out=("zero_stage=1: at least 20% slower than the best",),
+    )
+    (group,) = [each for each in found if each.because is Because.SCREENED]
+    assert group.items == ("zero_stage=1: at least 20% slower than the best",)
+
+
 def test_what_ran_out_of_memory_or_reserved_too_much_is_named(tmp_path: Path) -> None:
     own = space(tmp_path, "  micro_batch: [1, 2, 4, 8]\n")
     failed = Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason="2 GiB asked for")

@@ -280,3 +280,45 @@ def test_suggestions_go_on_where_a_killed_search_stopped(space: Space, tmp_path:
     resumed = opened("stopped.db")
     assert resumed.recover() == 1
     assert [*stopped, *run(resumed, 3)] == whole
+
+
+MANY_FAMILIES = """knobs:
+  micro_batch: [1, 2, 4, 8]
+  zero_stage: [0, 1, 2, 3]
+  communication_data_type: [fp32, bf16]
+  threads: default
+"""
+
+
+def of_structure(point: Assignment) -> tuple[object, object]:
+    return point["zero_stage"], point["communication_data_type"]
+
+
+def test_many_families_are_screened_and_those_that_lose_are_left(tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY_FAMILIES)
+    space = load_space(path, CONFIG, CPU)
+    screening = search(space, trials=24)
+    screening.enqueue(space.baseline_assignment())
+    first = run(screening, 10)
+    assert len({of_structure(point) for point in first}) == 8
+    left = 0
+    for _ in range(3):
+        (point,) = run(screening, 1)
+        assert screening.families.of(point) not in screening.screened_out
+        left = max(left, len(screening.screened_out))
+    assert left > 0
+    assert any(why.startswith("zero_stage=3") for why in screening.screened_out.values())
+
+
+def test_few_trials_screen_no_more_families_than_half_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY_FAMILIES)
+    space = load_space(path, CONFIG, CPU)
+    assert search(space, trials=8).families.to_screen(8) == 4
+    assert search(space, trials=30).families.to_screen(30) == 8
+
+
+def test_few_families_are_left_to_the_surrogate(small_space: Space) -> None:
+    assert search(small_space, trials=24).families.to_screen(24) == 0
+    assert search(small_space, trials=24).screened_out == {}

@@ -31,6 +31,14 @@ FAILED_SECONDS = 1.0
 TrueSpeed = Callable[[Assignment], float | None]
 """Samples a second at a point, or None where it runs out of memory."""
 
+Pace = Callable[[float], float]
+"""The machine's own speed at a second of the study, over that at its beginning."""
+
+
+def steady(seconds: float) -> float:
+    """Return the speed of a machine that keeps it."""
+    return 1.0
+
 
 @dataclass
 class SimulatedClock:
@@ -61,6 +69,7 @@ class SimulatedRunner:
     speed: TrueSpeed
     replay: Replay
     clock: SimulatedClock
+    pace: Pace = steady
     fixed_length: bool = False
     """Measure every run for the longest time: no race, no precision that is enough."""
     header: Mapping[str, Any] | None = None
@@ -82,7 +91,7 @@ class SimulatedRunner:
         if speed is None:
             outcome = Outcome(kind=OutcomeKind.OUT_OF_MEMORY, reason="out of memory")
             return self._report(wanted, outcome, None, startup, FAILED_SECONDS)
-        measured, seconds = self._measure(wanted, speed, factors)
+        measured, seconds = self._measure(wanted, speed, factors, began=self.clock.now + startup)
         return self._report(
             wanted, Outcome(kind=OutcomeKind.COMPLETED, reason="measured"), measured, startup, seconds
         )
@@ -94,7 +103,9 @@ class SimulatedRunner:
         self._compiled.add(shape)
         return COMPILE_SECONDS
 
-    def _measure(self, wanted: Run, speed: float, factors: Any) -> tuple[Measurement | None, float]:
+    def _measure(
+        self, wanted: Run, speed: float, factors: Any, *, began: float
+    ) -> tuple[Measurement | None, float]:
         batch = int(self.job.config["train_batch_size"])
         rule = PrecisionRule(precision=wanted.precision, incumbent_low=wanted.incumbent_low)
         journal = RankJournal(path=Path("rank-0.jsonl"), records=[self._header(wanted)])
@@ -102,7 +113,7 @@ class SimulatedRunner:
         while step < wanted.precision.max_steps:
             # A record's steady steps go round; its first one is slow once.
             place = step if step < len(factors) else 1 + (step - 1) % (len(factors) - 1)
-            seconds = batch / speed * float(factors[place])
+            seconds = batch / (speed * self.pace(began + spent)) * float(factors[place])
             spent += seconds
             step += 1
             journal.records.append(self._step(wanted, step, spent, batch, seconds))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from scipy import stats
 from tests.benchmarks.surrogate.jobs import job_of
-from tests.benchmarks.surrogate.noise import load
+from tests.benchmarks.surrogate.many_families import lost as lost_of
+from tests.benchmarks.surrogate.noise import between_runs, load
 from tests.benchmarks.surrogate.rivals import RIVALS, pick
 from tests.benchmarks.surrogate.studies import Outcome, simulate
 from tests.benchmarks.surrogate.surfaces import alike, best, fitted, planted
 
+from flyball.tuners.remeasuring import SHARE
 from flyball.tuners.verification import Decision
 
 Seeds = Sequence[int]
@@ -20,6 +22,7 @@ MOST_FALSE, FEWEST_OF_FIVE, FEWEST_OF_TEN = 0.05, 0.60, 0.90
 FEWEST_INSIDE = 0.93
 MOST_OF_RANDOM = 0.5
 MOST_OF_FIXED = 0.6
+SLOWED, SLOWED_SECONDS = 0.15, 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,6 +196,65 @@ def length(noise: str, seeds: Seeds, budget_seconds: float) -> list[Figure]:
     ]
 
 
+def drift(noise: str, seeds: Seeds, budget_seconds: float) -> list[Figure]:
+    """The machine loses 15% of its speed over the search: with the correction, and taken for steady."""
+    job, recording = job_of(noise), load(noise)
+    space = job.space()
+    lost: dict[float, list[float]] = {SHARE: [], 0.0: []}
+    noticed, share = 0, []
+    for seed in seeds:
+        speed = fitted(job, space, seed)
+        top = best(space, speed)
+        for allowed in lost:
+            found = simulate(
+                job,
+                recording,
+                speed,
+                seed,
+                verified=False,
+                budget_seconds=budget_seconds,
+                pace=slowing,
+                drift_share=allowed,
+            )
+            lost[allowed].append(1 - found.picked / top)
+            if allowed:
+                noticed += found.noticed
+                share.append(found.remeasured_seconds / found.search_seconds)
+    say(f"        regret taken for steady {quartiles(lost[0.0])}; noticed in {noticed} of {len(seeds)}")
+    say(f"        re-measurements took {statistics.fmean(share):.1%} of the search on average")
+    means = {allowed: statistics.fmean(each) for allowed, each in lost.items()}
+    return [
+        Figure(
+            what=f"{noise}: mean regret while the machine slows by 15%",
+            asked=f"as steady's {means[0.0]:.3f}",
+            got=f"{means[SHARE]:.3f}; {quartiles(lost[SHARE])}",
+            met=means[SHARE] <= means[0.0],
+        ),
+    ]
+
+
+def families(noise: str, seeds: Seeds, budget_seconds: float) -> list[Figure]:
+    """A space of 32 families: regret at 25 trials with screening, and with the surrogate alone."""
+    luck = between_runs(load(noise).factors)
+    screened, alone = (
+        [lost_of(seed, screens=screens, noise=luck) for seed in seeds] for screens in (True, False)
+    )
+    say(f"        regret of the surrogate alone {quartiles(alone)}, mean {statistics.fmean(alone):.3f}")
+    return [
+        Figure(
+            what=f"{noise}: mean regret at 25 trials, 32 families",
+            asked=f"as without screening {statistics.fmean(alone):.3f}",
+            got=f"{statistics.fmean(screened):.3f}; {quartiles(screened)}",
+            met=statistics.fmean(screened) <= statistics.fmean(alone),
+        )
+    ]
+
+
+def slowing(seconds: float) -> float:
+    """Return the speed of a machine that loses 15% evenly over the time that most searches take."""
+    return 1 - SLOWED * min(1.0, seconds / SLOWED_SECONDS)
+
+
 def quartiles(values: Sequence[float]) -> str:
     """Return median and quartiles in words."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -211,5 +273,7 @@ CONDITIONS: dict[str, Callable[[str, Seeds, float], list[Figure]]] = {
     "gain-10": lambda noise, seeds, budget: gain(noise, seeds, budget, 10),
     "fitted": regret,
     "length": length,
+    "drift": drift,
+    "families": families,
 }
 """Name to what is simulated: noise, seeds, budget in seconds."""

@@ -13,12 +13,13 @@ import optuna
 from optuna.storages import InMemoryStorage
 from tests.benchmarks.surrogate.jobs import COMMAND, SimulatedJob, study_folder
 from tests.benchmarks.surrogate.noise import Recording, Replay
-from tests.benchmarks.surrogate.runs import SimulatedClock, SimulatedRunner, TrueSpeed
+from tests.benchmarks.surrogate.runs import Pace, SimulatedClock, SimulatedRunner, TrueSpeed, steady
 
 from flyball.tuners.base import Interval, Phase, TrialReport
 from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.options import StudyOptions
+from flyball.tuners.remeasuring import SHARE
 from flyball.tuners.search_loop import rate_of
 from flyball.tuners.space import Space
 from flyball.tuners.study_phases import Study
@@ -105,7 +106,11 @@ class Outcome:
     picked: float
     """True speed of what the surrogate thinks fastest after the search, of what was run; the user's own
     included."""
+    noticed: bool
+    """Whether a drift of the machine was noticed."""
     search_seconds: float
+    remeasured_seconds: float
+    """Of them, that re-measurements took."""
     seconds: float
     search_runs: int
     play_off_runs: int
@@ -123,6 +128,8 @@ def simulate(
     budget_seconds: float | None = BUDGET_SECONDS,
     fixed_length: bool = False,
     verified: bool = True,
+    pace: Pace = steady,
+    drift_share: float = SHARE,
 ) -> Outcome:
     """Run one study to its verdict.
 
@@ -135,6 +142,8 @@ def simulate(
         budget_seconds: of the whole study.
         fixed_length: measure every search run for the longest time.
         verified: whether to go on after the search.
+        pace: of the machine.
+        drift_share: of the search's time, for seeing its drift; 0 takes it for steady.
     """
     quiet()
     clock = SimulatedClock()
@@ -155,6 +164,7 @@ def simulate(
         observer=Silent(),  # type: ignore[arg-type]
         interruption=Interruption(),
         clock=clock,
+        drift_share=drift_share,
     )
     space = job.space()
     study.runner = SimulatedRunner(  # type: ignore[assignment]
@@ -163,6 +173,7 @@ def simulate(
         speed=speed,
         replay=Replay(recording=recording, draw=random.Random(seed)),
         clock=clock,
+        pace=pace,
         fixed_length=fixed_length,
         limits=study.runner.limits,
     )
@@ -172,7 +183,18 @@ def simulate(
     searched = clock.now
     verification = study.verification()
     verdict = verification.verify(baseline, reports) if verified else None
-    return outcome(record, space, speed, baseline, reports, verdict, verification.final, searched, clock)
+    return outcome(
+        record,
+        space,
+        speed,
+        baseline,
+        reports,
+        verdict,
+        verification.final,
+        searched,
+        clock,
+        noticed=study.drift.noticed,
+    )
 
 
 def outcome(
@@ -185,6 +207,8 @@ def outcome(
     final: FinalRuns | None,
     searched: float,
     clock: SimulatedClock,
+    *,
+    noticed: bool,
 ) -> Outcome:
     """Hold what a study came to against the truth."""
 
@@ -203,7 +227,9 @@ def outcome(
         entered=space.completed(candidates[0].assignment) if candidates else None,
         promised=verdict.verification.speedup if recommended and verdict else None,
         picked=true(thought_fastest([baseline, *reports], space)),
+        noticed=noticed,
         search_seconds=searched,
+        remeasured_seconds=sum(each.total_seconds for each in record.reports(Phase.REMEASUREMENT)),
         seconds=clock.monotonic(),
         search_runs=len(record.reports(Phase.SEARCH)),
         play_off_runs=len(record.reports(Phase.PLAY_OFF)),
