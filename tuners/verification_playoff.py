@@ -14,7 +14,7 @@ from statistics import fmean, median
 from flyball.tuners.base import Interval, Measurement
 
 MOST_CONTENDERS = 15
-MOST_ROUNDS = 6
+MOST_ROUNDS = 8
 MOST_IN_A_ROUND = 6
 """Rounds of a few teach where it matters: who is not in one is still judged by what its like did in it."""
 CLEAR_ERRORS = 3.0
