@@ -55,6 +55,7 @@ class CandidateChoice:
                 not self.stopped()
                 and self.spending.may_play_off([by_key[key].configuration.digest for key in keys])
             ),
+            seconds=lambda key: self.spending.seconds_of(by_key[key].configuration.digest),
         )
         return {key: by_key[key].configuration for key in self._entered(ranked, by_key)}
 

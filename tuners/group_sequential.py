@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import norm
 
+from flyball.tuners.measurement_series import Array
 from flyball.tuners.statistics import standard_error
 
 GRID = 1201
@@ -28,15 +29,13 @@ def nominal_levels(pairs: tuple[int, ...], spent: tuple[float, ...]) -> tuple[fl
         spent: chance of having rejected by each look when nothing is there, increasing; the first is also the
             first look's level.
     """
-    edge = REACH * math.sqrt(pairs[-1])
-    sums = np.linspace(-edge, edge, GRID)
+    sums = _sums(pairs[-1])
     width = sums[1] - sums[0]
     levels = [spent[0]]
     law = norm.pdf(sums, scale=math.sqrt(pairs[0]))
     law[sums >= norm.isf(spent[0]) * math.sqrt(pairs[0])] = 0.0
     for before, now, used, may in zip(pairs, pairs[1:], spent, spent[1:], strict=False):
-        step = norm.pdf(sums[:, None] - sums[None, :], scale=math.sqrt(now - before)) * width
-        law = step @ law
+        law = _after(sums, law, now - before)
         above = np.cumsum(law[::-1])[::-1] * width
         # The first place at which no more than the new share lies above.
         place = int(np.searchsorted(-above, -(may - used)))
@@ -44,6 +43,33 @@ def nominal_levels(pairs: tuple[int, ...], spent: tuple[float, ...]) -> tuple[fl
         levels.append(float(norm.sf(sums[place] / math.sqrt(now))))
         law[place:] = 0.0
     return tuple(levels)
+
+
+def law_at_last_look(pairs: Sequence[int], boundaries: Sequence[float]) -> tuple[Array, Array]:
+    """Return places and density of the sum at the last look, of those that passed at no earlier one.
+
+    Args:
+        pairs: number of pairs at each look, increasing; they have unit variance and mean zero.
+        boundaries: sum from which each look passes.
+    """
+    sums = _sums(pairs[-1])
+    law = norm.pdf(sums, scale=math.sqrt(pairs[0]))
+    for before, now, boundary in zip(pairs, pairs[1:], boundaries, strict=False):
+        law[sums >= boundary] = 0.0
+        law = _after(sums, law, now - before)
+    return sums, law
+
+
+def _sums(pairs: int) -> Array:
+    edge = REACH * math.sqrt(pairs)
+    return np.linspace(-edge, edge, GRID)
+
+
+def _after(sums: Array, law: Array, pairs: int) -> Array:
+    """Return the law of a sum after so many more pairs."""
+    step = norm.pdf(sums[:, None] - sums[None, :], scale=math.sqrt(pairs)) * (sums[1] - sums[0])
+    after: Array = step @ law
+    return after
 
 
 def chance_to_pass(log_ratios: Sequence[float], pairs: int, level: float, *, optimism: float) -> float:

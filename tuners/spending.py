@@ -28,6 +28,8 @@ FORECAST_MARGIN = 1.15
 """Runs of a verification that is planned to fit take so much longer than forecast, at worst on average."""
 PLAY_OFF_SHARE = 2.0
 """Of the time that the search took: the most that telling its best apart may take."""
+ROUNDS_FOR_SMALL_GAIN = 46
+"""Of verification: what a play-off that takes longer than the search must leave."""
 OVERDRAFT = 0.05
 """Of the budget: what a verification under way may take beyond it rather than be thrown away."""
 ENDING_SHARE = 0.5
@@ -203,18 +205,25 @@ class Spending:
             0,
         )
 
-    def declare(self, digests: Sequence[str]) -> Rules:
+    def declare(self, digests: Sequence[str], *, json_alone: bool = True) -> Rules:
         """Return the rule of a verification that ends within what is left, its confirmation included.
 
         Args:
             digests: of the candidates' configurations.
+            json_alone: whether the share of a winner's JSON may have to be measured by itself.
         """
         left = self.left()
-        if left is None or not digests:
+        if not digests:
             return self.rules
+        if left is None:
+            return self.rules.within(self.rules.max_rounds, len(digests))
         run_seconds = statistics.fmean(map(self.seconds_of, digests))
         rounds = self.rules.max_rounds
-        while rounds and self._ending_seconds(rounds, len(digests), run_seconds) * FORECAST_MARGIN > left:
+        spared = 0.0 if json_alone else self._json_alone_seconds(run_seconds)
+        while rounds:
+            needed = self._ending_seconds(rounds, len(digests), run_seconds) - spared
+            if needed * FORECAST_MARGIN <= left:
+                break
             rounds -= 1
         return self.rules.within(rounds, len(digests))
 
@@ -270,7 +279,7 @@ class Spending:
         ending = self.verification_seconds(1)
         if made + seconds > searched:
             # Telling apart for longer than was searched must not cost a small gain its later looks.
-            ending = FORECAST_MARGIN * self._ending_seconds(self.rules.max_rounds, 1)
+            ending = FORECAST_MARGIN * self._ending_seconds(ROUNDS_FOR_SMALL_GAIN, 1)
         return left is None or left > seconds + ending
 
     def may_confirm_again(self) -> bool:

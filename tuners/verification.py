@@ -7,13 +7,14 @@ decision nor for the stated gain.
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from flyball.tuners.base import Interval, Measurement
 from flyball.tuners.group_sequential import chance_to_pass
+from flyball.tuners.group_sequential_interval import Stopped
 from flyball.tuners.statistics import best_case_p_value, holm, upper_mean
-from flyball.tuners.verification_plan import Look, Rules
+from flyball.tuners.verification_plan import FEWEST_PAIRS, Look, Rules
 from flyball.tuners.verification_tally import BASELINE, BASELINE_AGAIN, CandidateResult, Pair, Tally
 
 __all__ = [
@@ -110,7 +111,9 @@ def verify(
     number, failures = 0, 0
     while len(tally.baseline) < looks[-1].pairs:
         if not may_continue(1 + len(tally.active) + int(number < rules.aa_rounds)):
-            return _cut_short(tally, looks, "stopped by the user" if stopped() else "the budget ended")
+            if stopped():
+                return _cut_short(tally, looks, "stopped by the user")
+            return _out_of_time(tally, looks, veto)
         complete = _round(tally, number, run_once, stopped)
         if complete is None:
             return _cut_short(tally, looks, "stopped by the user")
@@ -123,10 +126,7 @@ def verify(
         look = next((look for look in looks if look.pairs == len(tally.baseline)), None)
         winner = _winner(tally, look, veto, last=look == looks[-1]) if look else None
         if winner:
-            reason = (
-                f"{better} in fresh runs, p = {tally.p_value(winner):.2g} after {len(tally.baseline)} pairs"
-            )
-            return _result(tally, looks, Decision.RECOMMENDED, winner, reason)
+            return _recommended(tally, looks, winner)
         if not tally.active:
             break
     return _result(
@@ -182,10 +182,11 @@ def _drop_hopeless(tally: Tally, looks: Sequence[Look], veto: Veto) -> None:
     for key in tally.active:
         ratios = tally.ratios(key)
         looked = any(look.pairs == len(ratios) for look in looks)
+        asked = looked or (tally.rules.futility_between_looks and len(ratios) >= FEWEST_PAIRS)
         ahead = [look for look in looks if look.pairs >= len(ratios)]
         if len(ratios) >= FUTILITY_PAIRS and upper_mean(ratios, tally.rules.futility_confidence) < least:
             tally.dropped[key] = f"its gain is below {tally.rules.least_gain:.0%} after {len(ratios)} pairs"
-        elif looked and key not in tally.passed and _chance(tally, key, looks) < tally.rules.futility_chance:
+        elif asked and key not in tally.passed and _chance(tally, key, looks) < tally.rules.futility_chance:
             tally.dropped[key] = f"no gain that could be made certain was seen in {len(ratios)} pairs"
         elif key not in tally.passed and not any(
             best_case_p_value(ratios, look.pairs) <= look.level for look in ahead
@@ -221,9 +222,9 @@ def _winner(tally: Tally, look: Look, veto: Veto, *, last: bool) -> str | None:
     """Test at one look; return who is recommended, if the fastest has passed (at the last look: anyone)."""
     tally.passed |= holm({key: tally.p_value(key) for key in tally.keys}, look.level) & set(tally.active)
     for key in tally.active:
-        if not tally.certain(key) and not last:
+        if key not in tally.passed and not last:
             return None
-        if not tally.certain(key):
+        if key not in tally.passed:
             continue
         if not tally.worth_it(key):
             tally.dropped[key] = f"its gain is below the least worth a change, {tally.minimum_gain():.1%}"
@@ -233,6 +234,23 @@ def _winner(tally: Tally, look: Look, veto: Veto, *, last: bool) -> str | None:
             return key
         tally.dropped[key] = objection
     return None
+
+
+def _out_of_time(tally: Tally, looks: tuple[Look, ...], veto: Veto) -> VerificationResult:
+    """Test what there is, since no round is to come."""
+    ended = tally.rules.looks_of_ended(len(tally.baseline), len(tally.keys))
+    if ended and ended[-1].pairs == len(tally.baseline):
+        winner = _winner(tally, ended[-1], veto, last=True)
+        if winner:
+            return _recommended(tally, ended, winner)
+    return _cut_short(tally, looks, "the budget ended")
+
+
+def _recommended(tally: Tally, looks: tuple[Look, ...], winner: str) -> VerificationResult:
+    reason = (
+        f"{tally.better} in fresh runs, p = {tally.p_value(winner):.2g} after {len(tally.baseline)} pairs"
+    )
+    return _result(tally, looks, Decision.RECOMMENDED, winner, reason)
 
 
 def _cut_short(tally: Tally, looks: tuple[Look, ...], why: str) -> VerificationResult:
@@ -250,18 +268,31 @@ def _result(
     tally: Tally, looks: tuple[Look, ...], decision: Decision, winner: str | None, reason: str
 ) -> VerificationResult:
     details = [f"{key}: {why}" for key, why in tally.dropped.items()]
+    results = {key: tally.result(key) for key in tally.keys}
+    if winner and decision is Decision.RECOMMENDED:
+        gain = tally.gain_when_stopped(winner, _stopped(tally, looks))
+        results[winner] = replace(results[winner], speedup=gain)
     return VerificationResult(
         decision=decision,
         winner=winner,
-        speedup=tally.speedup(winner) if winner else None,
+        speedup=results[winner].speedup if winner else None,
         noise_floor=tally.noise_floor(),
         minimum_gain=tally.minimum_gain(),
         rounds=len(tally.baseline),
         runs=tally.runs,
         looks=looks,
-        candidates=tuple(tally.result(key) for key in tally.keys),
+        candidates=tuple(results.values()),
         aa_pairs=tuple(tally.aa_pairs),
         reasons=(reason, *details),
+    )
+
+
+def _stopped(tally: Tally, looks: Sequence[Look]) -> Stopped:
+    """Return where the test ended, for one of the candidates."""
+    made = [look for look in looks if look.pairs <= len(tally.baseline)]
+    return Stopped(
+        pairs=tuple(look.pairs for look in made),
+        levels=tuple(look.level / len(tally.keys) for look in made),
     )
 
 

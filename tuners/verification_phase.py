@@ -9,6 +9,7 @@ from flyball.tuners.context import resolve_batch
 from flyball.tuners.final_runs import FinalRuns, Verdict, samples_for_guard
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.job import Job
+from flyball.tuners.knobs import Applied
 from flyball.tuners.ledger import Ledger
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.reserves import remark, reserve
@@ -188,11 +189,20 @@ class VerificationPhase:
         return choice.choose(baseline, reports)
 
     def _declare(self, candidates: Mapping[str, Configuration]) -> None:
-        self.spending.rules = self.spending.declare([each.digest for each in candidates.values()])
+        self.spending.rules = self.spending.declare(
+            [each.digest for each in candidates.values()],
+            json_alone=any(self._both_places(each) for each in candidates.values()),
+        )
         if candidates and not self.interruption.finish_requested:
             digests = {key: each.digest for key, each in candidates.items()}
             plan = Declared(candidates=digests, rules=self.spending.rules, series=self._series)
             plan.write(self.ledger.output)
+
+    def _both_places(self, configuration: Configuration) -> bool:
+        """Whether something changed in the JSON and beside it: what the JSON gains alone is measured then."""
+        changed = changed_knobs(self.space, configuration.assignment)
+        in_json = {self.space.entry(name).knob.applied is Applied.CONFIG for name in changed}
+        return len(in_json) > 1
 
     def _final_run(
         self, phase: Phase, configuration: Configuration, label: str, *, cold: bool, precision: Precision

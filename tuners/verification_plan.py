@@ -10,11 +10,18 @@ FEWEST_PAIRS = 6
 ROUNDS_BETWEEN_LOOKS = 5
 MARGIN = 0.96
 """Of the error: what the looks may spend, since the law that they are planned by is an approximation."""
-SPENDING_POWER = 1.5
+SPENDING_POWER = 3.0
 """How the error left after the first look is spent: by the rounds made since, to this power. Above one, later
 looks get more, which is where a small gain shows."""
-SHARE_FOR_FIRST_LOOK = 2 / 3
+MOST_FOR_FIRST_LOOK = 2 / 3
 """At most so much of the error is spent on the first look, so that later ones can still find something."""
+MANY_ROUNDS = 16
+LITTLE_FOR_FIRST_LOOK = 1 / 8
+"""Of the error, where so many rounds are to come: a clear gain then ends two or more rounds later, and a
+small one still finds nearly all of the error unspent."""
+STRICT_ROUNDS = 60
+STRICT_ERROR_RATE = 0.01
+"""With so many rounds a gain of a few percent is found at this rate as often as with 40 at the usual one."""
 
 PAIRED_TEST = "one-sided Wilcoxon signed-rank on paired log ratios, Holm over the candidates"
 
@@ -38,8 +45,8 @@ class Rules:
 
     error_rate: float = 0.05
     """Chance of recommending anything when no candidate is faster: all looks and candidates together."""
-    max_rounds: int = 46
-    """Six at least; five more for each look after the first."""
+    max_rounds: int = 75
+    """Six at least; the last look is made after so many."""
     least_gain: float = 0.01
     """A smaller gain is not worth a change, however sure."""
     aa_rounds: int = 1
@@ -47,7 +54,11 @@ class Rules:
     futility_confidence: float = 0.95
     """A candidate is dropped when its gain lies below the least gain with this confidence."""
     futility_chance: float = 0.1
-    """At a look, a candidate is dropped whose chance to pass the last one is smaller."""
+    """A candidate is dropped whose chance to pass the last look is smaller."""
+    futility_between_looks: bool = False
+    """Whether it is asked after every round, and not only at looks."""
+    first_share: float = MOST_FOR_FIRST_LOOK
+    """Of the error: the most that the first look may spend."""
     seed: int = 0
     """Of the order of the runs in each round."""
     test: str = PAIRED_TEST
@@ -56,7 +67,7 @@ class Rules:
     def first_look(self, candidates: int) -> int:
         """Return the earliest number of rounds at which ``candidates`` together can pass."""
         pairs = FEWEST_PAIRS
-        while candidates / 2**pairs > self.error_rate * SHARE_FOR_FIRST_LOOK:
+        while candidates / 2**pairs > self.error_rate * self.first_share:
             pairs += 1
         return pairs
 
@@ -68,27 +79,59 @@ class Rules:
         levels that the joint law of looks at the same growing pairs allows (``group_sequential``), each
         rounded down to what so few pairs can reach. Over the candidates it is shared evenly (Bonferroni).
         """
-        first = self.first_look(candidates)
-        planned = [Look(pairs=first, level=candidates / 2**first)]
-        later = range(first + ROUNDS_BETWEEN_LOOKS, self.max_rounds + 1, ROUNDS_BETWEEN_LOOKS)
-        if not later:
-            return tuple(planned)
-        mine, length = MARGIN * self.error_rate / candidates, later[-1] - first
-        spent = [1 / 2**first]
-        spent += [
-            spent[0] + max(0.0, mine - spent[0]) * ((pairs - first) / length) ** SPENDING_POWER
-            for pairs in later
-        ]
-        for pairs, level in zip(later, nominal_levels((first, *later), tuple(spent))[1:], strict=True):
-            usable = candidates * attainable_level(pairs, level)
+        pairs = self._looked_at(candidates)
+        return self._tests(pairs, self._spent(pairs, candidates), candidates)
+
+    def looks_of_ended(self, rounds: int, candidates: int) -> tuple[Look, ...]:
+        """Return the looks where time was up after so many rounds, the last one at these.
+
+        It spends what earlier looks left: that time was up says nothing of who is faster, so this keeps to
+        the error rate as well (Lan and DeMets, 1983). None before the first look was due.
+        """
+        planned = self._looked_at(candidates)
+        made = tuple(each for each in planned if each < rounds)
+        if not made:
+            return self.looks(candidates)[:1] if rounds == planned[0] else ()
+        spent = self._spent(planned, candidates)[: len(made)]
+        return self._tests((*made, rounds), (*spent, MARGIN * self.error_rate / candidates), candidates)
+
+    def _looked_at(self, candidates: int) -> tuple[int, ...]:
+        first, gap, last = self.first_look(candidates), ROUNDS_BETWEEN_LOOKS, self.max_rounds
+        return (first, *range(first + gap, last - gap + 1, gap), last) if last >= first + gap else (first,)
+
+    def _spent(self, pairs: tuple[int, ...], candidates: int) -> tuple[float, ...]:
+        """Return what each candidate's tests have spent by each look."""
+        first, length = pairs[0], max(1, pairs[-1] - pairs[0])
+        begun = 1 / 2**first
+        left = max(0.0, MARGIN * self.error_rate / candidates - begun)
+        return tuple(begun + left * ((each - first) / length) ** SPENDING_POWER for each in pairs)
+
+    def _tests(self, pairs: tuple[int, ...], spent: tuple[float, ...], candidates: int) -> tuple[Look, ...]:
+        """Return the tests that spend so much; where so few pairs can pass none, it is left out."""
+        planned = [Look(pairs=pairs[0], level=candidates * spent[0])]
+        for each, level in zip(pairs[1:], nominal_levels(pairs, spent)[1:], strict=True):
+            usable = candidates * attainable_level(each, level)
             if usable > 0:
-                planned.append(Look(pairs=pairs, level=usable))
+                planned.append(Look(pairs=each, level=usable))
         return tuple(planned)
 
     def within(self, rounds: int, candidates: int) -> "Rules":
-        """Return the rule for a budget that holds ``rounds``: its last look is made before time is up."""
-        fewest = self.first_look(candidates)
-        return replace(self, max_rounds=max(fewest, min(self.max_rounds, rounds)))
+        """Return the rule for a budget that holds ``rounds``: its last look is made before time is up.
+
+        The more rounds there are, the stricter it can be, and the less of its error it spends in a hurry.
+        """
+        most = min(self.max_rounds, rounds)
+        if most >= STRICT_ROUNDS:
+            return replace(
+                self,
+                max_rounds=most,
+                error_rate=min(self.error_rate, STRICT_ERROR_RATE),
+                first_share=LITTLE_FOR_FIRST_LOOK,
+                futility_between_looks=True,
+            )
+        if most >= MANY_ROUNDS:
+            return replace(self, max_rounds=most, first_share=LITTLE_FOR_FIRST_LOOK)
+        return replace(self, max_rounds=max(self.first_look(candidates), most))
 
     def most_runs(self, candidates: int) -> int:
         """Return how many runs a verification of ``candidates`` can take at most."""

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 from flyball.tuners.base import Interval, Measurement
+from flyball.tuners.group_sequential_interval import Stopped, stopped_interval
 from flyball.tuners.measurement_interval import CONFIDENCE
 from flyball.tuners.statistics import log_ratio, noise_floor, ratio_interval, signed_rank_p_value
 from flyball.tuners.verification_plan import Rules
@@ -82,10 +83,14 @@ class Tally:
         ratios = self.ratios(key)
         return ratio_interval(ratios, 1 - (1 - CONFIDENCE) / len(self.keys)) if ratios else None
 
-    def certain(self, key: str) -> bool:
-        """Whether a candidate has passed and its printed interval agrees: it lies above no gain at all."""
-        gain = self.speedup(key)
-        return key in self.passed and gain is not None and gain.low > 1
+    def gain_when_stopped(self, key: str, stopped: Stopped) -> Interval:
+        """Gain of a candidate that passed, with an interval that knows why its pairs ended there."""
+        return stopped_interval(
+            self.ratios(key),
+            stopped,
+            least_error=math.log1p(self.noise_floor()),
+            confidence=1 - (1 - CONFIDENCE) / len(self.keys),
+        )
 
     def noise_floor(self) -> float:
         """From the A/A pairs and from the baseline's own successive runs."""

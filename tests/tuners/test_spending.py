@@ -54,7 +54,16 @@ def test_a_declared_verification_ends_within_the_budget() -> None:
             assert made.rounds_seconds(rules.max_rounds, 1) + 2 * made.cold_seconds() < left
     rounds = [spending(budget, *runs)[0].declare([NEW]).max_rounds for budget in (150.0, 200.0, 300.0, 500.0)]
     assert rounds == sorted(rounds)
-    assert spending(None, *runs)[0].declare([NEW]) == Rules()
+    unlimited = spending(None, *runs)[0].declare([NEW])
+    assert unlimited.max_rounds == Rules().max_rounds
+    assert unlimited.error_rate < Rules().error_rate
+
+
+def test_rounds_for_the_json_alone_are_not_set_aside_where_it_is_no_other_experiment() -> None:
+    made, _ = spending(300.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    made.json_alone = True
+    kept_back, spared = (made.declare([NEW], json_alone=each).max_rounds for each in (True, False))
+    assert spared >= kept_back + 3
 
 
 def test_runs_that_decide_are_forecast_by_their_own_length() -> None:

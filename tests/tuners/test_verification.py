@@ -110,6 +110,20 @@ def test_a_budget_that_ends_too_early_leaves_it_unverified(runs, speed, decision
     assert (result.decision, result.winner) == (decision, winner)
 
 
+def test_a_budget_that_ends_between_looks_is_followed_by_a_last_look_at_what_there_is():
+    rules, draws = Rules().within(46, 1), range(12)
+
+    def decided(seed, runs):
+        bench = Bench(one=1.12, noise=0.09, seed=seed)
+        return verify(["one"], bench, rules=rules, may_continue=lambda more: len(bench.made) + more <= runs)
+
+    results = [decided(seed, 2 * 17 + 1) for seed in draws]
+    late = [each for each in results if each.rounds == 17]
+    assert any(each.decision is Decision.RECOMMENDED for each in late)
+    assert all(each.looks[-1].pairs == 17 for each in late if each.decision is Decision.RECOMMENDED)
+    assert not any(decided(seed, 2 * 5 + 1).decision is Decision.RECOMMENDED for seed in draws)
+
+
 @pytest.mark.parametrize("runs", [1, 4, 6, 7])
 def test_a_stop_lets_the_running_run_finish_and_starts_no_other(runs):
     bench = Bench(one=1.2, noise=0.002)
@@ -158,13 +172,23 @@ def test_the_looks_grow_and_each_can_be_passed(candidates, rounds, error_rate):
     assert [look.pairs for look in looks] == sorted({look.pairs for look in looks})
 
 
-@pytest.mark.parametrize(("rounds", "candidates"), [(16, 1), (46, 1), (46, 2)])
+@pytest.mark.parametrize(
+    ("looks", "rate", "candidates"),
+    [
+        (Rules(max_rounds=16).looks(1), 0.05, 1),
+        (Rules(max_rounds=46).looks(1), 0.05, 1),
+        (Rules(max_rounds=46).looks(2), 0.05, 2),
+        (Rules().within(29, 1).looks(1), 0.05, 1),
+        (Rules().within(75, 1).looks(1), 0.01, 1),
+        (Rules().within(46, 1).looks_of_ended(21, 1), 0.05, 1),
+        (Rules().within(46, 1).looks_of_ended(44, 1), 0.05, 1),
+    ],
+)
 @pytest.mark.parametrize("tails", [1, 30])
-def test_all_looks_together_keep_to_the_error_rate(rounds, candidates, tails):
+def test_all_looks_together_keep_to_the_error_rate(looks, rate, candidates, tails):
     """Without a gain and without futility, in noise with heavy and light tails."""
-    looks = Rules(max_rounds=rounds).looks(candidates)
     studies = 40_000
-    pairs = np.random.default_rng(rounds + candidates).standard_t(tails, (studies, looks[-1].pairs))
+    pairs = np.random.default_rng(looks[-1].pairs + candidates).standard_t(tails, (studies, looks[-1].pairs))
     passed = np.zeros(studies, dtype=bool)
     for look in looks:
         seen = pairs[:, : look.pairs]
@@ -175,10 +199,26 @@ def test_all_looks_together_keep_to_the_error_rate(rounds, candidates, tails):
             if rank_sum_reaches(look.pairs, total) <= look.level / candidates + 1e-12
         )
         passed |= (ranks * (seen > 0)).sum(axis=1) >= least
-    chance = 0.05 / candidates
+    chance = rate / candidates
     assert passed.mean() <= chance + 3 * math.sqrt(chance / studies)
     # No look is there for nothing: without the joint law they could only spend two thirds of it.
-    assert passed.mean() >= 0.85 * chance
+    assert passed.mean() >= 0.85 * chance - 3 * math.sqrt(chance / studies)
+
+
+def test_the_more_rounds_a_budget_holds_the_stricter_the_rule_and_the_later_its_first_look():
+    few, some, many = (Rules().within(rounds, 1) for rounds in (9, 30, 200))
+    assert (few.error_rate, some.error_rate, many.error_rate) == (0.05, 0.05, 0.01)
+    assert few.first_look(1) < some.first_look(1) < many.first_look(1)
+    assert [each.looks(1)[-1].pairs for each in (few, some, many)] == [6, 30, Rules().max_rounds]
+    assert Rules().within(2, 1).max_rounds == 6
+
+
+def test_hopeless_rounds_are_left_off_between_looks_where_the_rule_says_so():
+    def rounds(seed, rules):
+        return verify(["same"], Bench(seed=seed, noise=0.05), rules=rules).rounds
+
+    patient, strict = Rules(max_rounds=60), Rules().within(60, 1)
+    assert sum(rounds(seed, strict) for seed in range(20)) < sum(rounds(seed, patient) for seed in range(20))
 
 
 @cache
@@ -220,6 +260,19 @@ def test_finalists_are_the_fastest_that_beat_the_baseline():
 def played(rates, baseline, bench, **options):
     """A play-off in which nothing is known of a contender but its own runs."""
     return play_off(rates, bench, lambda logs: ranked_by_own_runs(logs, math.log(baseline.point)), **options)
+
+
+def test_of_two_alike_the_one_whose_runs_are_much_shorter_is_verified():
+    rates = {"slow to start": interval(105.1), "quick": interval(105), "far": interval(101)}
+    seconds = {"slow to start": 20.0, "quick": 8.0, "far": 1.0}
+
+    def first(**options):
+        never = {"may_continue": lambda keys: False}
+        return played(rates, interval(100), Bench(), most=1, **never, **options)[0]
+
+    assert first() == "slow to start"
+    assert first(seconds=seconds.__getitem__) == "quick"
+    assert first(seconds={**seconds, "quick": 19.0, "far": 19.0}.__getitem__) == "slow to start"
 
 
 def test_contenders_that_search_cannot_tell_apart_play_off():
