@@ -39,7 +39,7 @@ def _of_policies(config: Path | None) -> set[str]:
         return set()
     from flyball.agent.daemon.config_file import read_agent_config
     from flyball.policies.rule_file import read_rules
-    from flyball.tuners.knobs_registry import BY_NAME
+    from flyball.tuners.knobs.registry import BY_NAME
 
     with contextlib.suppress(FlyballError):  # what is wrong there is for flyball policies check to say
         rules = read_rules(read_agent_config(config).policies, known_knobs=BY_NAME)

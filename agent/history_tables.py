@@ -15,8 +15,8 @@ from flyball.agent.run_display import summary_lines
 from flyball.agent.text import describe_changes, describe_rate, describe_value
 from flyball.runner.foreground import Ending
 from flyball.tuners.base import Configuration
-from flyball.tuners.recommendation import changes
-from flyball.tuners.telemetry import in_words
+from flyball.tuners.measurement.telemetry import in_words
+from flyball.tuners.results.recommendation import changes
 
 _SHOWN_ITEMS = 4
 

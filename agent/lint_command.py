@@ -17,7 +17,7 @@ from flyball.agent.wiring import Wiring
 from flyball.errors import BadInput, ConfigError, OptionError
 
 if TYPE_CHECKING:
-    from flyball.tuners.lint import FileReport, HeldVersion, Placed, Question
+    from flyball.tuners.legality.lint import FileReport, HeldVersion, Placed, Question
 
 _FOUND_STATUS = 1
 STDIN = "-"
@@ -57,7 +57,7 @@ def lint(
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
 ) -> int:
     """Say all that is wrong with DeepSpeed configs; exit 1 where one has an error."""
-    from flyball.tuners.lint import Question, held_version, lint_environment
+    from flyball.tuners.legality.lint import Question, held_version, lint_environment
 
     wiring: Wiring = context.obj
     held = held_version(_version(deepspeed_version))
@@ -83,8 +83,8 @@ def _version(text: str | None) -> str | None:
 
 
 def _status(reports: Sequence["FileReport"], *, strict: bool) -> int:
-    from flyball.tuners.finding import Severity
-    from flyball.tuners.lint_document import count
+    from flyball.tuners.legality.finding import Severity
+    from flyball.tuners.legality.lint_document import count
 
     if any(report.unreadable for report in reports):
         return BadInput.exit_status
@@ -95,7 +95,7 @@ def _status(reports: Sequence["FileReport"], *, strict: bool) -> int:
 def _print_json(
     out: TextIO, reports: Sequence["FileReport"], question: "Question", held: "HeldVersion"
 ) -> None:
-    from flyball.tuners.lint_document import lint_document
+    from flyball.tuners.legality.lint_document import lint_document
 
     document = lint_document(reports, question, held)
     out.write(redact_urls(json.dumps(document, indent=2)) + "\n")
@@ -110,8 +110,8 @@ def _print_text(wiring: Wiring, reports: Sequence["FileReport"], held: "HeldVers
 
 
 def _report(path: Path, question: "Question") -> "FileReport":
-    from flyball.tuners.config import MAX_BYTES, read_config
-    from flyball.tuners.lint import FileReport, lint_file
+    from flyball.tuners.config.reading import MAX_BYTES, read_config
+    from flyball.tuners.legality.lint import FileReport, lint_file
 
     try:
         if str(path) == STDIN:
@@ -135,8 +135,8 @@ def _line(name: str, placed: "Placed") -> str:
 
 
 def _summary(reports: Sequence["FileReport"]) -> str:
-    from flyball.tuners.finding import Severity
-    from flyball.tuners.lint_document import count
+    from flyball.tuners.legality.finding import Severity
+    from flyball.tuners.legality.lint_document import count
 
     read = sum(report.unreadable is None and report.name != "environment" for report in reports)
     counts = [

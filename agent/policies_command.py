@@ -33,7 +33,7 @@ def check(
 ) -> int:
     """Say all that is wrong with files of policies, or that they are in order."""
     from flyball.policies.rule_file import read_rules
-    from flyball.tuners.knobs_registry import BY_NAME
+    from flyball.tuners.knobs.registry import BY_NAME
 
     wiring: Wiring = context.obj
     count = len(dict.fromkeys(files))

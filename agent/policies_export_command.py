@@ -29,7 +29,7 @@ def export(
     """Write policies as rules that Prometheus evaluates itself."""
     from flyball.policies.export import prometheus_rules
     from flyball.policies.rule_file import read_rules
-    from flyball.tuners.knobs_registry import BY_NAME
+    from flyball.tuners.knobs.registry import BY_NAME
 
     if format_name not in FORMATS:
         mend = f"write one of {', '.join(FORMATS)}"

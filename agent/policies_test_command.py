@@ -34,7 +34,7 @@ def run_tests(
 
 def _read(files: list[Path]) -> "list[Scenarios]":
     from flyball.policies.expectation_file import read_scenarios
-    from flyball.tuners.knobs_registry import BY_NAME
+    from flyball.tuners.knobs.registry import BY_NAME
 
     read, faults = [], list[FlyballError]()
     for path in dict.fromkeys(files):

@@ -14,7 +14,7 @@ from flyball.runner.foreground import Ending, Terminal, run_in_place
 from flyball.runner.kernel_kills import kernel_kills
 from flyball.runner.watched_folder import make_watched_folder
 from flyball.settings import state_folder
-from flyball.tuners.between_runs_turn import Ended, Turn
+from flyball.tuners.between_runs.turn import Ended, Turn
 
 
 @dataclass(kw_only=True)

@@ -21,7 +21,7 @@ from flyball.settings import history_url
 if TYPE_CHECKING:
     from flyball.agent.run_attempt import Attempt
     from flyball.agent.run_study import StudyOfRun
-    from flyball.tuners.between_runs_turn import Asked, Turn
+    from flyball.tuners.between_runs.turn import Asked, Turn
 
 EXAMPLE = "flyball run -- deepspeed train.py --deepspeed_config ds.json"
 
@@ -126,7 +126,7 @@ class _Running:
     def to_the_end(self) -> None:
         from flyball.agent.run_study import StudyOfRun
         from flyball.runner.foreground import leave
-        from flyball.tuners.between_runs_turn import Turn
+        from flyball.tuners.between_runs.turn import Turn
 
         study = StudyOfRun(asked=self.asked) if self.asked else None
         turn = study.take() if study else Turn(study="")

@@ -27,7 +27,7 @@ from flyball.errors import OptionError
 
 if TYPE_CHECKING:
     # The history needs SQLAlchemy, which a plain run must not wait for.
-    from flyball.tuners.between_runs_turn import Asked
+    from flyball.tuners.between_runs.turn import Asked
 
 MOST_SEARCH_RUNS = 10_000
 PROCESS_COUNTS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -169,7 +169,7 @@ def asked_of(given: StudyGiven, command: tuple[str, ...], database_url: str) -> 
             raise OptionError("belongs to a study", where=stray, mend=mend)
         return None
     from flyball.history.owner import Owner
-    from flyball.tuners.between_runs_turn import Asked
+    from flyball.tuners.between_runs.turn import Asked
     from flyball.tuners.options import StudyOptions
 
     check_name(given.study, what="a study", where="--study")

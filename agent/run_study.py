@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyball.errors import CommandError
-from flyball.tuners.between_runs_turn import Asked, Ended, Recorded, Turn, turn_of_document
+from flyball.tuners.between_runs.turn import Asked, Ended, Recorded, Turn, turn_of_document
 from flyball.tuners.objective import Objective
 
-PROCESS = "flyball.tuners.between_runs_process"
+PROCESS = "flyball.tuners.between_runs.process"
 ASK_SECONDS = 120.0
 """How long the run waits for its study before it starts without it."""
 RECORD_SECONDS = 600.0

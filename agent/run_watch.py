@@ -135,7 +135,7 @@ class RunWatch:
         if self.folder is None or self.is_of_study or not history.recommending(machine.digest, limit=1):
             return
         # Imported only where there is something to find: it brings NumPy along.
-        from flyball.tuners.promise_match import find_promise
+        from flyball.tuners.results.promise_match import find_promise
 
         found = find_promise(
             history,
@@ -163,6 +163,6 @@ class RunWatch:
             )
 
     def _summary(self) -> dict[str, Any]:
-        from flyball.tuners.run_summary import summarize_run
+        from flyball.tuners.measurement.run_summary import summarize_run
 
         return summarize_run(self.folder.path, self._gpus) if self.folder else {}

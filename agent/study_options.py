@@ -157,7 +157,7 @@ def current_folder() -> Path:
 
 def space_path(path: Path, cwd: Path) -> Path:
     """Return where a space lies; the bare name of a bundled one stays as it is where no such file is."""
-    from flyball.tuners.space_file import bundled
+    from flyball.tuners.space.space_file import bundled
 
     whole = absolute(path, cwd, where="--space")
     return path if str(path) in bundled() and not whole.exists() else whole

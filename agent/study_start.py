@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flyball.clock import Clock, SystemClock
 from flyball.errors import OptionError
-from flyball.tuners.lead import Lead
+from flyball.tuners.job.lead import Lead
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

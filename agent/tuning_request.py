@@ -12,7 +12,7 @@ from flyball.agent.redact import MASK
 from flyball.errors import BadInput, CommandError, OptionError
 from flyball.history.alert_records import Alert, AlertStatus
 from flyball.runner.command import parse_command
-from flyball.tuners.lead import Lead
+from flyball.tuners.job.lead import Lead
 
 FROM_ALERT = "--from-alert"
 GIVE_COMMAND = "give the command yourself, behind --"

@@ -24,7 +24,7 @@ def run_real_study(
     begin: Callable[[], None] = nothing,
 ) -> StudyResult:
     """Run ``tuners.study.run_study``, imported only now: ``--help`` must not wait for Optuna."""
-    from flyball.tuners.study import run_study
+    from flyball.tuners.study.study import run_study
 
     return run_study(options, observer=observer, interruption=interruption, begin=begin)
 

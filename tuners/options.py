@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from flyball.tuners.base import StudyObserver
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.lead import Lead
+from flyball.tuners.job.lead import Lead
 from flyball.tuners.objective import LEAST_THROUGHPUT_RATIO, Objective
 
 LATEST: Final = ""

@@ -101,7 +101,7 @@ def _rules(file: YamlFile, config: AgentConfig) -> tuple[Rule, ...]:
         return ()
     # Imported only now: with no policies there is nothing to suggest.
     from flyball.policies.rule_file import read_rules
-    from flyball.tuners.knobs_registry import BY_NAME
+    from flyball.tuners.knobs.registry import BY_NAME
 
     if config.database is not None:
         _check_database(file, config.database)

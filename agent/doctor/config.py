@@ -6,14 +6,14 @@ from pathlib import Path
 from flyball.agent.doctor.base import Finding, Level, Question, failing, ok
 from flyball.collectors.nvml_inventory import list_gpus
 from flyball.errors import ConfigError
-from flyball.tuners.config import parse_document, read_config
-from flyball.tuners.context import has_fp16_instructions
-from flyball.tuners.finding import Finding as RuleFinding
-from flyball.tuners.finding import Severity
-from flyball.tuners.json_document import JsonError
-from flyball.tuners.lint import FileReport, held_version, lint_file, ranks_meant
-from flyball.tuners.lint import Question as LintQuestion
-from flyball.tuners.tolerant_json import HJSON_RULES
+from flyball.tuners.config.json_document import JsonError
+from flyball.tuners.config.reading import parse_document, read_config
+from flyball.tuners.config.tolerant_json import HJSON_RULES
+from flyball.tuners.legality.context import has_fp16_instructions
+from flyball.tuners.legality.finding import Finding as RuleFinding
+from flyball.tuners.legality.finding import Severity
+from flyball.tuners.legality.lint import FileReport, held_version, lint_file, ranks_meant
+from flyball.tuners.legality.lint import Question as LintQuestion
 
 
 def check(question: Question) -> Iterable[Finding]:

@@ -18,7 +18,7 @@ from flyball.collectors.base import Collector
 from flyball.collectors.registry import CollectorSettings, CollectorType, Surroundings
 from flyball.errors import OptionError
 from flyball.policies.rule_file import read_rules
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 DOCS = Path(__file__).parents[2] / "docs"
 HASH = "$2b$10$" + "a" * 53

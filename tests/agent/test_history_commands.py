@@ -14,7 +14,7 @@ from tests.tuners.explanation_fakes import explained
 from flyball.agent.cli import run
 from flyball.agent.history_records import Past, PastExperiment, PastTrial
 from flyball.agent.wiring import Wiring
-from flyball.tuners.explanation_json import explanation_json
+from flyball.tuners.explaining.explanation_json import explanation_json
 
 BASE = {"train_micro_batch_size_per_gpu": 4, "zero_optimization": {"stage": 0}}
 FASTER = {"train_micro_batch_size_per_gpu": 16, "zero_optimization": {"stage": 1}}

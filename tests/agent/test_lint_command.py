@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-import flyball.tuners.lint as module
+import flyball.tuners.legality.lint as module
 from flyball.agent.cli import run
-from flyball.tuners.legality_environment import LOOKED_AT
+from flyball.tuners.legality.environment import LOOKED_AT
 
 SCHEMA = json.loads((Path(module.__file__).parent / "schema" / "lint.schema.json").read_text("utf-8"))
 BAD = '{\n  "train_batch_size": 8,\n  "zero_optimization": {\n    "stage": 5\n  }\n}\n'

@@ -7,7 +7,7 @@ import pytest
 from flyball.agent.cli import run
 from flyball.policies.export import prometheus_rules
 from flyball.policies.rule_file import DEFAULT, read_rules
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 
 @pytest.fixture

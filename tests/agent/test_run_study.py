@@ -10,7 +10,7 @@ from flyball.agent.run_options import StudyGiven, asked_of
 from flyball.agent.run_study import first_step_seconds
 from flyball.errors import OptionError
 from flyball.history.owner import Owner
-from flyball.tuners.between_runs_turn import Turn, asked_of_document, turn_of_document
+from flyball.tuners.between_runs.turn import Turn, asked_of_document, turn_of_document
 from flyball.tuners.objective import Objective
 
 COMMAND = ("deepspeed", "train.py")

@@ -11,10 +11,10 @@ from typing import Any
 from tests.benchmarks._memory_cases import GIB
 from tests.benchmarks._runs import verdict
 
-from flyball.tuners.context import Context
-from flyball.tuners.memory_activations import Kind
-from flyball.tuners.memory_model import MemoryModel
-from flyball.tuners.memory_subject import Subject
+from flyball.tuners.legality.context import Context
+from flyball.tuners.memory.activations import Kind
+from flyball.tuners.memory.model import MemoryModel
+from flyball.tuners.memory.subject import Subject
 
 ASKED_MEDIAN = 0.15
 ORDERS = 20

@@ -16,12 +16,12 @@ from flyball.collectors.fingerprint import fingerprint
 from flyball.runner.base import Launcher
 from flyball.tuners.base import Configuration, Measurement, Phase
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.job import Job, read_job
+from flyball.tuners.job.job import Job, read_job
+from flyball.tuners.measurement.stopping import Precision
 from flyball.tuners.options import StudyOptions
-from flyball.tuners.space import Space, load_space
-from flyball.tuners.stopping import Precision
-from flyball.tuners.study import real_launchers
-from flyball.tuners.trial_runner import Run, TrialRunner
+from flyball.tuners.space.space import Space, load_space
+from flyball.tuners.study.study import real_launchers
+from flyball.tuners.trials.trial_runner import Run, TrialRunner
 
 ROOT = Path(__file__).parents[2]
 WORKLOAD = ROOT / "runner" / "workload"

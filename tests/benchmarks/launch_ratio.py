@@ -24,7 +24,7 @@ from flyball.runner.command import Command, parse_command
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.journal_facts import startup
+from flyball.tuners.measurement.journal_facts import startup
 
 ASKED, AIMED = {False: 0.25, True: 0.35}, {False: 0.15, True: 0.25}
 """By whether it is a GPU."""

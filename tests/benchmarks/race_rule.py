@@ -7,9 +7,9 @@ import argparse
 import sys
 from statistics import fmean
 
-from tests.tuners.test_between_runs_race import came_to, noisy
+from tests.tuners.between_runs.test_between_runs_race import came_to, noisy
 
-from flyball.tuners.verification import Decision
+from flyball.tuners.verification.verification import Decision
 
 CASES = ((1.0, 0.05, 0.05), (1.05, 0.02, 0.60), (1.10, 0.05, 0.90))
 """True gain, noise between runs, and the share of races that may (no gain) or must be recommended."""

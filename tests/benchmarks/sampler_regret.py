@@ -17,11 +17,11 @@ import numpy as np
 from optuna.storages import InMemoryStorage
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.context import Context
-from flyball.tuners.sampler import Search
-from flyball.tuners.space import Space, load_space
-from flyball.tuners.space_file import read_wishes
-from flyball.tuners.surrogate import OUT_OF_MEMORY
+from flyball.tuners.legality.context import Context
+from flyball.tuners.search.sampler import Search
+from flyball.tuners.search.surrogate import OUT_OF_MEMORY
+from flyball.tuners.space.space import Space, load_space
+from flyball.tuners.space.space_file import read_wishes
 
 NOISE = 0.03
 TRIALS = 24

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from flyball.collectors.journal import RankJournal
 from flyball.tuners.base import Measurement
-from flyball.tuners.measurement import measure
-from flyball.tuners.verification import Decision, VerificationResult, verify
-from flyball.tuners.verification_plan import Rules
-from flyball.tuners.verification_playoff import play_off, ranked_by_own_runs
-from flyball.tuners.verification_tally import BASELINE
+from flyball.tuners.measurement.measurement import measure
+from flyball.tuners.verification.plan import Rules
+from flyball.tuners.verification.playoff import play_off, ranked_by_own_runs
+from flyball.tuners.verification.tally import BASELINE
+from flyball.tuners.verification.verification import Decision, VerificationResult, verify
 
 SEARCH_TRIALS = 15
 """The baseline's trial included."""

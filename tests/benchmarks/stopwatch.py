@@ -23,7 +23,7 @@ from _runs import ROOT, reference_command, verdict, with_binaries
 from flyball.collectors.journal import read_folder
 from flyball.runner.probe_install import install
 from flyball.tuners.base import Measurement
-from flyball.tuners.measurement import measure
+from flyball.tuners.measurement.measurement import measure
 
 LONGEST_SECONDS = 600.0
 

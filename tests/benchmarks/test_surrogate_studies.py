@@ -11,7 +11,7 @@ from tests.benchmarks.surrogate.scores import Share, inside
 from tests.benchmarks.surrogate.studies import simulate
 from tests.benchmarks.surrogate.surfaces import alike, best, fit, fitted, planted, recorded
 
-from flyball.tuners.verification import Decision
+from flyball.tuners.verification.verification import Decision
 
 STUDIES = 12
 

@@ -14,11 +14,11 @@ from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.launch_warm import WarmLauncher
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement
-from flyball.tuners.context import Context, installed_version
-from flyball.tuners.journal_facts import fragmentation_peak
-from flyball.tuners.measurement import ALLOCATOR, measure
-from flyball.tuners.render import render
-from flyball.tuners.witness import idle_knobs
+from flyball.tuners.legality.context import Context, installed_version
+from flyball.tuners.measurement.journal_facts import fragmentation_peak
+from flyball.tuners.measurement.measurement import ALLOCATOR, measure
+from flyball.tuners.measurement.witness import idle_knobs
+from flyball.tuners.space.render import render
 
 pytestmark = [
     pytest.mark.gpu,

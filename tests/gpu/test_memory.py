@@ -11,10 +11,10 @@ from flyball.runner.command import parse_command
 from flyball.runner.launch_cold import ColdLauncher
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Configuration, Measurement
-from flyball.tuners.context import Context
-from flyball.tuners.measurement import measure
-from flyball.tuners.memory_model import MemoryModel
-from flyball.tuners.memory_subject import Subject
+from flyball.tuners.legality.context import Context
+from flyball.tuners.measurement.measurement import measure
+from flyball.tuners.memory.model import MemoryModel
+from flyball.tuners.memory.subject import Subject
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from tests.patience import PATIENCE_SECONDS
 
-from flyball.tuners.config import read
-from flyball.tuners.context import installed_version
-from flyball.tuners.deepspeed_facts import Field, facts_of
-from flyball.tuners.finding import Severity
-from flyball.tuners.lint import Question, lint_file
+from flyball.tuners.config.deepspeed_facts import Field, facts_of
+from flyball.tuners.config.reading import read
+from flyball.tuners.legality.context import installed_version
+from flyball.tuners.legality.finding import Severity
+from flyball.tuners.legality.lint import Question, lint_file
 
 pytestmark = pytest.mark.live
 

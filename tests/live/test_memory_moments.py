@@ -13,13 +13,13 @@ import pytest
 from tests.patience import PATIENCE_SECONDS
 
 from flyball.runner.ports import free_port
-from flyball.tuners.context import Context, installed_version
-from flyball.tuners.memory_moments import moments
+from flyball.tuners.legality.context import Context, installed_version
+from flyball.tuners.memory.moments import moments
 
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).with_name("scripts") / "memory_moments.py"
+SCRIPT = Path(__file__).with_name("scripts") / "memory/moments.py"
 RANKS = 2
 BUCKET = 500_000
 """Elements, half of the model's."""

@@ -23,7 +23,7 @@ from flyball.history.alert_records import AlertStatus
 from flyball.policies.expectation_file import read_scenarios
 from flyball.policies.replay import replay
 from flyball.policies.rule import Aggregate, Arithmetic, Comparison, Operand
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 pytestmark = pytest.mark.live
 

@@ -15,7 +15,7 @@ from flyball.collectors.nvml_xids import AWAITED
 from flyball.history.alert_records import AlertStatus
 from flyball.policies.engine import Engine
 from flyball.policies.rule_file import read_rules
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 NOISE = Path(__file__).parents[1] / "benchmarks" / "data"
 BEGIN = 1_800_000_000.0

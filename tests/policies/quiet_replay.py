@@ -24,7 +24,7 @@ from flyball.collectors.workload import WorkloadCollector
 from flyball.history.alert_records import AlertStatus
 from flyball.policies.engine import Engine
 from flyball.policies.rule_file import read_rules
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 DATA = Path(__file__).parents[1] / "benchmarks" / "data"
 RANKS = (0, 1)

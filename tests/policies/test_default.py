@@ -9,7 +9,7 @@ from flyball.collectors.nvml_xids import AWAITED, HARDWARE, PROGRAM
 from flyball.policies.rule import Aggregate, Matcher, Rule, Severity
 from flyball.policies.rule_file import DEFAULT, read_rules
 from flyball.policies.template import fill
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 RULES = {rule.alert: rule for rule in read_rules(["default"], known_knobs=BY_NAME)}
 DOCS = Path(__file__).parents[2] / "docs"

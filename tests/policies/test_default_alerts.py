@@ -11,7 +11,7 @@ from flyball.collectors import catalog
 from flyball.collectors.base import Metric
 from flyball.collectors.distribution import Tally
 from flyball.policies.rule_file import read_rules
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 MINUTE = 60.0
 

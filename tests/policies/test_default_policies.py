@@ -8,7 +8,7 @@ from flyball.policies.expectation_file import read_scenarios
 from flyball.policies.expectation_run import failures
 from flyball.policies.expectations import Scenario
 from flyball.policies.rule import Rule
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 TESTS = read_scenarios(Path(__file__).parent / "default_tests.yaml", known_knobs=BY_NAME)
 HEALTHY = TESTS.scenarios[0]

@@ -12,7 +12,7 @@ from flyball.policies.keys import BaselineKeys, PolicyKeys, WhileKeys
 from flyball.policies.rule import Aggregate, Severity
 from flyball.policies.rule_file import read_rules
 from flyball.policies.template import fill
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
 KEYS = [

@@ -15,7 +15,7 @@ from flyball.policies.expectations import Expectation, ExpectedAlert, Scenario, 
 from flyball.policies.replay import PlayedSeries
 from flyball.policies.rule_file import DEFAULT, read_rules
 from flyball.policies.series_notation import Identity, Mark
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 BAD = Path(__file__).parent / "bad_tests"
 

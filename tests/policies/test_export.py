@@ -12,7 +12,7 @@ from flyball.policies.export import prometheus_rules
 from flyball.policies.promql import recordings
 from flyball.policies.rule import Comparison, Expression, Operand, Rule, Severity
 from flyball.policies.rule_file import DEFAULT, read_rules
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 HOT = Rule(
     alert="Hot",

@@ -9,7 +9,7 @@ from flyball.policies.expectation_file import read_scenarios
 from flyball.policies.expectation_keys import AlertsKeys, ExpectedKeys, FileKeys, ScenarioKeys, SeriesKeys
 from flyball.policies.expectation_run import failures
 from flyball.policies.series_notation import Mark, read_values
-from flyball.tuners.knobs_registry import BY_NAME
+from flyball.tuners.knobs.registry import BY_NAME
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy_tests.md").read_text("utf-8")
 KEYS = sorted(

@@ -5,7 +5,7 @@ from typing import Any
 from tests.tuners.statistics_fakes import configuration, interval
 
 from flyball.tuners.base import Interval
-from flyball.tuners.explanation import (
+from flyball.tuners.explaining.explanation import (
     Because,
     EffectKind,
     Explanation,
@@ -15,7 +15,7 @@ from flyball.tuners.explanation import (
     NotTried,
     Reversion,
 )
-from flyball.tuners.study_cost import Cost, Payback
+from flyball.tuners.explaining.study_cost import Cost, Payback
 
 
 def effect(

@@ -15,8 +15,8 @@ from flyball.database import open_database
 from flyball.history.owner import Owner
 from flyball.history.records import TrialRecord
 from flyball.history.store import History
-from flyball.tuners.between_runs_process import ask, record
-from flyball.tuners.between_runs_turn import (
+from flyball.tuners.between_runs.process import ask, record
+from flyball.tuners.between_runs.turn import (
     Asked,
     Ended,
     Recorded,

@@ -5,12 +5,12 @@ from typing import Any
 from tests.tuners.statistics_fakes import configuration, interval, measurement
 
 from flyball.history.alert_records import Alert, AlertStatus
-from flyball.tuners.lead import Lead
-from flyball.tuners.loss_guard import Guard, LossVerdict
-from flyball.tuners.recommendation import Confirmation, Recommendation, Side, changes
-from flyball.tuners.suggestions import LeadingAlert
-from flyball.tuners.verification import Decision, verify
-from flyball.tuners.verification_plan import Rules
+from flyball.tuners.job.lead import Lead
+from flyball.tuners.results.recommendation import Confirmation, Recommendation, Side, changes
+from flyball.tuners.search.suggestions import LeadingAlert
+from flyball.tuners.verification.loss_guard import Guard, LossVerdict
+from flyball.tuners.verification.plan import Rules
+from flyball.tuners.verification.verification import Decision, verify
 
 BEFORE = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3}, "steps_per_print": 10}
 AFTER = {"train_micro_batch_size_per_gpu": 8, "zero_optimization": {"stage": 1}, "steps_per_print": 10}

@@ -13,10 +13,10 @@ from flyball.history.records import TrialRecord
 from flyball.history.store import History
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.job import Job
+from flyball.tuners.job.job import Job
 from flyball.tuners.options import StudyOptions, StudyResult, nothing
-from flyball.tuners.study import WatchGpus, run_study
-from flyball.tuners.study_setup import Launchers
+from flyball.tuners.study.setup import Launchers
+from flyball.tuners.study.study import WatchGpus, run_study
 
 
 def two_ranks_of(*arguments: Any, **options: Any) -> Any:

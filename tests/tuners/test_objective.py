@@ -20,11 +20,11 @@ from flyball.errors import BaselineFailed, Interrupted, OptionError
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase
 from flyball.tuners.interruption import Interruption
-from flyball.tuners.job import Job
+from flyball.tuners.job.job import Job
 from flyball.tuners.objective import Objective
 from flyball.tuners.options import LATEST, StudyOptions
-from flyball.tuners.study_setup import Launchers
-from flyball.tuners.trial_alerts import TrialRules
+from flyball.tuners.study.setup import Launchers
+from flyball.tuners.trials.trial_alerts import TrialRules
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(tuners.__file__).parent / "schema" / "recommendation.schema.json").read_text())
@@ -106,8 +106,8 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         cpu_model="fake", cores=2, memory_bytes=2**33, gpus=(gpu,), python="3.11", kernel="6"
     )
     monkeypatch.delenv("DS_ACCELERATOR", raising=False)
-    monkeypatch.setattr("flyball.tuners.study.fingerprint", lambda: machine)
-    monkeypatch.setattr("flyball.tuners.job.parse_command", two_ranks_of)
+    monkeypatch.setattr("flyball.tuners.study.study.fingerprint", lambda: machine)
+    monkeypatch.setattr("flyball.tuners.job.job.parse_command", two_ranks_of)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.tuners.statistics_fakes import measurement, trial
 
 from flyball.errors import StorageFailed
 from flyball.runner.outcome import OutcomeKind
-from flyball.tuners.output import (
+from flyball.tuners.results.output import (
     ShellCommand,
     measurement_from_json,
     measurement_json,

@@ -9,8 +9,8 @@ from tests.benchmarks._outside_run import OutsideRun
 
 from flyball.clock import Clock
 from flyball.tuners.base import Configuration
-from flyball.tuners.knobs import Situation
-from flyball.tuners.space import Space
+from flyball.tuners.knobs.knob import Situation
+from flyball.tuners.space.space import Space
 
 MEASURED, OUT_OF_MEMORY, FAILED, CUT_OFF = "measured", "out of memory", "failed", "cut off"
 

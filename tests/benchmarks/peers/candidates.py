@@ -8,8 +8,8 @@ from typing import Any
 from tests.benchmarks.peers.base import Bench, Found, Pick
 from tests.benchmarks.peers.same_batch import at_global_batch
 
-from flyball.tuners.context import replicas_of
-from flyball.tuners.knobs import Situation
+from flyball.tuners.knobs.knob import Situation
+from flyball.tuners.legality.context import replicas_of
 
 BASELINE = "yours"
 OWN, SAME = "its own", "yours"

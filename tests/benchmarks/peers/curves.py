@@ -5,7 +5,7 @@ from html import escape
 
 from tests.benchmarks.peers.base import Found
 
-from flyball.tuners.report_chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal, vertical
+from flyball.tuners.results.report_chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal, vertical
 
 COLOURS = ("#1a7f37", "#0969da", "#cf222e", "#8250df", "#bf8700", "#57606a")
 FONT = 'font-family="sans-serif" font-size="11"'

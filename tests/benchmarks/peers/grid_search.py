@@ -1,7 +1,7 @@
 """Exhaustive grid: every legal point in order, until the budget ends it."""
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.space import Space
+from flyball.tuners.space.space import Space
 
 
 class GridProposer:

@@ -10,8 +10,8 @@ from tests.benchmarks._outside_run import OutsideRun
 from tests.benchmarks.peers.base import Bench
 
 from flyball.tuners.base import Configuration
-from flyball.tuners.context import Context
-from flyball.tuners.space import load_space
+from flyball.tuners.legality.context import Context
+from flyball.tuners.space.space import load_space
 
 CONFIG = {
     "train_batch_size": 16,

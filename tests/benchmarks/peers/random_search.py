@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.space import Space
+from flyball.tuners.space.space import Space
 
 TRIES = 1000
 """Draws after which a space counts as used up."""

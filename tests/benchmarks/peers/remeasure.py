@@ -8,7 +8,7 @@ from tests.benchmarks._outside_run import OutsideRun
 from tests.benchmarks.peers.candidates import BASELINE, FLYBALL, JSON_ALONE, OWN, Candidate
 
 from flyball.tuners.base import Interval
-from flyball.tuners.statistics import log_ratio, ratio_interval
+from flyball.tuners.verification.statistics import log_ratio, ratio_interval
 
 RunOnce = Callable[[Candidate, int], OutsideRun]
 """One run of a candidate in a round; its rate is in steps of the optimizer."""

@@ -10,7 +10,7 @@ from tests.benchmarks.peers.candidates import OWN, SAME
 from tests.benchmarks.peers.curves import best_so_far
 from tests.benchmarks.peers.remeasure import Row, ratios
 
-from flyball.tuners.output import finite
+from flyball.tuners.results.output import finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

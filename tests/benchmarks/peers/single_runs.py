@@ -23,8 +23,8 @@ from tests.benchmarks.peers.base import (
 )
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.knobs import Applied
-from flyball.tuners.space import Space
+from flyball.tuners.knobs.knob import Applied
+from flyball.tuners.space.space import Space
 
 
 class Proposer(Protocol):

@@ -11,7 +11,7 @@ from tests.benchmarks.peers.remeasure import Row, ratios, row_at
 from tests.benchmarks.peers.results import Comparison
 
 from flyball.tuners.base import Interval
-from flyball.tuners.render import leaves
+from flyball.tuners.space.render import leaves
 
 NOTHING = "-"
 SEARCH_HEAD = (

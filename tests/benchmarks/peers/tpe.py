@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import TrialState
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.space import Space
+from flyball.tuners.space.space import Space
 
 TRIES = 100
 """Proposals in a row that DeepSpeed would refuse, after which it counts as done."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from flyball.runner.command import Command, parse_command
-from flyball.tuners.config import ConfigDocument
-from flyball.tuners.context import Context
-from flyball.tuners.job import Job
-from flyball.tuners.space import Space, load_space
+from flyball.tuners.config.reading import ConfigDocument
+from flyball.tuners.job.job import Job
+from flyball.tuners.legality.context import Context
+from flyball.tuners.space.space import Space, load_space
 
 COMMAND = ("python", "train.py", "--deepspeed_config", "ds.json")
 ADAM: Mapping[str, Any] = {"type": "AdamW", "params": {"lr": 0.001, "torch_adam": True}}

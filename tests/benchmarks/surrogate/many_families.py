@@ -10,10 +10,10 @@ from optuna.storages import InMemoryStorage
 from tests.benchmarks.surrogate.studies import TRIALS, quiet
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.context import Context
-from flyball.tuners.families import Families
-from flyball.tuners.sampler import Search
-from flyball.tuners.space import Space, load_space
+from flyball.tuners.legality.context import Context
+from flyball.tuners.search.sampler import Search
+from flyball.tuners.space.families import Families
+from flyball.tuners.space.space import Space, load_space
 
 CONTEXT = Context(
     world_size=2,

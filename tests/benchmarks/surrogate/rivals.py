@@ -17,10 +17,10 @@ from tests.benchmarks.surrogate.studies import BUDGET_SECONDS, TRIALS, quiet
 from tests.benchmarks.surrogate.surfaces import points
 
 from flyball.tuners.base import Assignment, Configuration, Phase, TrialReport
-from flyball.tuners.run_length import RunLength
-from flyball.tuners.search_loop import rate_of
-from flyball.tuners.space import Space
-from flyball.tuners.trial_runner import Run
+from flyball.tuners.search.loop import rate_of
+from flyball.tuners.space.space import Space
+from flyball.tuners.trials.run_length import RunLength
+from flyball.tuners.trials.trial_runner import Run
 
 Measured = Callable[[Assignment], float | None]
 """Makes a run; None where it failed."""

@@ -16,9 +16,9 @@ from flyball.collectors.journal import RankJournal
 from flyball.runner.base import Limits
 from flyball.runner.outcome import Outcome, OutcomeKind
 from flyball.tuners.base import Assignment, Measurement, Phase, TrialReport
-from flyball.tuners.measurement import measure
-from flyball.tuners.stopping import PrecisionRule
-from flyball.tuners.trial_runner import Run
+from flyball.tuners.measurement.measurement import measure
+from flyball.tuners.measurement.stopping import PrecisionRule
+from flyball.tuners.trials.trial_runner import Run
 
 POLL_SECONDS = 1.0
 """How often the supervisor looks at the journals of a run."""

@@ -13,8 +13,8 @@ from tests.benchmarks.surrogate.rivals import RIVALS, pick
 from tests.benchmarks.surrogate.studies import Outcome, simulate
 from tests.benchmarks.surrogate.surfaces import alike, best, fitted, planted
 
-from flyball.tuners.remeasuring import SHARE
-from flyball.tuners.verification import Decision
+from flyball.tuners.search.remeasuring import SHARE
+from flyball.tuners.verification.verification import Decision
 
 Seeds = Sequence[int]
 

@@ -16,17 +16,17 @@ from tests.benchmarks.surrogate.noise import Recording, Replay
 from tests.benchmarks.surrogate.runs import Pace, SimulatedClock, SimulatedRunner, TrueSpeed, steady
 
 from flyball.tuners.base import Interval, Phase, TrialReport
-from flyball.tuners.final_runs import FinalRuns, Verdict
 from flyball.tuners.interruption import Interruption
 from flyball.tuners.options import StudyOptions
-from flyball.tuners.remeasuring import SHARE
-from flyball.tuners.search_loop import rate_of
-from flyball.tuners.space import Space
-from flyball.tuners.study_phases import Study
-from flyball.tuners.study_setup import Launchers
-from flyball.tuners.surrogate import Observation, Surrogate
-from flyball.tuners.trial_runner import Run
-from flyball.tuners.verification import Decision
+from flyball.tuners.search.loop import rate_of
+from flyball.tuners.search.remeasuring import SHARE
+from flyball.tuners.search.surrogate import Observation, Surrogate
+from flyball.tuners.space.space import Space
+from flyball.tuners.study.phases import Study
+from flyball.tuners.study.setup import Launchers
+from flyball.tuners.trials.trial_runner import Run
+from flyball.tuners.verification.final_runs import FinalRuns, Verdict
+from flyball.tuners.verification.verification import Decision
 
 TRIALS = 25
 BUDGET_SECONDS = 1800.0

@@ -20,7 +20,7 @@ from tests.benchmarks.surrogate.noise import DATA
 from tests.benchmarks.surrogate.runs import TrueSpeed
 
 from flyball.tuners.base import Assignment
-from flyball.tuners.space import Space
+from flyball.tuners.space.space import Space
 
 CPU_GRID, GPU_GRID = "cpu_grid.json", "gpu_h100.json"
 OF_RECORD = {

@@ -1,0 +1,108 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from tests.tuners.recommendation_fakes import fired, kept, recommended
+from tests.tuners.statistics_fakes import trial
+
+from flyball.runner.outcome import OutcomeKind
+from flyball.tuners.base import Phase
+from flyball.tuners.results.report import failures, render_report
+from flyball.tuners.results.report_chart import best_so_far
+from flyball.tuners.verification.verification import Decision
+
+TRIALS = [
+    trial(0, phase=Phase.BASELINE, rate=100),
+    trial(1, rate=90, stage=3),
+    trial(2, rate=None, outcome=OutcomeKind.OUT_OF_MEMORY, reason="<script>alert(1)</script>"),
+    trial(3, rate=120, stage="<i>"),
+    trial(4, rate=None, outcome=OutcomeKind.OUT_OF_MEMORY, reason="again"),
+    trial(5, phase=Phase.VERIFICATION, rate=500),
+]
+
+
+class Balance(HTMLParser):
+    """Complains about tags that do not close in order."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """What closes itself is balanced, unless it holds something as a circle holds its title."""
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def render(recommendation=None, trials=TRIALS) -> str:
+    page = recommendation or recommended()
+    return render_report(page, trials, use="sh cmd_optimal.txt", command="env A='<x>' deepspeed train.py")
+
+
+@pytest.mark.parametrize(
+    ("recommendation", "trials"),
+    [
+        (recommended(), TRIALS),
+        (kept(), TRIALS),
+        (
+            recommended(verdict=Decision.UNVERIFIED, verification=None, speedup=None, speedup_json=None),
+            TRIALS[:1],
+        ),
+        (kept(verification=None), []),
+    ],
+    ids=["recommended", "keep", "unverified", "nothing measured"],
+)
+def test_the_page_is_well_formed_and_its_verdict_comes_first(recommendation, trials):
+    page = render(recommendation, trials)
+    balance = Balance()
+    balance.feed(page)
+    assert balance.open == []
+    body = page.split("<body>")[1]
+    assert body.lstrip().startswith(f'<h1 class="{recommendation.verdict.value}">')
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = render()
+    assert not re.search(r"(?:src|href|url\()\s*=?\s*[\"']?(?:https?:)?//", page)
+    assert len(page) < 30_000
+
+
+def test_what_comes_from_the_run_is_escaped():
+    page = render()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;b&gt;rings&lt;/b&gt; &amp; trees" in page
+    assert "<i>" not in page
+
+
+def test_alerts_stand_with_what_they_suggest_and_with_their_trials():
+    led = fired("FragmentationHigh", suggests=("contiguous_gradients",))
+    trials = [replace(TRIALS[0], alerts=(led.alert, led.alert)), *TRIALS[1:]]
+    page = render_report(recommended(alerts=(led,)), trials, use="sh x", command="x")
+    assert "GPU 0 &lt;waits&gt; &amp; waits</td><td>contiguous_gradients" in page
+    assert "<td>FragmentationHigh</td><td class" in page, "once in the trial's row"
+    assert "said where to look" not in render_report(recommended(), TRIALS, use="sh x", command="x")
+
+
+def test_failures_by_cause():
+    (only,) = failures(TRIALS)
+    assert (only.outcome, only.count, only.reason) == ("out_of_memory", 2, "<script>alert(1)</script>")
+
+
+def test_best_so_far_knows_the_search_alone():
+    chart = best_so_far(TRIALS)
+    assert [mark.kind for mark in chart.marks] == ["good", "plain", "good"]
+    heights = [float(point.split(",")[1]) for point in chart.line.split()]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_every_pair_of_the_verification_is_drawn():
+    assert render().count(", round ") == 6

@@ -1,0 +1,141 @@
+"""What a study may still spend: the forecast decides how much is searched, played off and verified."""
+
+from dataclasses import replace
+
+import pytest
+from tests.tuners.fake_job import FakeClock
+from tests.tuners.statistics_fakes import configuration, trial
+
+from flyball.tuners.base import Phase, TrialReport
+from flyball.tuners.trials.spending import Spending
+from flyball.tuners.verification.plan import Rules
+
+
+def ran(total: float, *, own: bool = False, launcher: str = "warm", **other: float) -> TrialReport:
+    config = configuration({"own": own})
+    return replace(trial(), configuration=config, total_seconds=total, launcher=launcher, **other)
+
+
+NEW = ran(3.0).configuration.digest
+
+
+def spending(budget: float | None, *reports: TrialReport) -> tuple[Spending, FakeClock]:
+    clock = FakeClock()
+    made = Spending(clock=clock, budget_seconds=budget)
+    made.begin()
+    first = ran(20.0, own=True, launcher="cold", startup_seconds=16.0)
+    made.note(replace(first, phase=Phase.BASELINE))
+    for report in reports:
+        made.note(report)
+    return made, clock
+
+
+def test_waiting_for_imports_is_no_part_of_a_run() -> None:
+    made, _ = spending(600.0, ran(12.0, waited_seconds=9.0), ran(3.0), ran(3.0))
+    assert made.run_seconds() == 3.0
+
+
+def test_the_users_own_runs_are_forecast_by_how_long_they_step() -> None:
+    made, _ = spending(600.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    assert made.own_seconds() == 2.0 + 4.0
+    made.note(ran(5.0, own=True, startup_seconds=2.0))
+    assert made.own_seconds() == 5.0
+
+
+def test_a_declared_verification_ends_within_the_budget() -> None:
+    runs = [ran(3.0, startup_seconds=2.0)] * 4
+    for budget in (150.0, 200.0, 300.0, 500.0):
+        made, _ = spending(budget, *runs)
+        rules = made.declare([NEW])
+        assert 6 <= rules.max_rounds <= Rules().max_rounds
+        left = made.left()
+        assert left is not None
+        if rules.max_rounds > 6:
+            assert made.rounds_seconds(rules.max_rounds, 1) + 2 * made.cold_seconds() < left
+    rounds = [spending(budget, *runs)[0].declare([NEW]).max_rounds for budget in (150.0, 200.0, 300.0, 500.0)]
+    assert rounds == sorted(rounds)
+    unlimited = spending(None, *runs)[0].declare([NEW])
+    assert unlimited.max_rounds == Rules().max_rounds
+    assert unlimited.error_rate < Rules().error_rate
+
+
+def test_rounds_for_the_json_alone_are_not_set_aside_where_it_is_no_other_experiment() -> None:
+    made, _ = spending(300.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    made.json_alone = True
+    kept_back, spared = (made.declare([NEW], json_alone=each).max_rounds for each in (True, False))
+    assert spared >= kept_back + 3
+
+
+def test_runs_that_decide_are_forecast_by_their_own_length() -> None:
+    made, _ = spending(600.0, *[ran(10.0, startup_seconds=2.0)] * 4)
+    assert made.seconds_of(NEW) == 10.0
+    more = made.declare([NEW]).max_rounds
+    made.deciding_seconds = 1.5
+    assert made.seconds_of(NEW) == made.own_seconds() == 3.5
+    assert made.declare([NEW]).max_rounds > more
+
+
+def test_search_and_play_off_leave_what_verification_needs() -> None:
+    made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    while made.may_search():
+        clock.sleep(3.0)
+        made.note(ran(3.0, startup_seconds=2.0))
+    while made.may_play_off(["one", "other"]):
+        clock.sleep(6.0)
+    left = made.left()
+    assert left is not None
+    assert left > made.rounds_seconds(6, 1) + 2 * made.cold_seconds()
+    assert made.affordable(2) >= 1
+
+
+def test_search_ends_early_where_runs_are_long() -> None:
+    """As seen on a GPU: a cold run of a minute, compiled runs of 80 s, plain ones of 19 s."""
+    clock = FakeClock()
+    made = Spending(clock=clock, budget_seconds=530.0)
+    made.begin()
+
+    def note(total: float, startup: float, **other: object) -> None:
+        clock.sleep(total)
+        made.note(replace(ran(total, startup_seconds=startup), **other))  # type: ignore[arg-type]
+
+    own = ran(60.0, own=True).configuration
+    note(60.0, 44.0, configuration=own, launcher="cold", phase=Phase.BASELINE)
+    note(39.0, 3.5, phase=Phase.SEARCH, waited_seconds=20.0)
+    assert made.may_search()
+    note(82.0, 79.0, phase=Phase.SEARCH)
+    assert not made.may_search()
+    left = made.left()
+    assert left is not None
+    assert left > 13 * 20.0 + 2 * made.cold_seconds()
+    assert made.own_seconds() == pytest.approx(19.5)
+
+
+def test_a_play_off_takes_at_most_twice_as_long_as_the_search_did() -> None:
+    made, _ = spending(None, *[ran(3.0)] * 4)
+    assert made.may_play_off(list("abcdefgh"))
+    made.note(replace(ran(15.0), phase=Phase.PLAY_OFF))
+    assert made.may_play_off(list("abc"))
+    assert not made.may_play_off(list("abcd"))
+
+
+def test_a_play_off_longer_than_the_search_leaves_every_look_its_runs() -> None:
+    runs = [ran(3.0)] * 4
+    long, short = spending(1000.0, *runs)[0], spending(240.0, *runs)[0]
+    assert long.may_play_off(list("abcde"))
+    assert short.may_play_off(list("abcd"))
+    assert not short.may_play_off(list("abcde"))
+
+
+@pytest.mark.parametrize(("late", "goes_on"), [(5.0, True), (30.0, False)])
+def test_a_verification_under_way_may_overdraw_a_little(late: float, goes_on: bool) -> None:
+    made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
+    clock.sleep(200.0 - 2 * 3.0 - 2 * made.cold_seconds() + late)
+    assert made.may_continue(2) is goes_on
+
+
+def test_another_cold_pair_is_made_only_where_the_budget_holds_it() -> None:
+    made, clock = spending(100.0)
+    clock.sleep(100.0 - 2 * made.cold_seconds() - 1.0)
+    assert made.may_confirm_again()
+    clock.sleep(2.0)
+    assert not made.may_confirm_again()

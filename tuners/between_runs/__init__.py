@@ -1,0 +1,1 @@
+"""A study spread over production runs: ``flyball run --study``."""

@@ -1,0 +1,1 @@
+"""What explains a verdict: ablation, importance, cost, what was not tried."""

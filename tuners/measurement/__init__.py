@@ -1,0 +1,1 @@
+"""What one run did, read from its journals: rate, interval, warm-up, start-up, telemetry, witnesses."""

@@ -1,0 +1,1 @@
+"""What a configuration needs of a device's memory: at least, and most likely."""
