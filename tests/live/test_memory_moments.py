@@ -19,7 +19,7 @@ from flyball.tuners.memory.moments import moments
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).with_name("scripts") / "memory/moments.py"
+SCRIPT = Path(__file__).with_name("scripts") / "memory_moments.py"
 RANKS = 2
 BUCKET = 500_000
 """Elements, half of the model's."""
