@@ -1,6 +1,6 @@
 """Every rule over a config: its name, how grave it is, and what it says in a line.
 
-``docs/lint.md`` is held against this list, and ``tests/tuners/lint`` has a config for each that breaks it.
+``docs/lint.md`` is held against this list, and ``tests/tuners/legality/lint`` has a config that breaks each.
 """
 
 from collections.abc import Mapping
