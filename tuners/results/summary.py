@@ -33,11 +33,8 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
         use: the exact command that uses it, for example ``sh flyball_results/gpt/cmd_optimal.txt``; never
             wrapped, so that it can be copied.
     """
-    head = headline(recommendation)
-    if recommendation.verdict is Decision.UNVERIFIED and not recommendation.changes:
-        head = NOTHING_VERIFIED
     above = [
-        f"flyball: {head}",
+        f"flyball: {headline(recommendation)}",
         *wrapped(f"  {recommendation.reasons[0]}"),
         *(line for note in recommendation.notes[:2] for line in wrapped(f"  {note}")),
         "",
@@ -66,6 +63,8 @@ def render_summary(recommendation: Recommendation, *, use: str) -> str:
 
 def headline(recommendation: Recommendation) -> str:
     """Return the verdict in one line."""
+    if recommendation.verdict is Decision.UNVERIFIED and not recommendation.changes:
+        return NOTHING_VERIFIED
     return HEADLINES[recommendation.verdict].format(better=recommendation.objective.terms.better)
 
 

@@ -10,6 +10,8 @@ from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase
 from flyball.tuners.results.report import failures, render_report
 from flyball.tuners.results.report_chart import best_so_far
+from flyball.tuners.results.summary import NOTHING_VERIFIED
+from flyball.tuners.verification.plan import Rules
 from flyball.tuners.verification.verification import Decision
 
 TRIALS = [
@@ -90,6 +92,22 @@ def test_alerts_stand_with_what_they_suggest_and_with_their_trials():
     assert "GPU 0 &lt;waits&gt; &amp; waits</td><td>contiguous_gradients" in page
     assert "<td>FragmentationHigh</td><td class" in page, "once in the trial's row"
     assert "said where to look" not in render_report(recommended(), TRIALS, use="sh x", command="x")
+
+
+def test_where_nothing_was_verified_the_page_says_what_the_summary_says():
+    nothing = replace(kept().verification, rounds=0, candidates=())
+    page = render(kept(verdict=Decision.UNVERIFIED, verification=nothing))
+    assert NOTHING_VERIFIED in page
+    assert "candidate</th>" not in page, "there is none, and the baseline is not one"
+    assert "Noise floor" not in page, "which no run has shown"
+    assert "Noise floor" in render(kept())
+
+
+def test_the_test_is_the_one_that_was_declared():
+    assert f"order; {Rules().test}, looks" in render()
+    page = render(recommended(rules=Rules(test="exact one-sided rank-sum")))
+    assert "exact one-sided rank-sum" in page
+    assert "Wilcoxon" not in page
 
 
 def test_failures_by_cause():
