@@ -139,7 +139,8 @@ Budget = Annotated[
     typer.Option(
         "--budget",
         metavar="TIME",
-        help="Wall-clock limit, verification included: 90s, 10m, 1h30m.",
+        help="Wall-clock limit, verification included: 90s, 10m, 1h30m; "
+        "30m where --trials is not given either.",
         rich_help_panel=_EFFORT,
     ),
 ]

@@ -10,6 +10,7 @@ import typer
 
 from flyball import errors
 from flyball.agent.cli import app
+from flyball.tuners.study.setup import DEFAULT_BUDGET_SECONDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -77,6 +78,13 @@ def test_no_option_is_documented_that_does_not_exist() -> None:
     existing = {name for command in ALL.values() for parameter in command.params for name in parameter.opts}
     assert documented <= existing
     assert documented
+
+
+def test_the_budget_of_a_study_without_limits_is_told() -> None:
+    told = f"{DEFAULT_BUDGET_SECONDS / 60:.0f}m"
+    assert f"`{told}` where `--trials` is not given either" in PAGE
+    (budget,) = (each for each in ALL["flyball autotune"].params if "--budget" in each.opts)
+    assert f"{told} where --trials is not given either" in budget.help
 
 
 def test_every_exit_status_is_documented() -> None:
