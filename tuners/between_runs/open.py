@@ -62,7 +62,7 @@ def begin_or_continue(
     key = JobKey.of(asked.options, job, machine)
     past = history.generations(name)
     if past and not past[0].options.get(BETWEEN_RUNS):
-        raise DatabaseError(
+        raise OptionError(
             f"{name} is a study of autotune's", where="--study", mend="choose another name with --study"
         )
     changed = key.changed(past[0].options[BETWEEN_RUNS]) if past else ()

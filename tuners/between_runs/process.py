@@ -68,7 +68,7 @@ def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
         except DatabaseError:
             raise
         except BadInput as error:
-            if history.generations(asked.options.name or ""):
+            if any(each.options.get(BETWEEN_RUNS) for each in history.generations(asked.options.name or "")):
                 raise
             return Turn(study="", refused=str(error))
         with claimed(history, ledger.experiment_id, clock=clock):

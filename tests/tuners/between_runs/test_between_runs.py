@@ -8,11 +8,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+from sqlalchemy import select
 from tests.tuners.production_bench import MACHINE, SPACE, Fate, Production, alike
 
 from flyball import tuners
 from flyball.collectors.fingerprint import Gpu
+from flyball.database import open_database
 from flyball.errors import FlyballError, OptionError
+from flyball.history.finding import BETWEEN_RUNS
+from flyball.history.models import ExperimentRow
 from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.results.promise import promised
@@ -334,6 +338,15 @@ def test_what_cannot_begin_is_refused_in_one_line(
     turn = Production(tmp_path, more=more, space=space).begin()
     assert turn.refused is not None
     assert told in turn.refused
+
+
+def test_a_name_that_a_study_of_autotunes_has_is_refused(job: Production) -> None:
+    job.begin()
+    with open_database(job.database_url) as database, database.writing() as session:
+        for row in session.scalars(select(ExperimentRow)):
+            row.options = {key: value for key, value in row.options.items() if key != BETWEEN_RUNS}
+    refused = job.begin().refused or ""
+    assert refused.startswith("--study: nightly is a study of autotune's")
 
 
 def test_autotune_does_not_resume_it(job: Production) -> None:
