@@ -73,7 +73,8 @@ def trials(
     if as_json:
         _print_json(wiring.out, [asdict(trial) for trial in chosen])
     elif chosen:
-        write(trials_table(chosen), wiring.out)
+        own = next((trial for trial in every if trial.phase == Phase.BASELINE), None)
+        write(trials_table(chosen, own), wiring.out)
     else:
         wiring.out.write(f"none of its {len(every)} trials\n" if every else "it has no trials\n")
 

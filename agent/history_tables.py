@@ -14,8 +14,9 @@ from flyball.agent.plain_tables import add_row, facts_table, new_table
 from flyball.agent.run_display import summary_lines
 from flyball.agent.text import describe_changes, describe_rate, describe_value
 from flyball.runner.foreground import Ending
-from flyball.tuners.base import Configuration
+from flyball.tuners.base import Configuration, Interval, Phase
 from flyball.tuners.measurement.telemetry import in_words
+from flyball.tuners.objective import Objective
 from flyball.tuners.results.recommendation import changes
 
 _SHOWN_ITEMS = 4
@@ -39,17 +40,20 @@ def experiments_table(experiments: Sequence[PastExperiment]) -> Table:
     return made
 
 
-def trials_table(trials: Sequence[PastTrial]) -> Table:
-    """Return one row for each trial; what failed says why."""
+def trials_table(trials: Sequence[PastTrial], own: PastTrial | None = None) -> Table:
+    """Return one row for each trial, with what differs from the user's own run; what failed says why."""
+    objective = _objective(trials)
+    value = [] if objective is Objective.THROUGHPUT else [f">{objective.terms.unit}"]
     alerts = ["alerts"] if any(trial.rules for trial in trials) else []
-    made = new_table(">trial", "phase", "outcome", ">samples/s", ">took", *alerts, "changes")
+    made = new_table(">trial", "phase", "outcome", *value, ">samples/s", ">took", *alerts, "changes")
     for trial in trials:
-        about = describe_changes(trial.assignment)
+        about = describe_changes(_changed(trial, own))
         failed = trial.outcome not in ("completed", "running")
         cells = (
             str(trial.number),
             trial.phase,
             trial.outcome,
+            *([describe_rate(_value(trial, objective))] if value else []),
             describe_rate(trial.rate.get("point")),
             _span(trial.total_seconds) or "-",
             *([", ".join(trial.rules) or "-"] if alerts else []),
@@ -59,9 +63,30 @@ def trials_table(trials: Sequence[PastTrial]) -> Table:
     return made
 
 
+def _objective(trials: Sequence[PastTrial]) -> Objective:
+    found = ((trial.measurement or {}).get("objective") for trial in trials)
+    return Objective(next(filter(None, found), Objective.THROUGHPUT))
+
+
+def _value(trial: PastTrial, objective: Objective) -> float | None:
+    """Return what a trial was compared by, in the objective's own unit."""
+    merit = (trial.measurement or {}).get(objective.terms.merit_field)
+    return objective.of_merit(Interval(**merit)).point if merit else None
+
+
+def _changed(trial: PastTrial, own: PastTrial | None) -> Mapping[str, Any]:
+    if own is None:
+        return trial.assignment
+    unknown = object()
+    return {
+        knob: value for knob, value in trial.assignment.items() if own.assignment.get(knob, unknown) != value
+    }
+
+
 def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> Group:
     """Return all there is to say of one experiment."""
     found = experiment.recommendation or {}
+    fastest = f"{describe_rate(experiment.best_samples_per_second)} samples/s"
     facts = {
         "experiment": f"{experiment.name} (id {experiment.id})",
         "status": f"{experiment.status}, begun {_moment(experiment.created)}",
@@ -73,7 +98,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
         "budget": _span(experiment.budget_seconds),
         "machine": _flat(experiment.fingerprint),
         "trials": ", ".join(f"{count} {outcome}" for outcome, count in experiment.outcomes.items()) or "none",
-        "best seen": f"{describe_rate(experiment.best_samples_per_second)} samples/s",
+        _best_label(experiment.options.get("objective")): fastest,
         "objective": experiment.options.get("objective"),
         "verdict": experiment.verdict or "none yet",
         "speed-up": _interval(found.get("speedup"), "x"),
@@ -85,8 +110,14 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
     if found.get("changes"):
         parts += [Text(), _changes_table(found["changes"])]
     if trials:
-        parts += [Text(), trials_table(trials)]
+        own = next((trial for trial in trials if trial.phase == Phase.BASELINE), None)
+        parts += [Text(), trials_table(trials, own)]
     return Group(*parts)
+
+
+def _best_label(objective: str | None) -> str:
+    """Return what the fastest trial is: the best one only where speed was what was compared."""
+    return "best seen" if objective in (None, Objective.THROUGHPUT) else "fastest seen"
 
 
 def _explained(found: Mapping[str, Any] | None) -> dict[str, str | None]:

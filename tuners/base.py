@@ -124,11 +124,8 @@ class Measurement:
 
     def with_merit(self, merit: Interval) -> "Measurement":
         """The same run with another merit."""
-        if self.objective is Objective.LATENCY:
-            return replace(self, steps_per_second=merit)
-        if self.objective is Objective.ENERGY:
-            return replace(self, samples_per_joule=merit)
-        return replace(self, samples_per_second=merit)
+        fields: dict[str, Any] = {self.objective.terms.merit_field: merit}
+        return replace(self, **fields)
 
     @property
     def value(self) -> Interval:

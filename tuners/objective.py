@@ -39,11 +39,8 @@ class Objective(StrEnum):
 
     def merit(self, run: "Measurement") -> "Interval | None":
         """Return what is compared, with its interval in this one run; more is better. None: not measured."""
-        return {
-            Objective.THROUGHPUT: run.samples_per_second,
-            Objective.LATENCY: run.steps_per_second,
-            Objective.ENERGY: run.samples_per_joule,
-        }[self]
+        found: Interval | None = getattr(run, self.terms.merit_field)
+        return found
 
     def of_merit(self, merit: "Interval") -> "Interval":
         """Return a merit in the objective's own unit."""
@@ -76,6 +73,8 @@ class Terms:
     """What one is that does worse."""
     quantity: str
     """What of a run it is about."""
+    merit_field: str
+    """Of a ``Measurement``, which holds the merit."""
     least_seconds: float = 0.0
     """Of stepping that a run needs for it, whatever precision says."""
 
@@ -88,6 +87,7 @@ _TERMS = {
         better="faster",
         worse="slower",
         quantity="speed",
+        merit_field="samples_per_second",
     ),
     Objective.LATENCY: Terms(
         unit="s/step",
@@ -96,6 +96,7 @@ _TERMS = {
         better="faster",
         worse="slower",
         quantity="speed",
+        merit_field="steps_per_second",
     ),
     # The recorder reads the counter twice a second: over so long, where it reads matters little.
     Objective.ENERGY: Terms(
@@ -105,6 +106,7 @@ _TERMS = {
         better="more energy-efficient",
         worse="less energy-efficient",
         quantity="energy efficiency",
+        merit_field="samples_per_joule",
         least_seconds=5.0,
     ),
 }

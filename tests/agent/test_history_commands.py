@@ -162,6 +162,35 @@ def test_trials_stand_in_a_table_with_what_went_wrong(capsys: pytest.CaptureFixt
     assert "rank 1: 2 GiB asked for" in failed
 
 
+def test_trials_of_another_objective_show_it_and_only_what_differs_from_the_users_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def timed(number: int, steps_per_second: float, **given: Any) -> PastTrial:
+        rates = {
+            name: {"point": rate, "low": rate * 0.9, "high": rate * 1.1}
+            for name, rate in (
+                ("samples_per_second", steps_per_second * 16),
+                ("steps_per_second", steps_per_second),
+            )
+        }
+        return past_trial(number, measurement={**rates, "objective": "latency"}, **given)
+
+    own, best = {"micro_batch": 4, "zero_stage": 1}, {"micro_batch": 16, "zero_stage": 1}
+    timely = past_experiment(1, "timely", options={"objective": "latency"}, best_samples_per_second=80.0)
+    PAST.held.append(
+        (timely, [timed(0, 2.5, phase="baseline", assignment=own), timed(1, 5.0, assignment=best)])
+    )
+    header, baseline, faster = shown(capsys, "trials", "timely").splitlines()
+    assert header.split()[3:5] == ["s/step", "samples/s"]
+    assert baseline.split()[3:5] == ["0.4", "40"]
+    assert baseline.endswith("your own configuration")
+    assert faster.split()[3:5] == ["0.2", "80"]
+    assert faster.endswith("  micro_batch=16")
+    page = shown(capsys, "show", "timely")
+    assert "fastest seen  80 samples/s" in page
+    assert "best seen" not in page
+
+
 def test_alerts_of_trials_have_a_column_where_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
     alert = {"rule": "SmUtilizationLow", "annotations": {"summary": "GPU 0 waits"}}
     alerted = past_trial(0, phase="baseline", rate=100.0, alerts=(alert, alert))

@@ -227,8 +227,8 @@ def known_over_runs(rates: Sequence[Interval | None]) -> Interval | None:
 
 
 def throughput_beside(study: Conclusion, winner: str) -> Interval | None:
-    """Return what the candidate does to the throughput, where the study compared something else."""
-    if study.options.objective is Objective.THROUGHPUT or study.final is None:
+    """Return what the candidate does to the throughput, where something else was compared."""
+    if study.options.objective is not Objective.ENERGY or study.final is None:
         return None
     runs = study.final.measured
     return throughput_ratio(runs.get(BASELINE, ()), runs.get(winner, ()))
