@@ -15,7 +15,7 @@ import flyball.tuners.legality.lint as module
 from flyball.agent.cli import run
 from flyball.tuners.legality.environment import LOOKED_AT
 
-SCHEMA = json.loads((Path(module.__file__).parent / "schema" / "lint.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((Path(module.__file__).parents[1] / "schema" / "lint.schema.json").read_text("utf-8"))
 BAD = '{\n  "train_batch_size": 8,\n  "zero_optimization": {\n    "stage": 5\n  }\n}\n'
 WARNED = '{"train_batch_size": 8, "wall_clock_breakdown": true}'
 GOOD = '{"train_micro_batch_size_per_gpu": 8, "timers": {"throughput": {"synchronized": false}}}'

@@ -21,7 +21,7 @@ from flyball.tuners.legality.lint import Question, lint_file
 pytestmark = pytest.mark.live
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parent / "tuners" / "lint" / "examples"
+EXAMPLES = HERE.parent / "tuners" / "legality" / "lint" / "examples"
 CONFIGS = 1500
 SEED = 20260
 READING_RULES = frozenset(
