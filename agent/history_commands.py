@@ -57,7 +57,7 @@ def trials(
     as_json: _AsJson = False,
 ) -> None:
     """List the trials of an experiment."""
-    from flyball.agent.history_tables import trials_table
+    from flyball.agent.history_tables import own_run, trials_table
     from flyball.agent.plain_tables import write
 
     wiring: Wiring = context.obj
@@ -73,8 +73,7 @@ def trials(
     if as_json:
         _print_json(wiring.out, [asdict(trial) for trial in chosen])
     elif chosen:
-        own = next((trial for trial in every if trial.phase == Phase.BASELINE), None)
-        write(trials_table(chosen, own), wiring.out)
+        write(trials_table(chosen, own_run(every)), wiring.out)
     else:
         wiring.out.write(f"none of its {len(every)} trials\n" if every else "it has no trials\n")
 
@@ -193,18 +192,17 @@ def _show_experiment(out: TextIO, past: PastExperiment, every: Sequence[PastTria
 def _show_trial(
     out: TextIO, past: PastExperiment, every: Sequence[PastTrial], number: int, *, as_json: bool
 ) -> None:
-    from flyball.agent.history_tables import trial_page
+    from flyball.agent.history_tables import own_run, trial_page
     from flyball.agent.plain_tables import write
 
     chosen = next((each for each in every if each.number == number), None)
     if chosen is None:
         mend = f"its trials are {every[0].number} to {every[-1].number}" if every else "it has none yet"
         raise OptionError(f"{past.name} has no trial {number}", where="--trial", mend=mend)
-    baseline = next((each for each in every if each.phase == Phase.BASELINE.value), None)
     if as_json:
         _print_json(out, asdict(chosen))
     else:
-        write(trial_page(past, chosen, baseline), out)
+        write(trial_page(past, chosen, own_run(every)), out)
 
 
 def _check_choice(value: str | None, choices: list[str], *, where: str) -> None:

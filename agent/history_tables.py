@@ -63,6 +63,11 @@ def trials_table(trials: Sequence[PastTrial], own: PastTrial | None = None) -> T
     return made
 
 
+def own_run(trials: Sequence[PastTrial]) -> PastTrial | None:
+    """Return the run of the user's own configuration that a study began with."""
+    return next((trial for trial in trials if trial.phase == Phase.BASELINE), None)
+
+
 def _objective(trials: Sequence[PastTrial]) -> Objective:
     found = ((trial.measurement or {}).get("objective") for trial in trials)
     return Objective(next(filter(None, found), Objective.THROUGHPUT))
@@ -110,8 +115,7 @@ def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> 
     if found.get("changes"):
         parts += [Text(), _changes_table(found["changes"])]
     if trials:
-        own = next((trial for trial in trials if trial.phase == Phase.BASELINE), None)
-        parts += [Text(), trials_table(trials, own)]
+        parts += [Text(), trials_table(trials, own_run(trials))]
     return Group(*parts)
 
 

@@ -23,8 +23,9 @@ from flyball.tuners.base import Assignment
 from flyball.tuners.memory.ran_out import ran_out_before
 from flyball.tuners.memory.screen import MemoryScreen
 from flyball.tuners.search.priors import first_guesses, suggested_guesses
+from flyball.tuners.search.screening import Screening
 from flyball.tuners.search.surrogate import OUT_OF_MEMORY, Observation, Surrogate
-from flyball.tuners.space.families import LOST, Families, Family
+from flyball.tuners.space.families import Families
 from flyball.tuners.space.space import Space
 
 __all__ = ["OUT_OF_MEMORY", "Proposal", "Search", "tpe"]
@@ -33,8 +34,6 @@ FEASIBLE = 0.0
 STARTUP_TRIALS = 8
 TPE_EVERY = 4
 """Every this many proposals comes from TPE."""
-SURELY = 2.0
-"""Standard deviations at which a family is certainly behind."""
 MOST_ATTEMPTS = 8
 MOST_CANDIDATES = 4096
 KIND = "flyball:kind"
@@ -81,10 +80,10 @@ class Search:
         self._suggested = suggested_guesses(space, suggested)
         self._tpe_every = tpe_every
         self._surrogate = Surrogate(entries=space.entries)
-        self.families = Families(space=space)
-        self._to_screen = self.families.to_screen(trials)
-        self.screened_out: dict[Family, str] = {}
-        """Families that certainly lose, to the reason."""
+        families = Families(space=space)
+        self.screening = Screening(
+            families=families, surrogate=self._surrogate, wanted=families.to_screen(trials)
+        )
         self.study = _open(study_name, storage)
         finished = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = tpe(seed + finished)
@@ -136,48 +135,15 @@ class Search:
         tried = self._tried()
         if len(tried) <= STARTUP_TRIALS and (guess := self._guess(tried)):
             return self._propose(*guess)
-        self._drop_losers()
-        if member := self._unscreened(tried):
-            return self._propose(member, "family")
+        seen = self.observations()
+        self.screening.learn(seen)
+        for member in self.screening.members(seen, tried):
+            if self._good_point(member, tried):
+                return self._propose(member, "family")
         proposals = sum(trial.user_attrs.get(KIND) in ("surrogate", "tpe") for trial in self._trials())
         if proposals % self._tpe_every == self._tpe_every - 1:
             return self._by_tpe(tried) or self._by_surrogate(tried)
         return self._by_surrogate(tried)
-
-    def _drop_losers(self) -> None:
-        """Leave the families whose best run is certainly behind, by what all runs say of it."""
-        ran = [each for each in self.observations() if each.value]
-        if not self._to_screen or len(ran) < STARTUP_TRIALS:
-            return
-        leaders: dict[Family, Observation] = {}
-        for each in sorted(ran, key=lambda each: each.value or 0.0):
-            leaders[self.families.of(each.assignment)] = each
-        points = [each.assignment for each in leaders.values()]
-        belief = self._surrogate.belief(ran, points)
-        best = int(belief.means.argmax())
-        self.screened_out = {}
-        for place, (family, leader) in enumerate(leaders.items()):
-            behind = float(belief.means[best] - belief.means[place])
-            surely = behind - SURELY * belief.error(best, place)
-            if surely > LOST:
-                named = self.families.named(leader.assignment)
-                self.screened_out[family] = (
-                    f"{named}: at least {1 - math.exp(-surely):.0%} slower than the best"
-                )
-
-    def _unscreened(self, tried: list[Assignment]) -> Assignment | None:
-        """Return a member of a family that no run was of: the most promising, its other knobs the best's."""
-        entered = {self.families.of(point) for point in tried}
-        seen = [each for each in self.observations() if each.value]
-        if len(entered) >= self._to_screen or not seen:
-            return None
-        best = max(seen, key=lambda each: each.value or 0.0).assignment
-        members = [member for family, member in self.families.nearest_to(best) if family not in entered]
-        if not members:
-            return None
-        gains = self._surrogate.expected_improvement(self.observations(), members)
-        ordered = (members[int(index)] for index in np.argsort(-gains, kind="stable"))
-        return next((member for member in ordered if self._good_point(member, tried)), None)
 
     def _guess(self, tried: list[Assignment]) -> tuple[Assignment, str] | None:
         exhausted = self._exhausted()
@@ -290,8 +256,7 @@ class Search:
         for _ in range(MOST_ATTEMPTS):
             trial = self.study.ask()
             assignment = self.space.suggest(trial)
-            lost = self.families.of(assignment) in self.screened_out
-            if not lost and self._good_point(assignment, tried):
+            if not self.screening.is_left(assignment) and self._good_point(assignment, tried):
                 return self._marked(trial, assignment, "tpe")
             # FAIL is what samplers do not see: a repeated point must not count twice.
             self.study.tell(trial, state=TrialState.FAIL)
@@ -334,7 +299,7 @@ class Search:
             if key not in keys:
                 keys.add(key)
                 fresh.append(point)
-        left = [point for point in fresh if self.families.of(point) not in self.screened_out]
+        left = [point for point in fresh if not self.screening.is_left(point)]
         return left or fresh
 
     def _neighbours(self) -> Iterable[Assignment]:

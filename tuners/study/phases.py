@@ -243,7 +243,7 @@ class Study:
         reason = loop.run() if binding_plan(self.ledger) is None else "verification had begun"
         self._searched = bool(loop.reports) or reason == EXHAUSTED
         self._search_ended = reason
-        self._screened_out = tuple(search.screened_out.values())
+        self._screened_out = tuple(search.screening.left.values())
         self.observer.note(f"search ended: {reason}")
         self.ledger.stop_if_asked(self.interruption)
         self.drift = remeasuring.drift()

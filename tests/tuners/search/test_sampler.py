@@ -305,20 +305,20 @@ def test_many_families_are_screened_and_those_that_lose_are_left(tmp_path: Path)
     left = 0
     for _ in range(3):
         (point,) = run(screening, 1)
-        assert screening.families.of(point) not in screening.screened_out
-        left = max(left, len(screening.screened_out))
+        assert not screening.screening.is_left(point)
+        left = max(left, len(screening.screening.left))
     assert left > 0
-    assert any(why.startswith("zero_stage=3") for why in screening.screened_out.values())
+    assert any(why.startswith("zero_stage=3") for why in screening.screening.left.values())
 
 
 def test_few_trials_screen_no_more_families_than_half_of_them(tmp_path: Path) -> None:
     path = tmp_path / "many.yaml"
     path.write_text(MANY_FAMILIES)
     space = load_space(path, CONFIG, CPU)
-    assert search(space, trials=8).families.to_screen(8) == 4
-    assert search(space, trials=30).families.to_screen(30) == 8
+    assert search(space, trials=8).screening.wanted == 4
+    assert search(space, trials=30).screening.wanted == 8
 
 
 def test_few_families_are_left_to_the_surrogate(small_space: Space) -> None:
-    assert search(small_space, trials=24).families.to_screen(24) == 0
-    assert search(small_space, trials=24).screened_out == {}
+    assert search(small_space, trials=24).screening.wanted == 0
+    assert search(small_space, trials=24).screening.left == {}
