@@ -1,11 +1,15 @@
 """Describes the paths by OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0), from the schemas of pydantic."""
 
+import ast
+import contextlib
+import inspect
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from flyball.agent.daemon import api_models
 from flyball.agent.daemon.api_models import Refusal
 from flyball.agent.daemon.paths import Parameter, Paths, Served
 
@@ -37,7 +41,21 @@ def _schemas(paths: Paths) -> tuple[Mapping[_Key, Document], Document]:
             asked.append((_key(one), "serialization", TypeAdapter(one.kind)))
         asked += [(_key(one, each), "validation", TypeAdapter(each.kind)) for each in one.parameters]
     found, definitions = TypeAdapter.json_schemas(asked, ref_template="#/components/schemas/{model}")
-    return {key: schema for (key, _), schema in found.items()}, definitions.get("$defs", {})
+    components = definitions.get("$defs", {})
+    for name, text in _descriptions().items():
+        if name in components:
+            components[name].setdefault("description", text)
+    return {key: schema for (key, _), schema in found.items()}, components
+
+
+def _descriptions() -> Mapping[str, str]:
+    """What each answer is, from the source: the agent's process has no docstrings (-OO)."""
+    with contextlib.suppress(OSError):  # installed without its source
+        classes = [
+            node for node in ast.parse(inspect.getsource(api_models)).body if isinstance(node, ast.ClassDef)
+        ]
+        return {each.name: text for each in classes if (text := ast.get_docstring(each)) is not None}
+    return {}
 
 
 def _key(one: Served, parameter: Parameter | None = None) -> _Key:

@@ -229,9 +229,14 @@ def test_the_daemons_modules_import_nothing_that_only_tuning_needs() -> None:
 
 def test_flyball_agent_becomes_a_process_without_the_command_line(tmp_path: Path) -> None:
     with running(tmp_path, program=(str(Path(sys.executable).with_name("flyball")),)) as agent:
-        assert fetch(f"{agent.url()}/-/healthy").status_code == 200
+        url = agent.url()
+        assert fetch(f"{url}/-/healthy").status_code == 200
         arguments = Path(f"/proc/{agent.process.pid}/cmdline").read_text().split("\0")
         assert arguments[-3:] == ["flyball.agent.daemon", f"--config={agent.config}", ""]
+        # Its process has no docstrings, and yet says what each of its answers is.
+        assert "-OO" in arguments
+        schemas = fetch(f"{url}/openapi.json").json()["components"]["schemas"]
+        assert [name for name, schema in schemas.items() if not schema.get("description")] == []
         # It reads its configuration as before: a fault in a reload is told, and it goes on.
         agent.write("listen_to: 1\n")
         agent.process.send_signal(signal.SIGHUP)
