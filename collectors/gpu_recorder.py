@@ -125,6 +125,7 @@ class GpuRecorder:
         self._missing: dict[str, str] = {}
         self._fault: str | None = None
         self._stop = threading.Event()
+        self._due = threading.Event()
         self._lock = threading.Lock()
         self._kept = threading.Condition(self._lock)
         self._read_until = 0.0
@@ -139,6 +140,7 @@ class GpuRecorder:
     def stop(self, timeout_seconds: float = 2.0) -> None:
         """Sample no more; a collector that hangs is left behind."""
         self._stop.set()
+        self._due.set()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
@@ -163,8 +165,9 @@ class GpuRecorder:
         ]
 
     def _sample(self) -> None:
-        while self.take() and not self._stop.wait(self._interval_seconds):
-            continue
+        while self.take() and not self._stop.is_set():
+            self._due.wait(self._interval_seconds)
+            self._due.clear()
         if self._stop.is_set():
             self.take()  # what happened up to now is told by a reading behind it
         if self._collector is not None:
@@ -205,7 +208,7 @@ class GpuRecorder:
     def summary(
         self, spans: Sequence[Span], uuids: Collection[str], *, samples: float | None
     ) -> dict[str, Any]:
-        """What the GPUs did within some spans of time.
+        """What the GPUs did within some spans of time that have passed; sampled once more where need be.
 
         Args:
             spans: disjoint, ascending.
@@ -218,6 +221,8 @@ class GpuRecorder:
             ``energy_joules_per_sample`` of all of them together; ``unavailable``, name to reason.
         """
         wanted = {plain_uuid(uuid) for uuid in uuids}
+        if wanted and spans:
+            self.catch_up(spans[-1][1])
         found: dict[str, Any] = {}
         missing: dict[str, str] = {}
         with self._lock:
@@ -240,11 +245,16 @@ class GpuRecorder:
         return {**found, "unavailable": missing}
 
     def catch_up(self, time: float, *, timeout_seconds: float = CATCH_UP_SECONDS) -> None:
-        """Wait until the energy was read at or after a time, at most so long; not where nothing samples."""
+        """Have the energy read at or after a time, at most so long; not where none is told."""
         if self._thread is None or not self._thread.is_alive():
             return
         with self._kept:
-            self._kept.wait_for(lambda: self._read_until >= time, timeout_seconds)
+            if self._read_until < time:
+                self._due.set()
+                self._kept.wait_for(lambda: self._read_until >= time or self._tells_none(), timeout_seconds)
+
+    def _tells_none(self) -> bool:
+        return ENERGY in self._missing or self._fault is not None
 
     def joules_at(self, times: Sequence[float], uuids: Collection[str]) -> list[float | None]:
         """Return what the counters of some GPUs said together at some times, joules; only differences count.

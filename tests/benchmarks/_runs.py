@@ -78,6 +78,7 @@ class Runs:
         runs = cls(folder=folder, job=job, runner=runner, launcher=launchers.usual)
         runs.rate(Configuration(assignment={}, ds_config=job.config))
         runs.job = job.observed(runner.header or {})
+        runner.device_memory_bytes = runs.job.context.device_memory_bytes
         return runs
 
     def space(self, path: Path | None, *, allow_global_batch: bool = False) -> Space:

@@ -191,6 +191,15 @@ def test_a_moment_that_has_just_passed_is_waited_for() -> None:
     recorder.stop()
 
 
+def test_a_run_that_ends_between_two_readings_has_its_energy() -> None:
+    recorder = GpuRecorder(Ticking, interval_seconds=3600.0)
+    recorder.start()
+    recorder.catch_up(1.0, timeout_seconds=30.0)
+    found = recorder.summary([(1.0, 2.0)], ["GPU-a"], samples=50)
+    assert found["energy_joules_per_sample"] == pytest.approx(100 / 50)
+    recorder.stop(timeout_seconds=30.0)
+
+
 def test_the_last_reading_lies_behind_the_end() -> None:
     gpus = Ticking()
     recorder = GpuRecorder(lambda: gpus, interval_seconds=3600.0)

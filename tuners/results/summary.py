@@ -1,6 +1,7 @@
 """The end of a run in one screen: the same text on the terminal and in ``summary.txt``."""
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -94,6 +95,8 @@ def gain_text(gain: Interval | None) -> str:
     """Return a speedup as a factor with its interval."""
     if gain is None:
         return "not measured"
+    if math.isinf(gain.high):
+        return f"{gain.point:.3f}x  (by one pair of runs: no interval)"
     return f"{gain.point:.3f}x  (95%: {gain.low:.3f} to {gain.high:.3f})"
 
 

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 from tests.tuners.recommendation_fakes import fired, kept, recommended
 
+from flyball.tuners.base import Interval
 from flyball.tuners.results.recommendation import Change
 from flyball.tuners.results.summary import duration, render_summary
 from flyball.tuners.verification.verification import Decision
@@ -62,6 +65,10 @@ def test_alerts_that_said_where_to_look_stand_in_one_line_each_rule_once():
 
 def test_what_was_not_measured_says_so():
     assert "not measured  DeepSpeed JSON alone" in render_summary(recommended(speedup_json=None), use=USE)
+    of_one_pair = Interval(point=1.3, low=0.0, high=math.inf)
+    assert "1.300x  (by one pair of runs: no interval)  DeepSpeed JSON alone" in render_summary(
+        recommended(speedup_json=of_one_pair), use=USE
+    )
 
 
 def test_changes_that_do_not_fit_are_counted():
