@@ -4,8 +4,9 @@
 
 Every point of ``grid.yaml`` is run once, and its best quarter again, interleaved: on a noisy machine the
 best of a hundred single runs is a lucky one. Then one study a seed, with at most 15% as many search trials
-(asked), and with 10% (the aim); what they recommend is run once more, interleaved with the top five of the grid; a configuration that
-several of them are is one candidate. A folder that holds runs or studies of an earlier call is gone on with.
+(asked), and with 10% (the aim); what they recommend is run once more, interleaved with the top five of the
+grid; a configuration that several of them are is one candidate. A folder that holds runs or studies of an
+earlier call is gone on with.
 """
 
 import argparse
