@@ -20,6 +20,7 @@ from flyball.runner.probe.meter import ATTRIBUTE, Meter
 from flyball.runner.probe.ping import begin as begin_ping
 from flyball.runner.probe.pipeline_hooks import watch_pipeline
 from flyball.runner.probe.readings import readings_for
+from flyball.runner.probe.stage_times import times_for
 from flyball.runner.probe.substitution import Substituted, given_config
 from flyball.runner.probe.watch import SLOT, Probe
 
@@ -85,7 +86,9 @@ def begin_engine(engine: Any, probe: Probe) -> Meter:
     probe.engines += 1
     probe.meters.append(meter)
     engine.__dict__[ATTRIBUTE] = meter
-    if not meter.pipeline:
+    if meter.pipeline:
+        meter.stage_times = times_for(torch, engine.device)
+    else:
         watch_module(engine.module, meter)
     if meter.engine_number == 0:
         meter.at_first_step.append(lambda: probe.journal.record("startup", **started(probe, meter)))

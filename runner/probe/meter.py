@@ -13,6 +13,7 @@ from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.journal import encode, number
 from flyball.runner.probe.latency import LATENCIES
 from flyball.runner.probe.loss_scale import loss_scale, scales_loss
+from flyball.runner.probe.stage_times import CudaTimes, HostTimes
 from flyball.runner.probe.watch import Probe
 
 ATTRIBUTE = "_flyball_meter"
@@ -24,6 +25,8 @@ class Meter:
     def __init__(self, probe: Probe, engine: Any, number_: int, readings: Any, *, pipeline: bool) -> None:
         self.probe, self.engine_number, self.readings, self.pipeline = probe, number_, readings, pipeline
         self.device = str(engine.device)
+        self.stage_times: HostTimes | CudaTimes | None = None
+        """Of a pipeline's stage."""
         self.grad_enabled = sys.modules["torch"].is_grad_enabled
         settings = probe.settings
         self.interval = 1.0 / settings.max_records_per_second if settings.max_records_per_second > 0 else 0.0
@@ -139,6 +142,9 @@ class Meter:
         device = self.readings.device_seconds()
         if device:
             line += f',"device_seconds":{device[1]:.9f},"device_step":{device[0]}'
+        passes = self.stage_times.take() if self.stage_times is not None else None
+        if passes:
+            line += f',"pipeline_busy":{passes[0]:.9f},"pipeline_span":{passes[1]:.9f}'
         line += "}\n"
         self.probe.journal.write(line.encode())
         if LATENCIES.due(clock):

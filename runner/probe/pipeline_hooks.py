@@ -1,4 +1,4 @@
-"""Counts what a PipelineEngine feeds: it never calls ``forward`` from outside, and only its ends load data.
+"""Counts what a PipelineEngine feeds, which never calls ``forward`` from outside, and times its passes.
 
 The first and the last stage report the samples that passed through them, and so say the same; whoever adds up
 takes one rank a pipeline.
@@ -19,20 +19,42 @@ MeterOf = Callable[[Any, Any], Any]
 
 def watch_pipeline(engine_class: Any, meter_of: MeterOf) -> None:
     """Wrap the micro batch, the whole batch and the evaluation of a pipeline engine class."""
-    original = engine_class._exec_forward_pass
-    wrapped = _micro_batch(original, meter_of)
-    engine_class._exec_forward_pass = wrapped
-    # The schedule calls through this map, which holds the functions themselves.
-    instructions = engine_class._INSTRUCTION_MAP
-    instructions.update({name: wrapped for name, function in instructions.items() if function is original})
+    for name, wrapped_by in (("_exec_forward_pass", _micro_batch), ("_exec_backward_pass", _timed)):
+        original = getattr(engine_class, name, None)
+        if original is None:  # another version's schedule: its bubble is not measured
+            continue
+        wrapped = wrapped_by(original, meter_of)
+        setattr(engine_class, name, wrapped)
+        # The schedule calls through this map, which holds the functions themselves.
+        instructions = engine_class._INSTRUCTION_MAP
+        instructions.update({kind: wrapped for kind, known in instructions.items() if known is original})
     engine_class.train_batch = _train_batch(engine_class.train_batch, meter_of)
     engine_class.eval_batch = _eval_batch(engine_class.eval_batch, meter_of)
 
 
+def _timed(original: Callable[..., Any], meter_of: MeterOf) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def exec_pass(self: Any, buffer_id: int) -> Any:
+        probe = SLOT.probe
+        if probe is None or not probe.watching or not self.module.training:
+            return original(self, buffer_id)
+        meter = probe.safely(meter_of, self, probe)
+        times = meter.stage_times if meter is not None else None
+        begun = probe.safely(times.begin) if times is not None else None
+        result = original(self, buffer_id)
+        if begun is not None and times is not None:
+            probe.safely(times.end, begun)
+        return result
+
+    return exec_pass
+
+
 def _micro_batch(original: Callable[..., Any], meter_of: MeterOf) -> Callable[..., Any]:
+    timed = _timed(original, meter_of)
+
     @functools.wraps(original)
     def exec_forward_pass(self: Any, buffer_id: int) -> Any:
-        result = original(self, buffer_id)
+        result = timed(self, buffer_id)
         probe = SLOT.probe
         if probe is not None and probe.watching and self.module.training:
             begun = perf_counter()
@@ -80,6 +102,8 @@ def _train_batch(original: Callable[..., Any], meter_of: MeterOf) -> Callable[..
             try:
                 meter = meter_of(self, probe)
                 if meter is not None:
+                    if meter.stage_times is not None:
+                        meter.stage_times.close()
                     meter.readings.loss(loss)
                     meter.close(self)
                     meter.cost += perf_counter() - begun

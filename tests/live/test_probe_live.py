@@ -12,6 +12,7 @@ from tests.patience import PATIENCE_SECONDS
 from flyball.collectors.journal import RankJournal, read_folder
 from flyball.runner.ports import free_port
 from flyball.runner.probe_install import install
+from flyball.tuners.measurement.bubble import pipeline
 
 pytestmark = pytest.mark.live
 
@@ -179,7 +180,11 @@ def test_all_stages_of_a_pipeline_report_the_same_samples(tmp_path: Path) -> Non
         steps = journal.steps()
         assert [(step["samples"], step["tokens"]) for step in steps] == [(6, 48)] * 4
         assert {"send", "recv"} <= set(steps[1]["communicated"])
+        assert all(0 < step["pipeline_busy"] < step["pipeline_span"] < step["seconds"] for step in steps)
         assert len(journal.of_kind("pause")) == 8
     losses = [[step["loss"] for step in journal.steps()] for journal in journals.values()]
     assert losses[0] == losses[1]
     assert None not in losses[0]
+    found = pipeline(journals, {rank: journal.header or {} for rank, journal in journals.items()})
+    assert isinstance(found, dict)
+    assert 0 < found["measured_bubble"] < 1

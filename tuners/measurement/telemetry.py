@@ -6,6 +6,7 @@ from typing import Any
 from flyball.collectors.gpu_recorder import RATIOS, GpuRecorder
 from flyball.collectors.journal import RankJournal
 from flyball.tuners.base import Measurement
+from flyball.tuners.measurement.bubble import pipeline
 from flyball.tuners.measurement.journal_facts import (
     ON_CPU,
     communication_seconds,
@@ -47,8 +48,8 @@ def telemetry(
     Returns:
         ``gpu`` (see ``GpuRecorder.summary``), ``fragmentation_peak`` (ratio, of the worst rank), ``p2p``
         (see ``latencies``), ``startup`` (see there), ``communication_ratio`` (seconds in collectives over
-        seconds of stepping, mean over the ranks; above 1 where several ran at once), ``stalls``; and
-        ``unavailable``, name to reason.
+        seconds of stepping, mean over the ranks; above 1 where several ran at once), ``stalls``,
+        ``pipeline`` (see there); and ``unavailable``, name to reason.
     """
     first = series[min(series)]
     before = number(first.records[after_record - 1].get("step")) if after_record else 0.0
@@ -72,6 +73,11 @@ def telemetry(
         found["communication_ratio"] = communicating / stepping
     else:
         missing["communication_ratio"] = "there is one rank" if world_size == 1 else _NOT_TIMED
+    bubble = pipeline(journals, headers, after_record=after_record)
+    if isinstance(bubble, str):
+        missing["pipeline"] = bubble
+    else:
+        found["pipeline"] = bubble
     uuids = gpu_uuids(headers)
     if uuids and gpus is not None:
         found["gpu"] = gpus.summary(spans, uuids, samples=samples)
@@ -94,12 +100,19 @@ def in_words(found: Mapping[str, Any]) -> dict[str, str]:
         "J/sample": _plain(gpu.get("energy_joules_per_sample")),
         "fragmentation": _share(found.get("fragmentation_peak")),
         "communication": _share(found.get("communication_ratio")),
+        "bubble": _bubble(found.get("pipeline")),
     }
     return {name: text for name, text in texts.items() if text}
 
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
+
+
+def _bubble(found: Mapping[str, float] | None) -> str:
+    if not found:
+        return ""
+    return f"{found['measured_bubble']:.0%} ({found['predicted_bubble']:.0%} by the schedule)"
 
 
 def _plain(value: float | None) -> str:

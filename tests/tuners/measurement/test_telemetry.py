@@ -19,6 +19,7 @@ SEEN = {
     "p2p": [],
     "unavailable": {"communication_ratio": "there is one rank"},
 }
+PIPELINE = {"stages": 2, "chunks": 8, "predicted_bubble": 1 / 9, "measured_bubble": 0.153}
 BETTER = {"gpu": {"sm_utilization": {"mean": 0.78}, "energy_joules_per_sample": 0.51}}
 
 
@@ -95,6 +96,9 @@ def test_what_was_not_timed_says_why(ranks, reason):
 
 def test_only_what_is_known_is_described():
     assert described(None) == {}
+    assert described(measurement(100, telemetry={"pipeline": PIPELINE})) == {
+        "bubble": "15% (11% by the schedule)"
+    }
     assert described(measurement(100, telemetry=SEEN)) == {
         "SM utilization": "41%",
         "J/sample": "0.831",
