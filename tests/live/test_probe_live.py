@@ -120,6 +120,9 @@ def test_an_engine_of_deepspeed_is_measured_and_leaves_the_user_alone(tmp_path: 
         "file",
     )
     assert (header["micro_batch"], header["accumulation"], header["parameters"]) == (32, 2, 2 * 64 * 65)
+    assert header["parameters_by_type"] == {"bfloat16": 2 * 64 * 65}, (
+        "the model is made of what the config says"
+    )
     steps = journal.steps()
     # The config says 32, the script feeds 4, twice a step.
     assert [step["samples"] for step in steps] == [8] * 6
@@ -177,6 +180,7 @@ def test_all_stages_of_a_pipeline_report_the_same_samples(tmp_path: Path) -> Non
         header = journal.header
         assert header is not None
         assert (header["engine_class"], header["pipeline_stage"]) == ("PipelineEngine", rank)
+        assert set(header["parameters_by_type"]) == {"float32"}
         steps = journal.steps()
         assert [(step["samples"], step["tokens"]) for step in steps] == [(6, 48)] * 4
         assert {"send", "recv"} <= set(steps[1]["communicated"])

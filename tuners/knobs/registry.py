@@ -5,9 +5,11 @@ from flyball.tuners.knobs.batch import KNOBS as BATCH_KNOBS
 from flyball.tuners.knobs.communication import KNOBS as COMMUNICATION_KNOBS
 from flyball.tuners.knobs.engine import KNOBS as ENGINE_KNOBS
 from flyball.tuners.knobs.knob import Knob
+from flyball.tuners.knobs.precision import KNOBS as PRECISION_KNOBS
 from flyball.tuners.knobs.zero import KNOBS as ZERO_KNOBS
 
 KNOBS: tuple[Knob, ...] = (
+    *PRECISION_KNOBS,
     *BATCH_KNOBS,
     *ZERO_KNOBS,
     *COMMUNICATION_KNOBS,

@@ -13,6 +13,7 @@ from flyball.collectors.gpu_recorder import GpuRecorder
 from flyball.collectors.journal import RankJournal, Record
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Measurement
+from flyball.tuners.knobs.precision import NAME as PRECISION
 from flyball.tuners.measurement.energy import energy, energy_so_far
 from flyball.tuners.measurement.interval import FEWEST_STEPS, Rate, rate
 from flyball.tuners.measurement.series import (
@@ -35,6 +36,8 @@ ENGINE = "engine"
 """Name of the witness that the journal's header is."""
 ALLOCATOR = "allocator"
 """Name of the witness that the ranks' memory is."""
+FORMAT_OF_TYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+"""torch's name of a type to DeepSpeed's."""
 NOT_ASKED = "its study does not compare energy"
 """Waiting for the counter and looking for other processes takes time, which other studies need not spend."""
 
@@ -340,7 +343,10 @@ def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, floa
 
 def engine_facts(header: Record) -> dict[str, Any]:
     """Return what the engine said of itself: the witness of the knobs that it or torch carries out."""
-    return {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
+    found = {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
+    counts = header.get("parameters_by_type") or {}
+    most = max(counts, key=lambda name: number(counts[name]), default=None)
+    return {**found, PRECISION: FORMAT_OF_TYPE[most]} if most in FORMAT_OF_TYPE else found
 
 
 def allocator_facts(reading: Reading) -> dict[str, Any]:

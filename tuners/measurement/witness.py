@@ -5,6 +5,7 @@ from typing import Any
 
 from flyball.tuners.base import Configuration, Measurement
 from flyball.tuners.knobs.allocator import NAME as EXPANDABLE
+from flyball.tuners.knobs.precision import NAME as PRECISION
 from flyball.tuners.legality.allocator_variables import NEWER_VARIABLE, VARIABLE
 from flyball.tuners.measurement.measurement import ALLOCATOR, ENGINE
 
@@ -32,6 +33,8 @@ JUDGES: Mapping[str, Judge] = {
 """Probe knob to what its witness must show."""
 
 
+TOLD_BY_ENGINE = ("threads", "zero_stage", PRECISION)
+"""Knobs whose value the journal's header says again."""
 REDUCING = "reduce"
 """Part of the name of every collective that carries gradients."""
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "fp8": 1, "bf16": 2, "bfp16": 2}
@@ -59,7 +62,9 @@ def idle_knobs(
         for name in switched_on
         if not runs or not all(JUDGES[name](run.witnesses.get(name, {})) for run in runs)
     ]
-    idle += [name for name in ("threads", "zero_stage") if _contradicted(name, configuration, runs)]
+    idle += [
+        name for name in ("threads", "zero_stage", "precision") if _contradicted(name, configuration, runs)
+    ]
     if _left_segments(configuration, runs, baseline):
         idle.append(EXPANDABLE)
     if _kept_the_bytes(configuration, runs, baseline, own or {}):

@@ -186,6 +186,7 @@ def test_the_context_decides_which_knobs_can_matter(tmp_path: Path) -> None:
     assert {"compile", "throughput_timer_synchronized", "powersgd"} <= set(values(gpu))
     assert "threads" in gpu.left_out
     assert set(values(pipeline)) == {
+        "precision",
         "pipeline_chunks",
         "compile",
         "fused_optimizer",
