@@ -101,6 +101,8 @@ def test_where_nothing_was_verified_the_page_says_what_the_summary_says():
     assert "candidate</th>" not in page, "there is none, and the baseline is not one"
     assert "Noise floor" not in page, "which no run has shown"
     assert "Noise floor" in render(kept())
+    unknown = render(kept(verification=replace(kept().verification, noise_floor=None)))
+    assert "Noise floor not measured" in unknown
 
 
 def test_the_test_is_the_one_that_was_declared():
