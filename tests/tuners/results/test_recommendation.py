@@ -35,7 +35,9 @@ def test_the_schema_is_a_schema():
             verdict=Decision.UNVERIFIED, speedup=None, verification=None, loss=None, confirmation=None
         ),
         recommended(alerts=(fired(), fired(lead=LEAD, value=math.nan))),
-        kept(verdict=Decision.UNVERIFIED, verification=verify(["one"], None, may_continue=lambda runs: False)),
+        kept(
+            verdict=Decision.UNVERIFIED, verification=verify(["one"], None, may_continue=lambda runs: False)
+        ),
     ],
     ids=["recommended", "keep", "unverified", "led by alerts", "no round was made"],
 )

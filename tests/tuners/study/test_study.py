@@ -27,6 +27,11 @@ from flyball.tuners.options import LATEST
 from flyball.tuners.results.output import storage, write_trial_metrics
 from flyball.tuners.verification.declared import FILE
 
+WIDE = (
+    "knobs:\n  micro_batch: [1, 2, 4, 8]\n  zero_stage: [0, 1, 2]\n  contiguous_gradients: [true, false]\n"
+    "  reduce_bucket_size: [1000000, 4000000, 16000000, 64000000, 256000000]\n"
+)
+
 
 @pytest.fixture(autouse=True)
 def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +149,29 @@ def test_the_budget_holds_verification_too(tmp_path: Path) -> None:
     began = bench.clock.now
     bench.run(replace(bench.options, trials=None, budget_seconds=200.0))
     assert bench.clock.now - began < 200.0 * 1.1
+
+
+def test_the_budget_holds_the_cold_runs_of_the_confirmation(tmp_path: Path) -> None:
+    """A start of 16 s whose first one built operators for 12 s: no quarter of it is what later ones take."""
+    bench = Bench(tmp_path, larger_is_faster, startup=lambda config: 2.5, first_startup=28.0)
+    bench.cold_startup, bench.startup_parts = 16.0, {"op_builds": 12.0}
+    (tmp_path / "space.yaml").write_text(WIDE)
+    began = bench.clock.now
+    bench.run(replace(bench.options, trials=None, budget_seconds=180.0))
+    assert [each.phase for each in bench.observer.finished].count(Phase.CONFIRMATION) == 2
+    assert 0.9 * 180.0 < bench.clock.now - began < 1.05 * 180.0
+
+
+def test_a_budget_that_holds_no_verification_is_searched_through(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster, startup=lambda config: 2.5, first_startup=130.0)
+    bench.cold_startup, bench.startup_parts = 16.0, {"op_builds": 110.0}
+    (tmp_path / "space.yaml").write_text(WIDE)
+    began = bench.clock.now
+    assert bench.run(replace(bench.options, trials=None, budget_seconds=180.0)).verdict == "unverified"
+    assert 0.9 * 180.0 < bench.clock.now - began < 180.0
+    assert len([each for each in bench.observer.finished if each.phase is Phase.SEARCH]) > 5
+    (ended,) = (note for note in bench.observer.notes if note.startswith("search ended"))
+    assert "holds no verification; give a larger --budget" in ended
 
 
 def test_stopped_in_the_search_and_resumed_loses_and_repeats_nothing(tmp_path: Path) -> None:
@@ -436,6 +464,4 @@ def test_what_the_lint_says_of_the_users_config_is_told_at_the_start(tmp_path: P
     told = [note for note in bench.observer.notes if note.startswith(f"{path}:")]
     logger, breakdown = told
     assert logger.startswith(f"{path}:14: comms_logger: is on whenever the key is present")
-    assert breakdown == (
-        f"{path}:17: wall_clock_breakdown: synchronizes the device in every step; set it to false"
-    )
+    assert breakdown == (f"{path}:17: wall_clock_breakdown: prints in every step; set it to false")
