@@ -48,13 +48,20 @@ def test_what_is_asked_passes_whole_to_the_studys_process(
     assert (options.samples_from, options.memory_limit_ratio) == ("config", 0.8)
     assert (options.objective, options.least_throughput_ratio) == (Objective.ENERGY, 0.9)
     assert options.maps == {"train_micro_batch_size_per_gpu": "--batch"}
-    assert (asked.explore, asked.owner) == (False, Owner.current())
+    assert (asked.explore, asked.owner, asked.objective_given) == (False, Owner.current(), True)
     assert asked_of_document(asked.document()) == asked
 
 
 def test_a_turn_passes_whole_back() -> None:
     turn = Turn(study="nightly", trial_id=3, is_own=False, tokens=("a", "b"), lines=("x",), probe={"k": 1})
     assert turn_of_document(turn.document()) == turn
+
+
+def test_an_objective_that_was_not_named_is_left_to_the_study() -> None:
+    asked = asked_of(StudyGiven(study="nightly"), COMMAND, "sqlite:///x")
+    assert asked is not None
+    assert not asked.objective_given
+    assert asked_of_document(asked.document()) == asked
 
 
 @pytest.mark.parametrize(

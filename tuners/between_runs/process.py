@@ -24,10 +24,12 @@ from flyball.tuners.between_runs.open import (
     begin_or_continue,
     claimed,
     keep_observed,
+    newest,
     opened,
     read_observed,
     taken_up,
     understood,
+    with_objective_of,
 )
 from flyball.tuners.between_runs.plan import USE
 from flyball.tuners.between_runs.report import EndedRun, RunRecord
@@ -62,6 +64,7 @@ def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
         FlyballError: the study cannot be used; of one that has begun, that is no reason not to run.
     """
     with opened(asked.options.database_url, clock=clock) as history:
+        asked = with_objective_of(newest(history, asked), asked)
         try:
             job = understood(asked.options, machine)
             ledger, lines = begin_or_continue(history, asked, job, machine)
@@ -123,6 +126,7 @@ def _own_turn(study: BetweenRuns) -> Turn:
     base = Turn(
         study=study.ledger.name,
         experiment_id=study.ledger.experiment_id,
+        objective=study.ledger.options.objective.value,
         probe={"samples_from": study.ledger.options.samples_from},
         startup_seconds=measured.startup_seconds if measured else None,
     )
@@ -168,6 +172,7 @@ def record(ended: Ended, asked: Asked, *, machine: Fingerprint, clock: Clock) ->
     run = EndedRun.read(ended)
     with opened(asked.options.database_url, clock=clock) as history:
         experiment = history.experiment_of_trial(ended.trial_id)
+        asked = with_objective_of(experiment, asked)
         ledger = taken_up(history, experiment, asked.options, asked.owner, machine)
         report = _finish(ledger, run, machine)
         restart = run.may_restart(report.outcome) and not ended.is_own
