@@ -61,7 +61,8 @@ def test_a_study_begins_once_all_was_found_to_be_in_order_and_before_the_first_r
     begun: list[int] = []
     bench.run(begin=lambda: begun.append(len(bench.made)))
     assert begun == [0]
-    bench.run(replace(bench.options, dry_run=True), begin=lambda: begun.append(-1))
+    another = replace(bench.options, dry_run=True, output=tmp_path / "another")
+    bench.run(another, begin=lambda: begun.append(-1))
     assert begun == [0]
 
 
@@ -248,6 +249,29 @@ def test_a_dry_run_launches_nothing_and_makes_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "taken",
+    [{"name": "nightly"}, {"name": "other", "output": None}, {"name": None}],
+    ids=["name", "folder", "output"],
+)
+def test_a_dry_run_refuses_what_the_study_would_refuse(tmp_path: Path, taken: dict[str, Any]) -> None:
+    bench = Bench(tmp_path, all_alike)
+    bench.run(replace(bench.options, name="nightly", trials=1))
+    (tmp_path / "flyball_results" / "other").mkdir(parents=True)
+    (tmp_path / "flyball_results" / "other" / "summary.txt").write_text("")
+    bench.made.clear()
+    said = []
+    for dry_run in (True, False):
+        with pytest.raises(OptionError) as refused:
+            bench.run(replace(bench.options, **taken, dry_run=dry_run))
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert (
+        "there is an experiment nightly already" if taken["name"] == "nightly" else "holds results"
+    ) in said[0]
+    assert bench.made == []
+
+
 def test_a_dry_run_knows_a_trainers_batch_and_how_long_a_run_took_before(tmp_path: Path) -> None:
     bench = Bench(tmp_path, larger_is_faster)
     (tmp_path / "train.py").write_text("from transformers import HfArgumentParser, Trainer\n")
@@ -261,7 +285,7 @@ def test_a_dry_run_knows_a_trainers_batch_and_how_long_a_run_took_before(tmp_pat
     assert "how long a run takes is known after the first one" in text
     bench = Bench(tmp_path, larger_is_faster)
     bench.run()
-    assert "a run took" in bench.run(replace(bench.options, dry_run=True)).summary
+    assert "a run took" in bench.run(replace(bench.options, dry_run=True, output=None)).summary
 
 
 def test_the_global_batch_moves_only_where_it_may_and_its_rule_is_reported(tmp_path: Path) -> None:
