@@ -54,7 +54,7 @@ class StudyOfRun:
             return Turn(study="")
         turn = turn_of_document(answer)
         if turn.refused is not None:
-            raise CommandError(turn.refused, where="--study")
+            raise CommandError(turn.refused)
         return turn
 
     def take_own(self) -> Turn:

@@ -1,5 +1,6 @@
 """The options of ``flyball run --study``: what is asked of the study, and what is refused."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,20 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
 ) -> None:
     assert run(["run", *options, "--", "true"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {told}")
+
+
+def test_a_study_that_cannot_begin_is_refused_at_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    (tmp_path / "train.py").write_text("import deepspeed\n")
+    (tmp_path / "ds.json").write_text('{"train_batch_size": 4, "train_micro_batch_size_per_gpu": 4}')
+    command = [sys.executable, "train.py", "--deepspeed_config", "ds.json"]
+    database = f"sqlite:///{tmp_path / 'history.db'}"
+    asked = ["--study", "a", "--objective", "energy", "--db", database]
+    assert run(["run", *asked, "--", *command]) == 2
+    assert capsys.readouterr().err.startswith("error: --objective: energy cannot be measured")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from flyball.tuners.between_runs.turn import (
 )
 from flyball.tuners.job.job import device_memory
 from flyball.tuners.measurement.series import busiest_header
+from flyball.tuners.objective import figure
 from flyball.tuners.results.output import json_bytes, write_whole
 from flyball.tuners.results.promise import promise_json
 from flyball.tuners.search.loop import changed_knobs
@@ -73,7 +74,7 @@ def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
         except BadInput as error:
             if any(each.options.get(BETWEEN_RUNS) for each in history.generations(asked.options.name or "")):
                 raise
-            return Turn(study="", refused=str(error))
+            return Turn(study="", refused=str(error) if error.where else f"--study: {error}")
         with claimed(history, ledger.experiment_id, clock=clock):
             study = BetweenRuns(ledger=ledger, job=job, clock=clock)
             return _turn(study, asked, lines)
@@ -229,7 +230,7 @@ def _decide(
 def _result_lines(name: str, report: TrialReport, summary: str | None, *, restart: bool) -> list[str]:
     if report.measurement is not None:
         run = report.measurement
-        said = f"{run.value.point:.4g} {run.objective.terms.unit}"
+        said = f"{figure(run.value.point)} {run.objective.terms.unit}"
     else:
         said = f"{report.outcome.kind.value.replace('_', ' ')}: {report.outcome.reason}"
     again = "; your own configuration starts in its place" if restart else ""

@@ -9,7 +9,7 @@ from flyball.collectors.journal import RankJournal
 from flyball.tuners.measurement.interval import FEWEST_STEPS, Rate
 from flyball.tuners.measurement.measurement import Reading
 from flyball.tuners.measurement.series import TimeLine
-from flyball.tuners.objective import Objective
+from flyball.tuners.objective import Objective, figure
 
 GROWTH_BETWEEN_LOOKS = 0.02
 """Share by which the number of steps must have grown before the interval is worth computing again."""
@@ -99,7 +99,7 @@ class PrecisionRule:
             high = rate.interval(self.precision.race_confidence).high
             if high < self.incumbent_low:
                 terms = self.objective.terms
-                told = f"at most {high:.4g} against {self.incumbent_low:.4g} {terms.merit_unit}"
+                told = f"at most {figure(high)} against {figure(self.incumbent_low)} {terms.merit_unit}"
                 return f"{terms.worse} than the best: {told}"
         if self._too_little(line) or seconds < self.precision.min_seconds:
             return None
