@@ -10,7 +10,7 @@ from flyball.agent.durations import format_duration
 from flyball.agent.text import clean, describe_changes, describe_rate
 from flyball.clock import Clock, SystemClock
 from flyball.tuners.base import Phase, TrialReport, Value
-from flyball.tuners.objective import Objective
+from flyball.tuners.objective import Objective, figure
 
 
 class PlainDisplay:
@@ -81,8 +81,8 @@ def _ending(report: TrialReport) -> list[str]:
     if report.measurement is None:
         return [f"reason={clean(report.outcome.reason)}"]
     run, shown = report.measurement, report.measurement.value
-    interval = f"low={shown.low:.4g} high={shown.high:.4g}"
-    steps, rate = f"steps={run.steps}", f"rate={run.samples_per_second.point:.4g}"
+    interval = f"low={figure(shown.low)} high={figure(shown.high)}"
+    steps, rate = f"steps={run.steps}", f"rate={figure(run.samples_per_second.point)}"
     if run.objective is Objective.THROUGHPUT:
         return [rate, interval, steps]
-    return [f"{run.objective}={shown.point:.4g}", interval, rate, steps]
+    return [f"{run.objective}={figure(shown.point)}", interval, rate, steps]

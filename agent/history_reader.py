@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from flyball.agent.history_records import PastExperiment, PastLinks, PastRun, PastTrial
 from flyball.agent.redact import redact_command
+from flyball.collectors.run_liveness import is_running
 from flyball.database import open_database, parse_address
 from flyball.history.records import RUNNING, ExperimentSummary, P2pRecord, RunRecord, TrialRecord
 from flyball.history.run_log import RunLog
@@ -123,6 +125,7 @@ def _run(record: RunRecord) -> PastRun:
         command=tuple(redact_command(record.command)),
         started=record.started_time,
         finished=record.finished_time,
+        running=record.finished_time is None and bool(record.folder) and is_running(Path(record.folder)),
         exit_status=record.exit_status,
         signal=record.signal,
         summary=record.summary,

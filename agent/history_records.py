@@ -80,6 +80,8 @@ class PastRun:
     """Seconds since the epoch."""
     finished: float | None
     """None while it runs, and where flyball was killed before its end."""
+    running: bool
+    """Whether one of its ranks is seen to live, on this machine."""
     exit_status: int | None
     signal: int | None
     summary: Mapping[str, Any] | None

@@ -1,6 +1,6 @@
 """Draws past experiments and trials: tables on a terminal, nothing cut off in a pipe."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +15,10 @@ from flyball.agent.run_display import summary_lines
 from flyball.agent.text import describe_changes, describe_rate, describe_value
 from flyball.runner.foreground import Ending
 from flyball.tuners.base import Configuration, Interval, Phase
+from flyball.tuners.knobs.registry import BY_NAME
 from flyball.tuners.measurement.telemetry import in_words
 from flyball.tuners.objective import Objective
-from flyball.tuners.results.recommendation import changes
+from flyball.tuners.results.recommendation import Change, changes
 
 _SHOWN_ITEMS = 4
 
@@ -82,10 +83,20 @@ def _value(trial: PastTrial, objective: Objective) -> float | None:
 def _changed(trial: PastTrial, own: PastTrial | None) -> Mapping[str, Any]:
     if own is None:
         return trial.assignment
-    unknown = object()
+    # The user's own run precedes the space: a knob that it does not name is told by what it writes.
+    moved = changes(_configuration(own), _configuration(trial), {})
     return {
-        knob: value for knob, value in trial.assignment.items() if own.assignment.get(knob, unknown) != value
+        knob: value
+        for knob, value in trial.assignment.items()
+        if (own.assignment[knob] != value if knob in own.assignment else _is_moved(knob, moved))
     }
+
+
+def _is_moved(knob: str, moved: Collection[Change]) -> bool:
+    """Whether what a knob writes differs, as far as that can be told: an option names no knob."""
+    path = BY_NAME[knob].path if knob in BY_NAME else None
+    by_option = any(change.place == "arguments" for change in moved)
+    return path is None or by_option or any(f"{each.path}.".startswith(f"{path}.") for each in moved)
 
 
 def experiment_page(experiment: PastExperiment, trials: Sequence[PastTrial]) -> Group:
@@ -206,7 +217,7 @@ def links_table(measurements: Sequence[PastLinks]) -> Table:
 def run_end(run: PastRun) -> str:
     """Return how a run ended, in words."""
     if run.finished is None:
-        return "not seen"
+        return "still running" if run.running else "not seen"
     return Ending(exit_status=run.exit_status, signal=run.signal).text
 
 

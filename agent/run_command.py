@@ -17,6 +17,7 @@ from flyball.agent.study_options import absolute, check_name, current_folder, pa
 from flyball.agent.wiring import Wiring
 from flyball.errors import OptionError
 from flyball.settings import history_url
+from flyball.tuners.objective import Objective
 
 if TYPE_CHECKING:
     from flyball.agent.run_attempt import Attempt
@@ -164,7 +165,8 @@ class _Running:
             return False
         attempt.watch.stop()
         # One that a scheduler ended counts as well, and its joules stand in no journal.
-        ended = attempt.ended(attempt.watch.seen() if study.compares_energy else None)
+        needs_joules = attempt.turn.objective == Objective.ENERGY
+        ended = attempt.ended(attempt.watch.seen() if needs_joules else None)
         if ended is None:
             return False
         recorded = study.record(ended)

@@ -65,7 +65,8 @@ ObjectiveOf = Annotated[
     typer.Option(
         "--objective",
         metavar="WHAT",
-        help="What the study makes better: throughput (the default), latency or energy, as for autotune.",
+        help="What the study makes better: throughput, latency or energy, as for autotune; by default "
+        "what it was begun for, or throughput.",
     ),
 ]
 LeastThroughput = Annotated[
@@ -193,7 +194,12 @@ def asked_of(given: StudyGiven, command: tuple[str, ...], database_url: str) -> 
         seed=parse_whole(given.seed, where="--seed", least=0, most=2**32 - 1),
         output=absolute_folder(given.output, cwd, where="--output"),
     )
-    return Asked(options=options, owner=Owner.current(), explore=not given.no_explore)
+    return Asked(
+        options=options,
+        owner=Owner.current(),
+        explore=not given.no_explore,
+        objective_given=given.objective is not None,
+    )
 
 
 def _check_alone(environment: Mapping[str, str]) -> None:

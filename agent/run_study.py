@@ -9,7 +9,6 @@ from typing import Any
 
 from flyball.errors import CommandError
 from flyball.tuners.between_runs.turn import Asked, Ended, Recorded, Turn, turn_of_document
-from flyball.tuners.objective import Objective
 
 PROCESS = "flyball.tuners.between_runs.process"
 ASK_SECONDS = 120.0
@@ -44,11 +43,6 @@ class StudyOfRun:
         """As the user has it."""
         return self.asked.options.name or ""
 
-    @property
-    def compares_energy(self) -> bool:
-        """Whether a run that tells no joules does not count."""
-        return self.asked.options.objective is Objective.ENERGY
-
     def take(self) -> Turn:
         """Return what the run does; the user's own command where the study cannot be used.
 
@@ -60,7 +54,7 @@ class StudyOfRun:
             return Turn(study="")
         turn = turn_of_document(answer)
         if turn.refused is not None:
-            raise CommandError(turn.refused, where="--study")
+            raise CommandError(turn.refused)
         return turn
 
     def take_own(self) -> Turn:

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from flyball.tuners.objective import figure
+
 _ROUND_FROM = 1_000_000
 _LONGEST_VALUE = 120
 # ECMA-48 control sequences (CSI) and operating system commands (OSC), with their parameters.
@@ -52,7 +54,7 @@ def describe_value(value: Any) -> str:
 
 
 def describe_rate(samples_per_second: float | None) -> str:
-    """Return a rate to three or four significant digits, ``-`` where it is not known."""
+    """Return a rate for people, ``-`` where it is not known."""
     if samples_per_second is None:
         return "-"
-    return f"{samples_per_second:,.0f}" if samples_per_second >= 1000 else f"{samples_per_second:.4g}"
+    return figure(samples_per_second)

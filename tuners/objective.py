@@ -142,3 +142,8 @@ def no_energy(reason: str, *, where: str) -> BaselineFailed:
     return BaselineFailed(
         f"the energy of your own command was not measured: {reason}", where=where, mend=ENERGY_MEND
     )
+
+
+def figure(value: float) -> str:
+    """Return a value for people: four significant digits, from a thousand on all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 999.95 else f"{value:.4g}"

@@ -162,6 +162,22 @@ def test_trials_stand_in_a_table_with_what_went_wrong(capsys: pytest.CaptureFixt
     assert "rank 1: 2 GiB asked for" in failed
 
 
+def test_knobs_that_write_what_the_users_own_config_says_are_no_changes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The user's own run is recorded before the space is known, with no knob of its own."""
+    knobs = {"micro_batch": 16, "zero_stage": 0, "threads": 2}
+    faster = {**BASE, "train_micro_batch_size_per_gpu": 16}
+    first = past_trial(0, phase="baseline", assignment={}, ds_config=BASE)
+    trials = [first, past_trial(1, assignment=knobs, ds_config=faster, environment={})]
+    by_option = past_trial(2, assignment=knobs, ds_config=BASE, arguments={"--batch": "16"}, environment={})
+    PAST.held.append((past_experiment(1, "quiet"), [*trials, by_option]))
+    _, own, changed, unsure = shown(capsys, "trials", "quiet").splitlines()
+    assert own.endswith("your own configuration")
+    assert changed.endswith("  micro_batch=16")
+    assert "micro_batch=16" in unsure
+
+
 def test_trials_of_another_objective_show_it_and_only_what_differs_from_the_users_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

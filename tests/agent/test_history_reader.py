@@ -1,6 +1,7 @@
 """The reader over a real SQLite history: what was written is what is shown."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import pytest
 
 from flyball.agent.cli import run
+from flyball.collectors.processes import pid_namespace, process_started
 from flyball.database import open_database
 from flyball.history.owner import Owner
+from flyball.history.run_log import RunLog
 from flyball.history.store import History
 from flyball.settings import history_url
 
@@ -145,3 +148,29 @@ def test_a_database_that_cannot_be_used_is_one_line(
     assert captured.err.count("\n") == 1
     assert "s3cret" not in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_rank_lives_is_still_running_and_another_was_not_seen_to_end(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = {"kind": "header", "schema": 1, "rank": 0, "pid": os.getpid(), "pid_namespace": pid_namespace()}
+    with open_database(url) as database:
+        for name, started in (("lives", process_started(os.getpid())), ("died", 1.0)):
+            (tmp_path / name).mkdir()
+            text = json.dumps({**header, "started": started}) + "\n"
+            (tmp_path / name / "rank-0.jsonl").write_text(text)
+            RunLog(database).start_run(
+                name=name,
+                host="here",
+                folder=tmp_path / name,
+                command=["x"],
+                started_time=1.0,
+                fingerprint=None,
+            )
+    runs = {each["name"]: each["running"] for each in shown(capsys, "runs", "--db", url)}
+    assert runs == {"lives": True, "died": False}
+    assert run(["history", "runs", "--db", url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split("here")[0].strip(): line for line in lines[1:]}.keys() == {"lives", "died"}
+    assert ["still running" in line for line in lines if "lives" in line] == [True]
+    assert ["not seen" in line for line in lines if "died" in line] == [True]

@@ -1,5 +1,6 @@
 """The options of ``flyball run --study``: what is asked of the study, and what is refused."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,20 @@ def test_what_is_asked_passes_whole_to_the_studys_process(
     assert (options.samples_from, options.memory_limit_ratio) == ("config", 0.8)
     assert (options.objective, options.least_throughput_ratio) == (Objective.ENERGY, 0.9)
     assert options.maps == {"train_micro_batch_size_per_gpu": "--batch"}
-    assert (asked.explore, asked.owner) == (False, Owner.current())
+    assert (asked.explore, asked.owner, asked.objective_given) == (False, Owner.current(), True)
     assert asked_of_document(asked.document()) == asked
 
 
 def test_a_turn_passes_whole_back() -> None:
     turn = Turn(study="nightly", trial_id=3, is_own=False, tokens=("a", "b"), lines=("x",), probe={"k": 1})
     assert turn_of_document(turn.document()) == turn
+
+
+def test_an_objective_that_was_not_named_is_left_to_the_study() -> None:
+    asked = asked_of(StudyGiven(study="nightly"), COMMAND, "sqlite:///x")
+    assert asked is not None
+    assert not asked.objective_given
+    assert asked_of_document(asked.document()) == asked
 
 
 @pytest.mark.parametrize(
@@ -79,6 +87,20 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
 ) -> None:
     assert run(["run", *options, "--", "true"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {told}")
+
+
+def test_a_study_that_cannot_begin_is_refused_at_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    (tmp_path / "train.py").write_text("import deepspeed\n")
+    (tmp_path / "ds.json").write_text('{"train_batch_size": 4, "train_micro_batch_size_per_gpu": 4}')
+    command = [sys.executable, "train.py", "--deepspeed_config", "ds.json"]
+    database = f"sqlite:///{tmp_path / 'history.db'}"
+    asked = ["--study", "a", "--objective", "energy", "--db", database]
+    assert run(["run", *asked, "--", *command]) == 2
+    assert capsys.readouterr().err.startswith("error: --objective: energy cannot be measured")
 
 
 @pytest.mark.parametrize(

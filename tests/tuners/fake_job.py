@@ -123,8 +123,11 @@ class FakeHandle:
                     "loss": 5.0 / (step * total) ** 0.1 if self.launcher.tells_losses else None,
                     **({"memory": dict(memory)} if memory else {}),
                 }
+                told = {"kind": "startup", "clock": spent, "seconds": dict(self.launcher.startup_parts)}
                 with journal.path.open("a") as file:
                     file.write(json.dumps(record) + "\n")
+                    if step == 1 and self.launcher.startup_parts:
+                        file.write(json.dumps(told) + "\n")
                 journal.refresh()
             if self.killed or stop(journals):
                 break
@@ -146,6 +149,8 @@ class FakeLauncher:
     on_step: Callable[[FakeHandle, int], None] | None = None
     startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
     """Seconds before the first step."""
+    startup_parts: Mapping[str, float] = field(default_factory=dict)
+    """What the journal tells of the seconds before the first step; none: nothing."""
     engine: int = 0
     """The engine that trains; those before it make no step."""
     tells_losses: bool = True

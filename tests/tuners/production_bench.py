@@ -71,7 +71,8 @@ class Production:
     more: tuple[str, ...] = ()
     """Options behind the script."""
     clock: FakeClock = field(default_factory=FakeClock)
-    objective: Objective = Objective.THROUGHPUT
+    objective: Objective | None = Objective.THROUGHPUT
+    """None: the user does not say."""
     machine: Fingerprint = MACHINE
     energy: Callable[[int], dict[str, Any] | None] = lambda micro: None
     """What is told of the energy of a run, by its micro batch."""
@@ -96,7 +97,7 @@ class Production:
             trials=self.search_runs,
             seed=3,
             name="nightly",
-            objective=self.objective,
+            objective=self.objective or Objective.THROUGHPUT,
         )
 
     def begin(
@@ -113,7 +114,13 @@ class Production:
         owner = owner or Owner.current()
         if not alive:
             owner = replace(owner, started=f"{owner.started.rpartition('/')[0]}/1")
-        asked = Asked(options=self.options, owner=owner, explore=explore, own_only=own_only)
+        asked = Asked(
+            options=self.options,
+            owner=owner,
+            explore=explore,
+            objective_given=self.objective is not None,
+            own_only=own_only,
+        )
         self.asked = asked_of_document(json.loads(json.dumps(asked.document())))
         turn = ask(self.asked, machine=self.machine, clock=self.clock)
         return turn_of_document(json.loads(json.dumps(turn.document())))

@@ -64,6 +64,10 @@ class Bench:
     made: list[FakeLauncher] = field(default_factory=list)
     on_step: Any = None
     startup: Callable[[Mapping[str, Any]], float] = lambda config: 1.0
+    first_startup: float | None = None
+    """Seconds of the first run's start, which is cold and may build operators; None: as the others."""
+    cold_startup: float = 1.0
+    startup_parts: Mapping[str, float] = field(default_factory=dict)
     tells_losses: bool = True
     run_noise: float = 0.01
     policies: tuple[str, ...] = ()
@@ -98,13 +102,25 @@ class Bench:
             self.clock,
             seed=len(self.made),
             on_step=self.on_step,
-            startup=self.startup,
+            startup=self._startup,
+            startup_parts=self.startup_parts,
             run_noise=self.run_noise,
             tells_losses=self.tells_losses,
         )
-        cold = FakeLauncher(self.speed, self.clock, name="cold", seed=99, tells_losses=self.tells_losses)
+        cold = FakeLauncher(
+            self.speed,
+            self.clock,
+            name="cold",
+            seed=99,
+            startup=lambda config: self.cold_startup,
+            tells_losses=self.tells_losses,
+        )
         self.made += [warm, cold]
         return Launchers(usual=warm, cold=cold)
+
+    def _startup(self, config: Mapping[str, Any]) -> float:
+        first, self.first_startup = self.first_startup, None
+        return self.startup(config) if first is None else first
 
     def run(self, options: StudyOptions | None = None, *, begin: Callable[[], None] = nothing) -> StudyResult:
         return run_study(

@@ -11,14 +11,14 @@ from flyball.clock import Clock
 from flyball.collectors.fingerprint import Fingerprint
 from flyball.database import open_database
 from flyball.errors import CommandError, DatabaseError, OptionError
-from flyball.history.finding import BETWEEN_RUNS, GENERATION
+from flyball.history.finding import BETWEEN_RUNS, GENERATION, OBJECTIVE
 from flyball.history.owner import Owner
 from flyball.history.records import FINISHED, WAITING, ExperimentRecord
 from flyball.history.store import History
 from flyball.tuners.between_runs.key import JobKey
 from flyball.tuners.between_runs.turn import Asked
 from flyball.tuners.job.job import Job, read_job
-from flyball.tuners.objective import refuse_unmeasurable
+from flyball.tuners.objective import Objective, refuse_unmeasurable
 from flyball.tuners.options import StudyOptions
 from flyball.tuners.results.output import json_bytes, write_whole
 from flyball.tuners.study.ledger import Ledger, ledger_of
@@ -49,6 +49,19 @@ def understood(options: StudyOptions, machine: Fingerprint) -> Job:
     return job
 
 
+def with_objective_of(experiment: ExperimentRecord | None, asked: Asked) -> Asked:
+    """Return what is asked, for what the study makes better where the user did not say."""
+    if asked.objective_given or experiment is None:
+        return asked
+    objective = Objective(experiment.options.get(OBJECTIVE, asked.options.objective))
+    return replace(asked, options=replace(asked.options, objective=objective))
+
+
+def newest(history: History, asked: Asked) -> ExperimentRecord | None:
+    """Return the newest generation of the study that a run asks, where it has begun."""
+    return next(iter(history.generations(asked.options.name or "")), None)
+
+
 def begin_or_continue(
     history: History, asked: Asked, job: Job, machine: Fingerprint
 ) -> tuple[Ledger, list[str]]:
@@ -65,9 +78,10 @@ def begin_or_continue(
         raise OptionError(
             f"{name} is a study of autotune's", where="--study", mend="choose another name with --study"
         )
+    alike = next((each for each in past if not key.changed(each.options[BETWEEN_RUNS])), None)
+    if alike is not None:
+        return taken_up(history, alike, asked.options, asked.owner, machine), _kept(asked, alike)
     changed = key.changed(past[0].options[BETWEEN_RUNS]) if past else ()
-    if past and not changed:
-        return taken_up(history, past[0], asked.options, asked.owner, machine), []
     if job.document is not None:
         space_of(asked.options, job)  # a malformed one is refused before anything runs
     generation = len(past) + 1
@@ -81,7 +95,7 @@ def begin_or_continue(
         return taken_up(history, found[0], asked.options, asked.owner, machine), []
     if not past:
         return ledger, [f"study {name} begins: this run is your own configuration's"]
-    return ledger, [f"study {name}: {_and(changed)} changed, so it begins anew as {ledger.name}"]
+    return ledger, [f"study {name}: {_begins_anew(changed, ledger, past[0])}"]
 
 
 def _begun(
@@ -159,6 +173,26 @@ def read_observed(output: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _kept(asked: Asked, experiment: ExperimentRecord) -> list[str]:
+    """Say which objective a study keeps, where it is not the one that a command without the option has."""
+    objective = asked.options.objective
+    if asked.objective_given or asked.own_only or objective is Objective.THROUGHPUT:
+        return []
+    return [f"study {experiment.name}: its objective is {objective}, as it was begun"]
+
+
+def _begins_anew(changed: tuple[str, ...], begun: Ledger, before: ExperimentRecord) -> str:
+    """Say what began and why, and how the run before it is gone on with."""
+    back = "with what it had before"
+    if OBJECTIVE in changed:
+        now, then = begun.options.objective, before.options.get(OBJECTIVE)
+        back = f"with --objective {then}" + (" and all else as it was" if len(changed) > 1 else "")
+        changed = tuple(f"objective ({then}, now {now})" if each == OBJECTIVE else each for each in changed)
+    return (
+        f"{_and(changed)} changed, so it begins anew as {begun.name}; {back}, runs go on with {before.name}"
+    )
 
 
 def _and(names: tuple[str, ...]) -> str:

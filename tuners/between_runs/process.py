@@ -24,10 +24,12 @@ from flyball.tuners.between_runs.open import (
     begin_or_continue,
     claimed,
     keep_observed,
+    newest,
     opened,
     read_observed,
     taken_up,
     understood,
+    with_objective_of,
 )
 from flyball.tuners.between_runs.plan import USE
 from flyball.tuners.between_runs.report import EndedRun, RunRecord
@@ -44,6 +46,7 @@ from flyball.tuners.between_runs.turn import (
 )
 from flyball.tuners.job.job import device_memory
 from flyball.tuners.measurement.series import busiest_header
+from flyball.tuners.objective import figure
 from flyball.tuners.results.output import json_bytes, write_whole
 from flyball.tuners.results.promise import promise_json
 from flyball.tuners.search.loop import changed_knobs
@@ -62,6 +65,7 @@ def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
         FlyballError: the study cannot be used; of one that has begun, that is no reason not to run.
     """
     with opened(asked.options.database_url, clock=clock) as history:
+        asked = with_objective_of(newest(history, asked), asked)
         try:
             job = understood(asked.options, machine)
             ledger, lines = begin_or_continue(history, asked, job, machine)
@@ -70,7 +74,7 @@ def ask(asked: Asked, *, machine: Fingerprint, clock: Clock) -> Turn:
         except BadInput as error:
             if any(each.options.get(BETWEEN_RUNS) for each in history.generations(asked.options.name or "")):
                 raise
-            return Turn(study="", refused=str(error))
+            return Turn(study="", refused=str(error) if error.where else f"--study: {error}")
         with claimed(history, ledger.experiment_id, clock=clock):
             study = BetweenRuns(ledger=ledger, job=job, clock=clock)
             return _turn(study, asked, lines)
@@ -123,6 +127,7 @@ def _own_turn(study: BetweenRuns) -> Turn:
     base = Turn(
         study=study.ledger.name,
         experiment_id=study.ledger.experiment_id,
+        objective=study.ledger.options.objective.value,
         probe={"samples_from": study.ledger.options.samples_from},
         startup_seconds=measured.startup_seconds if measured else None,
     )
@@ -168,6 +173,7 @@ def record(ended: Ended, asked: Asked, *, machine: Fingerprint, clock: Clock) ->
     run = EndedRun.read(ended)
     with opened(asked.options.database_url, clock=clock) as history:
         experiment = history.experiment_of_trial(ended.trial_id)
+        asked = with_objective_of(experiment, asked)
         ledger = taken_up(history, experiment, asked.options, asked.owner, machine)
         report = _finish(ledger, run, machine)
         restart = run.may_restart(report.outcome) and not ended.is_own
@@ -224,7 +230,7 @@ def _decide(
 def _result_lines(name: str, report: TrialReport, summary: str | None, *, restart: bool) -> list[str]:
     if report.measurement is not None:
         run = report.measurement
-        said = f"{run.value.point:.4g} {run.objective.terms.unit}"
+        said = f"{figure(run.value.point)} {run.objective.terms.unit}"
     else:
         said = f"{report.outcome.kind.value.replace('_', ' ')}: {report.outcome.reason}"
     again = "; your own configuration starts in its place" if restart else ""

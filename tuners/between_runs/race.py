@@ -95,7 +95,7 @@ def _at_look(
         point=math.exp(difference), low=math.exp(difference - reach), high=math.exp(difference + reach)
     )
     floor = _noise_floor(own)
-    least = max(rules.least_gain, floor)
+    least = max(rules.least_gain, floor or 0.0)
     passed = p_value <= look.level and gain.low > 1
     last = look.pairs == LOOKS_AT[-1]
     objection = None
@@ -142,7 +142,7 @@ def without_race(reason: str, rules: Rules) -> VerificationResult:
         decision=Decision.KEEP,
         winner=None,
         speedup=None,
-        noise_floor=0.0,
+        noise_floor=None,
         minimum_gain=rules.least_gain,
         rounds=0,
         runs=0,
@@ -168,7 +168,7 @@ def _beside(own: Sequence[Measurement], new: Sequence[Measurement]) -> tuple[Pai
     )
 
 
-def _noise_floor(own: Sequence[Measurement]) -> float:
+def _noise_floor(own: Sequence[Measurement]) -> float | None:
     rates = [run.merit.point for run in own]
     successive = [log_ratio(after, before) for before, after in itertools.pairwise(rates)]
     return noise_floor(successive, len(rates))

@@ -18,6 +18,8 @@ class Asked:
     """The process that runs it."""
     explore: bool = True
     """Whether it may run a configuration that is only tried."""
+    objective_given: bool = True
+    """Whether the user named the objective; else a study that has begun keeps its own."""
     own_only: bool = False
     """Whether it takes the place of a run that failed before its first step."""
 
@@ -32,6 +34,7 @@ class Asked:
             "output": str(self.options.output) if self.options.output else None,
             "owner": asdict(self.owner),
             "explore": self.explore,
+            "objective_given": self.objective_given,
             "own_only": self.own_only,
         }
 
@@ -63,6 +66,7 @@ def asked_of_document(document: dict[str, Any]) -> Asked:
         options=options,
         owner=Owner(**document["owner"]),
         explore=document["explore"],
+        objective_given=document["objective_given"],
         own_only=document["own_only"],
     )
 
@@ -84,6 +88,8 @@ class Turn:
     """Set on top of the user's."""
     probe: dict[str, Any] = field(default_factory=dict)
     """Settings of the probe beside its usual ones."""
+    objective: str = Objective.THROUGHPUT.value
+    """What the study makes better."""
     promise: dict[str, Any] | None = None
     """``promise.json`` of a run that uses a recommendation."""
     startup_seconds: float | None = None

@@ -10,6 +10,7 @@ from flyball.tuners.legality.finding import Finding, Rule, found
 
 MONITORS = ("tensorboard", "wandb", "csv_monitor", "comet")
 THROUGHPUT = "timers.throughput"
+WAITS_EACH_OPERATION = "synchronizes the device after every operation"
 
 
 def communication_logger(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
@@ -21,15 +22,18 @@ def communication_logger(config: Mapping[str, Any], context: Context) -> Iterato
         what = "is on whenever the key is present, whatever 'enabled' says"
         yield found("comms-logger-present", "comms_logger", what, "remove the section")
     else:
-        what = "synchronizes the device after every operation"
+        what = "times and logs every operation" if _is_on_cpu(context) else WAITS_EACH_OPERATION
         yield found("comms-logger", "comms_logger", what, "remove it unless you read its log")
 
 
 def breakdown(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
-    """The breakdowns synchronize the device around every phase; the flops profiler switches one on."""
+    """The breakdowns synchronize the device around every phase; the flops profiler switches one on.
+
+    On a CPU there is nothing to wait for (CPU_Accelerator.synchronize is empty); timing and printing remain.
+    """
     for key in ("wall_clock_breakdown", "memory_breakdown"):
         if is_on(config, key):
-            what = "synchronizes the device in every step"
+            what = "prints in every step" if _is_on_cpu(context) else "synchronizes the device in every step"
             yield found("wall-clock-breakdown", key, what, "set it to false")
     if is_on(config, "flops_profiler.enabled"):
         what = "profiles a step and switches wall_clock_breakdown on for all of them"
@@ -37,8 +41,8 @@ def breakdown(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
 
 
 def throughput_timer(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
-    """The throughput timer synchronizes the device every micro step, unless told otherwise."""
-    if read(config, f"{THROUGHPUT}.enabled") is False:
+    """The throughput timer synchronizes the device every micro step, unless told otherwise; a CPU never."""
+    if _is_on_cpu(context) or read(config, f"{THROUGHPUT}.enabled") is False:
         return
     key = f"{THROUGHPUT}.synchronized"
     value = read(config, key)
@@ -51,10 +55,15 @@ def throughput_timer(config: Mapping[str, Any], context: Context) -> Iterator[Fi
 
 def monitors(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
     """What is logged is read back from the device first."""
+    does = "logs the loss" if _is_on_cpu(context) else "reads the loss back from the device to log it"
     for name in MONITORS:
         if is_on(config, f"{name}.enabled"):
-            what = "reads the loss back from the device to log it; trials of autotune switch it off"
+            what = f"{does}; trials of autotune switch it off"
             yield found("monitor-on", f"{name}.enabled", what, "nothing, if you want it")
+
+
+def _is_on_cpu(context: Context) -> bool:
+    return context.device == "cpu"
 
 
 RULES: tuple[Rule, ...] = (communication_logger, breakdown)

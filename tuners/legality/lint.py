@@ -182,6 +182,7 @@ def _asks_device(config: Mapping[str, Any]) -> bool:
         *(value for name, value in told.items() if name.startswith("zero_quantized_")),
         str(known(config, "optimizer.type", "")).lower() == "lamb",
         known(config, "aio.use_gds", False),
+        known(config, "timers.throughput.synchronized", False),
     )
     return any(value not in (False, "auto") for value in wanted)
 

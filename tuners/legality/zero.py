@@ -105,11 +105,12 @@ def bucket_memory(config: Mapping[str, Any], context: Context) -> Iterator[Findi
     width = 4 if precision(config) == "fp32" else 2
     memory = context.device_memory_bytes
     limit = HUGE_BUCKET_SHARE * memory / width if memory else HUGE_BUCKET_ELEMENTS
+    whose = "the host's" if context.device == "cpu" else "a device's"
     for name in BUCKETS:
         key = f"zero_optimization.{name}"
         value = known(config, key, 0)
         if isinstance(value, int | float) and value > limit and stage_of(config):
-            what = f"{value:.3g} elements are {value * width / 1e9:.0f} GB of a device's memory"
+            what = f"{value:.3g} elements are {value * width / 1e9:.0f} GB of {whose} memory"
             yield found("bucket-huge", key, what, "write for example 5e8")
 
 

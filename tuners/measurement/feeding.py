@@ -7,7 +7,7 @@ from flyball.collectors.journal import Record
 from flyball.tuners.base import Measurement
 from flyball.tuners.measurement.measurement import Fault, Invalid
 from flyball.tuners.measurement.series import number, samples_a_forward
-from flyball.tuners.objective import Objective
+from flyball.tuners.objective import Objective, figure
 
 TOLERANCE = 0.01
 BATCH_TOLERANCE = 0.05
@@ -52,8 +52,8 @@ class Feeding:
         if math.isclose(self.global_batch, own.global_batch, rel_tol=BATCH_TOLERANCE):
             return None
         reason = (
-            f"a step took {self.global_batch:.4g} samples where your own takes {own.global_batch:.4g}: "
-            "seconds a step compare only at one global batch"
+            f"a step took {figure(self.global_batch)} samples where your own takes "
+            f"{figure(own.global_batch)}: seconds a step compare only at one global batch"
         )
         return Invalid(fault=Fault.FED_BATCH, reason=reason)
 

@@ -66,10 +66,15 @@ def saved_seconds(costs: Sequence[StartupCost]) -> float:
     return sum(cost.runs * (dearest - cost.seconds) - cost.waited_seconds for cost in costs)
 
 
+def startup_parts(trial: TrialReport) -> dict[str, float]:
+    """Return the seconds of a run's start by part (journal's ``startup``); empty where they are not known."""
+    return dict((trial.measurement.telemetry if trial.measurement else {}).get("startup") or {})
+
+
 def _causes(trials: Sequence[TrialReport]) -> list[tuple[str, float]]:
     found: dict[str, list[float]] = {}
     for trial in trials:
-        parts = dict((trial.measurement.telemetry if trial.measurement else {}).get("startup") or {})
+        parts = startup_parts(trial)
         if parts:
             parts[LAUNCHER] = max(0.0, (trial.startup_seconds or 0.0) - sum(parts.values()))
         for part, seconds in parts.items():

@@ -9,7 +9,7 @@ from flyball.collectors.journal import RankJournal
 from flyball.tuners.measurement.interval import FEWEST_STEPS, Rate
 from flyball.tuners.measurement.measurement import Reading
 from flyball.tuners.measurement.series import TimeLine
-from flyball.tuners.objective import Objective
+from flyball.tuners.objective import Objective, figure
 
 GROWTH_BETWEEN_LOOKS = 0.02
 """Share by which the number of steps must have grown before the interval is worth computing again."""
@@ -87,9 +87,9 @@ class PrecisionRule:
             return wrong.reason
         seconds = float(line.seconds.sum())
         if steps >= self.precision.max_steps:
-            return f"{steps} steps were measured, the most for one run"
+            return f"{steps} steps were made, the most for one run: {self._counted(line)}"
         if seconds >= self.precision.max_seconds and shown and not self._too_little(line):
-            return f"{seconds:.0f} s were measured, the most for one run"
+            return f"it stepped for {seconds:.1f} s, the most for one run: {self._counted(line)}"
         return self._enough(rate, line) if rate else None
 
     def _enough(self, rate: Rate, line: TimeLine) -> str | None:
@@ -99,7 +99,7 @@ class PrecisionRule:
             high = rate.interval(self.precision.race_confidence).high
             if high < self.incumbent_low:
                 terms = self.objective.terms
-                told = f"at most {high:.4g} against {self.incumbent_low:.4g} {terms.merit_unit}"
+                told = f"at most {figure(high)} against {figure(self.incumbent_low)} {terms.merit_unit}"
                 return f"{terms.worse} than the best: {told}"
         if self._too_little(line) or seconds < self.precision.min_seconds:
             return None
@@ -107,6 +107,12 @@ class PrecisionRule:
         if width > self.precision.relative_half_width:
             return None
         return f"the rate is known to {width:.1%} after {steps:.0f} steps"
+
+    def _counted(self, line: TimeLine) -> str:
+        """Say what of a run its rate is taken from."""
+        start = self._reading.warmup(line)
+        steps, seconds = int(line.count[start:].sum()), float(line.seconds[start:].sum())
+        return f"{steps} steps in {seconds:.2f} s counted, after warm-up"
 
     def _too_little(self, line: TimeLine) -> bool:
         """Whether a run must go on whatever the time: too few steps after warm-up, or too few samples."""

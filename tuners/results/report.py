@@ -13,6 +13,7 @@ from flyball.tuners.base import TrialReport
 from flyball.tuners.explaining.explanation_text import TITLES, effect_text, payback_text
 from flyball.tuners.measurement.startup_costs import saved_seconds, startup_costs
 from flyball.tuners.measurement.telemetry import described
+from flyball.tuners.objective import figure
 from flyball.tuners.results.recommendation import Recommendation
 from flyball.tuners.results.report_chart import Chart, best_so_far, drift_chart, pairs_chart
 from flyball.tuners.results.summary import counts, duration, gain_text, headline, rate_text, spent, value_text
@@ -76,6 +77,7 @@ def render_report(
         seen=described,
         gain=gain_text,
         rate=rate_text,
+        figure=figure,
         value=value_text,
         duration=duration,
         counts=counts,

@@ -1,10 +1,10 @@
 """The report's drawings, as coordinates that the template writes as inline SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flyball.tuners.base import Phase, TrialReport
-from flyball.tuners.objective import Objective
+from flyball.tuners.objective import Objective, figure
 from flyball.tuners.search.drift_report import DriftReport
 from flyball.tuners.verification.verification import VerificationResult
 
@@ -61,10 +61,10 @@ class Scale:
         width = (self.high - self.low) or 1.0
         return round(self.start + (value - self.low) / width * (self.end - self.start), 1)
 
-    def ticks(self, pattern: str) -> tuple[Tick, ...]:
+    def ticks(self, label: Callable[[float], str]) -> tuple[Tick, ...]:
         """Return evenly spaced labels."""
         values = [self.low + (self.high - self.low) * index / TICKS for index in range(TICKS + 1)]
-        return tuple(Tick(at=self.at(value), label=pattern.format(value)) for value in values)
+        return tuple(Tick(at=self.at(value), label=label(value)) for value in values)
 
 
 def horizontal(values: Sequence[float]) -> Scale:
@@ -73,9 +73,9 @@ def horizontal(values: Sequence[float]) -> Scale:
 
 
 def vertical(values: Sequence[float]) -> Scale:
-    """Return the scale of a y axis with a little room above and below."""
+    """Return the scale of a y axis with a little room above and below; nothing here is ever below zero."""
     room = (max(values) - min(values)) * 0.08 or abs(max(values)) * 0.05 or 1.0
-    return Scale(low=min(values) - room, high=max(values) + room, start=HEIGHT - BOTTOM, end=TOP)
+    return Scale(low=max(0.0, min(values) - room), high=max(values) + room, start=HEIGHT - BOTTOM, end=TOP)
 
 
 def best_so_far(trials: Sequence[TrialReport]) -> Chart | None:
@@ -96,7 +96,7 @@ def best_so_far(trials: Sequence[TrialReport]) -> Chart | None:
             x=x.at(when),
             y=y.at(rate),
             kind="good" if better else "plain",
-            title=f"trial {number}: {rate:.4g} {unit} after {when:.0f} s",
+            title=f"trial {number}: {figure(rate)} {unit} after {when:.0f} s",
         )
         for when, rate, better, number in points
     )
@@ -112,8 +112,8 @@ def best_so_far(trials: Sequence[TrialReport]) -> Chart | None:
         marks=marks,
         line=" ".join(stairs),
         rule_y=None,
-        x_ticks=x.ticks("{:.0f}"),
-        y_ticks=y.ticks("{:.4g}"),
+        x_ticks=x.ticks("{:,.0f}".format),
+        y_ticks=y.ticks(figure),
     )
 
 
@@ -138,8 +138,8 @@ def drift_chart(found: DriftReport) -> Chart | None:
         marks=marks,
         line=" ".join(f"{mark.x},{mark.y}" for mark in marks),
         rule_y=y.at(1.0),
-        x_ticks=x.ticks("{:.0f}"),
-        y_ticks=y.ticks("{:.3f}"),
+        x_ticks=x.ticks("{:,.0f}".format),
+        y_ticks=y.ticks("{:.3f}".format),
     )
 
 
@@ -172,5 +172,5 @@ def pairs_chart(result: VerificationResult) -> Chart | None:
         line="",
         rule_y=ratios.at(1.0),
         x_ticks=tuple(Tick(at=rounds.at(n), label=str(n)) for n in range(1, most + 1, every)),
-        y_ticks=ratios.ticks("{:.2f}"),
+        y_ticks=ratios.ticks("{:.2f}".format),
     )

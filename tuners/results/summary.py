@@ -9,6 +9,7 @@ from typing import Any
 from flyball.tuners.base import Interval
 from flyball.tuners.explaining.explanation_text import short_effect, summary_lines
 from flyball.tuners.measurement.telemetry import described
+from flyball.tuners.objective import figure
 from flyball.tuners.results.recommendation import Change, Recommendation, Side
 from flyball.tuners.search.suggestions import told_together
 from flyball.tuners.verification.verification import Decision
@@ -88,7 +89,7 @@ def rate_text(side: Side) -> str:
     if side.measurement is None:
         return "not measured"
     found, unit = side.measurement.value, side.measurement.objective.terms.unit
-    return f"{found.point:,.4g} {unit}  (95%: {found.low:,.4g} to {found.high:,.4g})"
+    return f"{figure(found.point)} {unit}  (95%: {figure(found.low)} to {figure(found.high)})"
 
 
 def gain_text(gain: Interval | None) -> str:
@@ -170,20 +171,35 @@ def value_text(value: Any) -> str:
 def change_lines(changes: tuple[Change, ...], room: int, effects: Mapping[str, str]) -> list[str]:
     """Return the difference, a key, what it brings and its reason each.
 
-    What does not fit into ``room`` lines is counted.
+    What does not fit into ``room`` lines is counted. A reason is there as a whole or not at all.
     """
     if not changes:
         return []
     shown = len(changes) if len(changes) <= room else max(FEWEST_CHANGES, room - 1)
-    lines = [*CHANGES_TITLE]
-    for change in changes[:shown]:
-        pair = f"{value_text(change.before)} -> {value_text(change.after)}"
-        brings = f"{effects[change.path]}; " if change.path in effects else ""
-        text = f"  {change.path}: {pair}  ({brings}{change.reason})"
-        lines.append(textwrap.shorten(text.strip(), WIDTH - 2, placeholder=" ...)"))
-        lines[-1] = f"  {lines[-1]}"
+    told = [_change_line(change, effects.get(change.path)) for change in changes[:shown]]
     left = len(changes) - shown
+    spare = room - shown - (1 if left else 0)
+    for place, change in enumerate(changes[:shown]):
+        explained = _explained_change(change, effects.get(change.path))
+        if len(explained) - 1 <= max(0, spare):
+            told[place] = explained
+            spare -= len(explained) - 1
+    lines = [*CHANGES_TITLE, *(line for each in told for line in each)]
     return [*lines, f"  and {left} more in recommendation.json"] if left > 0 else lines
+
+
+def _change_line(change: Change, effect: str | None) -> list[str]:
+    text = f"{_pair_text(change)} ({effect})" if effect else _pair_text(change)
+    return [f"  {textwrap.shorten(text, WIDTH - 2, placeholder=' ...')}"]
+
+
+def _explained_change(change: Change, effect: str | None) -> list[str]:
+    brings = f"{effect}; " if effect else ""
+    return wrapped(f"  {_pair_text(change)} ({brings}{change.reason})")
+
+
+def _pair_text(change: Change) -> str:
+    return f"{change.path}: {value_text(change.before)} -> {value_text(change.after)}"
 
 
 def counts(trials: Mapping[str, int]) -> str:

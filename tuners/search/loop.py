@@ -18,6 +18,8 @@ from flyball.tuners.trials.spending import Spending
 from flyball.tuners.verification.throughput_guard import shortfall
 
 EXHAUSTED = "every legal point was tried"
+LEFT_FOR_VERIFICATION = "the rest of the budget belongs to verification"
+NO_VERIFICATION = "the budget is searched through and holds no verification; give a larger --budget"
 LEAST_THROUGHPUT = "least_throughput"
 PATIENCE = 15
 """Search trials without a new best after which a study that was given no number of trials ends its search."""
@@ -95,7 +97,7 @@ class SearchLoop:
         if self.trials is not None and len(self.reports) >= self.trials:
             return f"{self.trials} trials were made"
         if not self.spending.may_search():
-            return "the rest of the budget belongs to verification"
+            return NO_VERIFICATION if self.spending.verification_is_lost() else LEFT_FOR_VERIFICATION
         if self.trials is None and self._since_best >= PATIENCE:
             return f"no better point in {PATIENCE} trials"
         return None

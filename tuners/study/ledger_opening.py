@@ -24,6 +24,7 @@ from flyball.tuners.study.ledger import Ledger, ledger_of
 from flyball.tuners.study.resume import ORIGINAL_CONFIG, ORIGINAL_SPACE, find_resumable
 
 RESULTS = "flyball_results"
+OTHER_OUTPUT = "choose another with --output, or --resume it"
 
 
 @contextlib.contextmanager
@@ -62,10 +63,11 @@ def _begun(
     machine: Fingerprint,
     begin: Callable[[], None],
 ) -> Ledger:
-    results = (options.typed_in or options.cwd) / RESULTS
+    results = results_folder(options)
+    require_free(options, history)
     name = options.name or free_name(default_name(job), history, results)
     output = options.output or results / name
-    require_new(output, mend="choose another with --output, or --resume it")
+    require_new(output, mend=OTHER_OUTPUT)
     try:
         begin()
     except BaseException:
@@ -77,6 +79,28 @@ def _begun(
     history.claim(experiment.id, owner)
     keep_originals(output, options, job)
     return ledger_of(history, experiment, options, owner, machine)
+
+
+def results_folder(options: StudyOptions) -> Path:
+    """Return where a study's folder is made, unless it is named."""
+    return (options.typed_in or options.cwd) / RESULTS
+
+
+def require_free(options: StudyOptions, history: History | None) -> None:
+    """Refuse a name or an output folder that another study has; nothing is made or recorded.
+
+    Args:
+        options: of a study that would begin.
+        history: that it would be recorded in; None where there is none yet.
+
+    Raises:
+        OptionError: one of them is taken.
+    """
+    if options.name is not None and history is not None:
+        history.require_free_name(options.name)
+    output = options.output or (results_folder(options) / options.name if options.name else None)
+    if output is not None:
+        _require_empty(output, mend=OTHER_OUTPUT)
 
 
 def new_experiment(
@@ -121,9 +145,13 @@ def require_new(output: Path, *, mend: str) -> None:
     Raises:
         OptionError: it holds something, or cannot be written; nothing is recorded yet.
     """
+    _require_empty(output, mend=mend)
+    _require_writable(output)
+
+
+def _require_empty(output: Path, *, mend: str) -> None:
     if output.exists() and any(output.iterdir()):
         raise OptionError("holds results already", where=str(output), mend=mend)
-    _require_writable(output)
 
 
 def _require_writable(output: Path) -> None:

@@ -20,7 +20,7 @@ from flyball.tuners.objective import refuse_unmeasurable
 from flyball.tuners.options import StudyOptions, StudyResult, nothing
 from flyball.tuners.space.space import Space
 from flyball.tuners.study.dry_run import describe
-from flyball.tuners.study.ledger_opening import job_digest, open_history
+from flyball.tuners.study.ledger_opening import job_digest, open_history, require_free, results_folder
 from flyball.tuners.study.phases import Study
 from flyball.tuners.study.resume import experiments_to_resume
 from flyball.tuners.study.setup import Launchers, space_of, with_limits
@@ -104,30 +104,47 @@ def real_launchers(options: StudyOptions, job: Job) -> Launchers:
     return Launchers(usual=WarmLauncher(job.command, cold) if options.warm else cold, cold=cold)
 
 
-def run_seconds(options: StudyOptions, job: Job, machine: Fingerprint) -> float | None:
-    """Return how long a run took in earlier studies of the job, or None where there were none.
+@contextlib.contextmanager
+def history_so_far(options: StudyOptions) -> Iterator[History | None]:
+    """Yield the history for reading, or None where there is none yet; nothing is made.
 
     Raises:
         DatabaseError: the history is there and cannot be read.
     """
     path = parse_address(options.database_url).path
     if path is not None and not path.exists():
-        return None
+        yield None
+        return
     with open_database(options.database_url, for_reading=True) as database:
-        past = History(database).matching(
-            machine.digest, job_digest(options, job), objective=options.objective.value
-        )
+        yield History(database)
+
+
+def run_seconds(
+    history: History | None, options: StudyOptions, job: Job, machine: Fingerprint
+) -> float | None:
+    """Return how long a run took in earlier studies of the job, or None where there were none."""
+    if history is None:
+        return None
+    past = history.matching(machine.digest, job_digest(options, job), objective=options.objective.value)
     known = [trial.total_seconds for trial in past if trial.total_seconds]
     return statistics.median(known) if known else None
 
 
 def dry_run(options: StudyOptions, job: Job, space: Space | None, machine: Fingerprint) -> StudyResult:
-    """Describe what a study would do."""
-    output = options.output or (options.typed_in or options.cwd) / "flyball_results"
+    """Describe what a study would do.
+
+    Raises:
+        OptionError: another study has its name or its folder, so that it would not begin.
+        DatabaseError: the history is there and cannot be read.
+    """
+    output = options.output or results_folder(options)
+    with history_so_far(options) as history:
+        require_free(options, history)
+        seconds = run_seconds(history, options, job, machine)
     if space is None:
         text = (
             "dry run: the script holds its config itself; pass --config FILE to see the space before a run\n"
         )
     else:
-        text = describe(job, space, with_limits(options), Rules(), run_seconds(options, job, machine))
+        text = describe(job, space, with_limits(options), Rules(), seconds)
     return StudyResult(verdict=None, output_directory=output, summary=text)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from flyball.clock import Clock
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase, TrialReport
+from flyball.tuners.measurement.startup_costs import startup_parts
+from flyball.tuners.trials.later_starts import FirstStart
+from flyball.tuners.trials.run_length import SHORTEST_RUN_SECONDS
 from flyball.tuners.verification.plan import Rules
 
 FINALISTS = 2
@@ -30,14 +33,14 @@ PLAY_OFF_SHARE = 2.0
 """Of the time that the search took: the most that telling its best apart may take."""
 ROUNDS_FOR_SMALL_GAIN = 46
 """Of verification: what a play-off that takes longer than the search must leave."""
+LOST_SHARE = 0.5
+"""Of the rounds of the shortest verification: where the budget holds fewer, none is set aside for it."""
 OVERDRAFT = 0.05
 """Of the budget: what a verification under way may take beyond it rather than be thrown away."""
 ENDING_SHARE = 0.5
 """Of the budget: what play-off, verification and confirmation may take before they are cut down."""
 RECENT = 5
 """Runs that the expected length of the next one is taken from."""
-LATER_STARTUP_SHARE = 0.25
-"""Of the first run's start-up, which may have built operators, what a later one is expected to take."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,9 +64,9 @@ class Spending:
     _phases: dict[Phase, float] = field(default_factory=dict)
     _own: str = ""
     _own_stepping: float = 0.0
+    _first_start: FirstStart | None = None
     _own_warm: list[float] = field(default_factory=list)
     _startups: list[float] = field(default_factory=list)
-    _first: float | None = None
     _warm: list[float] = field(default_factory=list)
     _cold: list[float] = field(default_factory=list)
     _searched: list[float] = field(default_factory=list)
@@ -99,15 +102,18 @@ class Spending:
         """Take in how long a run took."""
         startup = report.startup_seconds or 0.0
         self._count(report)
-        if self._first is None:
+        if self._first_start is None:
             self._own, self._own_stepping = report.configuration.digest, report.total_seconds - startup
-            self._first = report.total_seconds - startup * (1 - LATER_STARTUP_SHARE)
+            ended = self.clock.monotonic()
+            self._first_start = FirstStart(seconds=startup, parts=startup_parts(report), ended=ended)
         else:
             seconds = report.total_seconds - report.waited_seconds
             (self._cold if report.launcher == "cold" else self._warm).append(seconds)
             if report.phase is Phase.SEARCH:
                 self._searched.append(seconds)
             if report.launcher != "cold":
+                began = self.clock.monotonic() - report.total_seconds
+                self._first_start.imported_again(began=began, waited=report.waited_seconds)
                 self._startups.append(startup)
                 self._runs_of.setdefault(report.configuration.digest, []).append((startup, seconds))
                 if report.configuration.digest == self._own:
@@ -119,7 +125,14 @@ class Spending:
     def run_seconds(self) -> float:
         """Expected length of the next run: the median of the recent ones, warm where there are any."""
         known = (self._warm or self._cold)[-RECENT:]
-        return statistics.median_low(known) if known else self._first or 0.0
+        return statistics.median_low(known) if known else self._first_again(warm=True)
+
+    def _first_again(self, *, warm: bool) -> float:
+        """Expected length of the first run, were it made again from a warm server or cold."""
+        first = self._first_start
+        if first is None:
+            return 0.0
+        return self._own_stepping + (first.later_warm() if warm else first.later_cold())
 
     def own_seconds(self) -> float:
         """Expected length of a run of the user's own configuration, which is mostly the slowest."""
@@ -188,7 +201,9 @@ class Spending:
     def cold_seconds(self) -> float:
         """Expected length of a cold run."""
         known = self._cold[-RECENT:]
-        return statistics.median(known) if known else max(self._first or 0.0, self.run_seconds())
+        if known:
+            return statistics.median(known)
+        return max(self._first_again(warm=False), self.run_seconds())
 
     def affordable(self, wanted: int) -> int:
         """How many of ``wanted`` candidates the time left can verify and confirm."""
@@ -248,10 +263,29 @@ class Spending:
         known = self._warm or self._cold
         if not known:
             return left > RUNS_TO_LEARN * self.run_seconds()
+        if self.verification_is_lost():
+            return left > max(self._searched[-RECENT:], default=self.run_seconds())
         if len(known) < RUNS_THAT_TEACH:
-            rounds = self._rounds_seconds(self.rules.first_look(1), 1, min(known))
-            return left > self.search_seconds() + rounds + CONFIRMATION_RUNS * self.cold_seconds()
+            return left > self.search_seconds() + self._least_verification()
         return left > self.search_seconds() + self._set_aside()
+
+    def verification_is_lost(self) -> bool:
+        """Whether what is left holds less than half of the rounds up to the first look at one candidate.
+
+        What would be set aside for them is then better searched with: later studies of the job learn from it.
+        More of them say more of the best so far than further runs of others.
+        """
+        left, known = self.left(), self._warm or self._cold
+        return left is not None and bool(known) and left < self._least_verification(share=LOST_SHARE)
+
+    def _least_verification(self, *, share: float = 1.0) -> float:
+        """Seconds of a share of the rounds up to the first look, at their shortest, and of both cold runs."""
+        shortest = min(self._warm or self._cold)
+        if self._startups:
+            # A run of the search that lost or was precise early is shorter than any that decides.
+            shortest = max(shortest, min(self._startups) + SHORTEST_RUN_SECONDS)
+        rounds = self._rounds_seconds(self.rules.first_look(1), 1, shortest)
+        return share * rounds + CONFIRMATION_RUNS * self.cold_seconds()
 
     def _set_aside(self) -> float:
         """Seconds that search must leave: for the richest ending that takes no more than its share."""

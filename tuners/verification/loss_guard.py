@@ -80,7 +80,7 @@ def compare_losses(
     means = [(_mean_loss(one, start, samples), _mean_loss(other, start, samples)) for one, other in pairs]
     known = [(one, other) for one, other in means if one is not None and other is not None]
     if len(known) < len(pairs):
-        reason = f"fewer than {FEWEST_POINTS} losses are known in the last quarter of {samples:g} samples"
+        reason = f"fewer than {FEWEST_POINTS} losses are known in the last quarter of {samples:,.0f} samples"
         return LossVerdict(
             guard=Guard.NOT_JUDGED,
             reason=reason,
@@ -108,7 +108,7 @@ def _judge(
     passed = bound <= margin_ratio
     side = "within" if passed else "not within"
     reason = (
-        f"loss {candidate:.4g} against {baseline:.4g} at {samples:g} samples, at most {bound:+.2%}, "
+        f"loss {candidate:.4g} against {baseline:.4g} at {samples:,.0f} samples, at most {bound:+.2%}, "
         f"{side} the margin of {margin_ratio:.0%}"
     )
     return LossVerdict(

@@ -186,13 +186,13 @@ def standard_error(values: Sequence[float]) -> float:
     return math.sqrt(squares / (len(values) - 1) / len(values))
 
 
-def noise_floor(log_ratios: Sequence[float], pairs: int) -> float:
+def noise_floor(log_ratios: Sequence[float], pairs: int) -> float | None:
     """Return the gain that two runs of one and the same configuration show on average over ``pairs`` pairs.
 
     It is the root mean square of the A/A log ratios, whose true mean is zero, over the square root of the
-    number of pairs: the standard error of a null result. Zero without any A/A pair.
+    number of pairs: the standard error of a null result. None without any A/A pair: it was not measured.
     """
     if not log_ratios or pairs < 1:
-        return 0.0
+        return None
     mean_square = statistics.fmean(value**2 for value in log_ratios)
     return math.expm1(math.sqrt(mean_square / pairs))

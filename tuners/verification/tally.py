@@ -88,19 +88,19 @@ class Tally:
         return stopped_interval(
             self.ratios(key),
             stopped,
-            least_error=math.log1p(self.noise_floor()),
+            least_error=math.log1p(self.noise_floor() or 0.0),
             confidence=1 - (1 - CONFIDENCE) / len(self.keys),
         )
 
-    def noise_floor(self) -> float:
-        """From the A/A pairs and from the baseline's own successive runs."""
+    def noise_floor(self) -> float | None:
+        """From the A/A pairs and from the baseline's own successive runs; None where there are neither."""
         rates = [run.merit.point for run in self.baseline]
         successive = [log_ratio(after, before) for before, after in itertools.pairwise(rates)]
         return noise_floor([*(pair.log_ratio for pair in self.aa_pairs), *successive], len(rates))
 
     def minimum_gain(self) -> float:
         """Least gain worth a change."""
-        return max(self.rules.least_gain, self.noise_floor())
+        return max(self.rules.least_gain, self.noise_floor() or 0.0)
 
     def worth_it(self, key: str) -> bool:
         """Whether a candidate's mean gain is large enough."""

@@ -65,8 +65,11 @@ class VerificationResult:
     """The candidate recommended; when unverified, the one that leads."""
     speedup: Interval | None
     """Of the winner."""
-    noise_floor: float
-    """Gain that the same configuration shows against itself over as many pairs; 0.01 is one percent."""
+    noise_floor: float | None
+    """Gain that the same configuration shows against itself over as many pairs; 0.01 is one percent.
+
+    None where it did not run twice.
+    """
     minimum_gain: float
     """Below this a gain is not worth a change: the larger of the rules' least gain and the noise floor."""
     rounds: int

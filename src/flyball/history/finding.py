@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from flyball.errors import DatabaseError
+from flyball.errors import DatabaseError, OptionError
 from flyball.history.columns import storable
 from flyball.history.leases import is_held
 from flyball.history.models import (
@@ -55,6 +55,13 @@ def find_row(session: Session, key: str, *, place: str) -> ExperimentRow:
         mend = f"did you mean {close[0]}?" if close else "flyball history experiments lists what there is"
         raise DatabaseError(f"there is no experiment {key}", where=place, mend=mend)
     return row
+
+
+def require_free_name(session: Session, name: str) -> None:
+    """Raise OptionError where there is an experiment of this name."""
+    if session.scalar(select(ExperimentRow.id).where(ExperimentRow.name == storable(name))):
+        mend = f"choose another name, or go on with --resume {name}"
+        raise OptionError(f"there is an experiment {name} already", where="--name", mend=mend)
 
 
 def resumable_row(session: Session, *, now: float, one_machine: bool) -> ExperimentRow | None:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from flyball.clock import Clock, SystemClock
 from flyball.database import Database
-from flyball.errors import OptionError
 from flyball.history import leases
 from flyball.history.columns import storable
 from flyball.history.digest import command_digest as digest_of
@@ -19,6 +18,7 @@ from flyball.history.finding import (
     generation_rows,
     matching_trials,
     recommending_rows,
+    require_free_name,
     resumable_row,
 )
 from flyball.history.inserting import insert_new
@@ -65,6 +65,11 @@ class History:
         """Where it is kept."""
         return self._database
 
+    def require_free_name(self, name: str) -> None:
+        """Raise OptionError where there is an experiment of this name."""
+        with self._database.reading() as session:
+            require_free_name(session, name)
+
     def create_experiment(
         self,
         *,
@@ -99,9 +104,7 @@ class History:
             OptionError: there is an experiment of this name.
         """
         with self._database.writing() as session:
-            if session.scalar(select(ExperimentRow.id).where(ExperimentRow.name == storable(name))):
-                mend = f"choose another name, or go on with --resume {name}"
-                raise OptionError(f"there is an experiment {name} already", where="--name", mend=mend)
+            require_free_name(session, name)
             row = ExperimentRow(
                 name=name,
                 status=RUNNING,

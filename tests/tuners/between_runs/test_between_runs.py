@@ -292,12 +292,17 @@ def test_two_jobs_share_a_study(job: Production) -> None:
 )
 def test_a_changed_job_begins_anew_and_says_why(job: Production, file: str, text: str, part: str) -> None:
     job.runs(3)
+    before = (job.folder / file).read_text()
     (job.folder / file).write_text(text)
     turn = job.begin()
     assert turn.is_own
     assert turn.study == "nightly@2"
     assert f"its {part} changed" in turn.lines[0]
+    assert turn.lines[0].endswith("with what it had before, runs go on with nightly")
     assert len(job.trials(generation=1)) == 3
+    job.end(turn)
+    (job.folder / file).write_text(before)
+    assert job.begin().study == "nightly"
 
 
 def test_a_config_that_changes_while_it_runs_decides_nothing(job: Production) -> None:
@@ -377,7 +382,34 @@ def test_with_another_objective_the_study_begins_anew(job: Production) -> None:
     job.objective = Objective.LATENCY
     turn = job.begin()
     assert turn.is_own
-    assert "its objective changed, so it begins anew as nightly@2" in turn.lines[0]
+    assert turn.lines[0] == (
+        "study nightly: its objective (throughput, now latency) changed, so it begins anew as nightly@2; "
+        "with --objective throughput, runs go on with nightly"
+    )
+    job.end(turn)
+    job.objective = Objective.THROUGHPUT
+    back = job.begin()
+    assert (back.study, back.objective) == ("nightly", "throughput"), "as the line says"
+    assert len(job.trials(generation=1)) > len(job.trials(generation=0)) == 1
+
+
+def test_a_study_keeps_its_objective_where_the_option_is_forgotten(tmp_path: Path) -> None:
+    job = Production(tmp_path, objective=Objective.LATENCY)
+    searched(job)
+    job.objective = None
+    turn = job.begin()
+    assert (turn.study, turn.objective) == ("nightly", "latency")
+    assert turn.lines[0] == "study nightly: its objective is latency, as it was begun"
+    job.end(turn)
+    decided(job)
+    assert job.recommendation()["objective"]["unit"] == "s/step"
+
+
+def test_a_study_without_a_word_of_an_objective_is_for_throughput(tmp_path: Path) -> None:
+    job = Production(tmp_path, objective=None)
+    first = job.begin()
+    job.end(first)
+    assert [first.objective, len(first.lines), len(job.begin().lines)] == ["throughput", 2, 1]
 
 
 def test_energy_on_a_cpu_is_refused_before_the_command_runs(job: Production) -> None:

@@ -209,6 +209,15 @@ def test_the_twin_without_the_fault_is_no_error(rule: str) -> None:
     assert rules_of(report, Severity.ERROR) == set()
 
 
+def test_on_a_cpu_nobody_is_told_of_a_device() -> None:
+    """DeepSpeed's CPU accelerator waits for nothing: an instrument times and prints there."""
+    rules = ("bucket-huge", "comms-logger", "wall-clock-breakdown", "throughput-timer", "monitor-on")
+    found = [each for rule in rules for each in linted(HERE / "bad" / f"{rule}.json", ON_CPU).placed]
+    assert [each.finding.what for each in found if "device" in each.finding.what] == []
+    assert {each.finding.rule for each in found} >= set(rules) - {"throughput-timer"}
+    assert not any(each.finding.rule.startswith("throughput-timer") for each in found)
+
+
 @pytest.mark.parametrize("rule", ENVIRONMENTS)
 def test_a_rule_of_the_environment_finds_its_fault_only(rule: str) -> None:
     bad, good = ENVIRONMENTS[rule]

@@ -1,4 +1,5 @@
 import random
+import re
 
 import pytest
 from tests.tuners.statistics_fakes import job, steps
@@ -29,15 +30,27 @@ def after(rule, seconds, *, ranks=1, **options):
         (Precision(min_seconds=3.0), STEADY, range(30, 40), "is known to"),
         (Precision(min_samples=200), STEADY, range(50, 52), "is known to"),
         (Precision(max_steps=40), NOISY, range(40, 42), "the most for one run"),
-        (Precision(max_seconds=3), NOISY, range(25, 36), "3 s were measured"),
-        (Precision(max_seconds=3), [60.0] * 30, range(12, 13), "720 s were measured"),
-        (Precision(max_seconds=3, patience_seconds=120), [60.0] * 30, range(7, 8), "420 s were measured"),
+        (Precision(max_seconds=3), NOISY, range(25, 36), "it stepped for 3.1 s, the most for one run"),
+        (Precision(max_seconds=3), [60.0] * 30, range(12, 13), "it stepped for 720.0 s"),
+        (Precision(max_seconds=3, patience_seconds=120), [60.0] * 30, range(7, 8), "it stepped for 420.0 s"),
     ],
 )
 def test_stops_when_precise_or_at_a_limit(precision, seconds, made, words):
     stopped, reason = after(PrecisionRule(precision=precision), seconds)
     assert stopped in made
     assert words in reason
+
+
+@pytest.mark.parametrize("limit", [Precision(max_seconds=5, min_steps=4), Precision(max_steps=14)])
+def test_a_run_at_a_limit_says_what_of_it_counted(limit):
+    warming_up, steady = (
+        [2.0, 1.5, 0.4],
+        [0.1 * random.Random(index).uniform(0.5, 1.5) for index in range(40)],
+    )
+    _, reason = after(PrecisionRule(precision=limit), [*warming_up, *steady])
+    steps, seconds = re.search(r"the most for one run: (\d+) steps in ([\d.]+) s counted", reason).groups()
+    assert 4 <= int(steps) <= 12
+    assert float(seconds) == pytest.approx(0.1 * int(steps), rel=0.25)
 
 
 def test_noise_keeps_it_measuring():

@@ -13,7 +13,7 @@ from flyball.tuners.results import recommendation as module
 from flyball.tuners.results.recommendation import changes, objection
 from flyball.tuners.results.recommendation_json import document
 from flyball.tuners.verification.loss_guard import Guard, LossVerdict
-from flyball.tuners.verification.verification import Decision
+from flyball.tuners.verification.verification import Decision, verify
 
 SCHEMA = json.loads((Path(module.__file__).parents[1] / "schema" / "recommendation.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -35,11 +35,20 @@ def test_the_schema_is_a_schema():
             verdict=Decision.UNVERIFIED, speedup=None, verification=None, loss=None, confirmation=None
         ),
         recommended(alerts=(fired(), fired(lead=LEAD, value=math.nan))),
+        kept(
+            verdict=Decision.UNVERIFIED, verification=verify(["one"], None, may_continue=lambda runs: False)
+        ),
     ],
-    ids=["recommended", "keep", "unverified", "led by alerts"],
+    ids=["recommended", "keep", "unverified", "led by alerts", "no round was made"],
 )
 def test_what_is_written_follows_the_schema(recommendation):
     VALIDATOR.validate(json.loads(json.dumps(document(recommendation), allow_nan=False)))
+
+
+def test_a_noise_that_was_not_measured_is_null():
+    nothing = verify(["one"], None, may_continue=lambda runs: False)
+    found = document(kept(verdict=Decision.UNVERIFIED, verification=nothing))["verification"]
+    assert (found["rounds"], found["noise_floor"], found["minimum_gain"]) == (0, None, 0.01)
 
 
 @pytest.mark.parametrize(

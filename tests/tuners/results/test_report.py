@@ -3,8 +3,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from tests.tuners.recommendation_fakes import fired, kept, recommended
-from tests.tuners.statistics_fakes import trial
+from tests.tuners.recommendation_fakes import BEFORE, fired, kept, recommended
+from tests.tuners.statistics_fakes import configuration, trial
 
 from flyball.runner.outcome import OutcomeKind
 from flyball.tuners.base import Phase
@@ -101,6 +101,8 @@ def test_where_nothing_was_verified_the_page_says_what_the_summary_says():
     assert "candidate</th>" not in page, "there is none, and the baseline is not one"
     assert "Noise floor" not in page, "which no run has shown"
     assert "Noise floor" in render(kept())
+    unknown = render(kept(verification=replace(kept().verification, noise_floor=None)))
+    assert "Noise floor not measured" in unknown
 
 
 def test_the_test_is_the_one_that_was_declared():
@@ -120,6 +122,21 @@ def test_best_so_far_knows_the_search_alone():
     assert [mark.kind for mark in chart.marks] == ["good", "plain", "good"]
     heights = [float(point.split(",")[1]) for point in chart.line.split()]
     assert heights == sorted(heights, reverse=True)
+
+
+def test_no_axis_goes_below_zero_and_large_rates_have_all_their_digits():
+    chart = best_so_far([trial(0, phase=Phase.BASELINE, rate=100), trial(1, rate=12_345)])
+    assert chart.y_ticks[0].label == "0"
+    assert chart.y_ticks[-1].label == "13,325"
+    assert "12,345 samples/s" in chart.marks[1].title
+
+
+def test_of_a_trial_only_what_differs_from_the_users_own_is_shown():
+    own = replace(recommended().baseline, configuration=configuration(BEFORE, {"stage": 3, "micro_batch": 1}))
+    trials = [trial(0, phase=Phase.BASELINE), trial(1, stage=3, micro_batch=8)]
+    page = render(recommended(baseline=own), trials)
+    assert "<td>yours</td>" in page
+    assert "<td><code>micro_batch=8</code> </td>" in page
 
 
 def test_every_pair_of_the_verification_is_drawn():

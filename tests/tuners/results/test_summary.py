@@ -1,7 +1,9 @@
 import math
+from dataclasses import replace
 
 import pytest
 from tests.tuners.recommendation_fakes import fired, kept, recommended
+from tests.tuners.statistics_fakes import measurement
 
 from flyball.tuners.base import Interval
 from flyball.tuners.results.recommendation import Change
@@ -76,6 +78,24 @@ def test_changes_that_do_not_fit_are_counted():
     shown = text.count("  key_")
     assert shown >= 3
     assert f"and {len(MANY) - shown} more in recommendation.json" in text
+
+
+def test_a_reason_is_there_as_a_whole_or_not_at_all():
+    reason = "larger forward passes use the processor better and start fewer of them a step"
+    few = tuple(
+        Change(place="ds_config", path=f"train_micro_{index}", before=2, after=4, reason=reason)
+        for index in range(7)
+    )
+    text = render_summary(recommended(changes=few), use=USE)
+    assert " ".join(text.split()).count(f"2 -> 4 ({reason})") >= 1
+    assert text.count(": 2 -> 4\n") >= 1
+    assert "..." not in text
+
+
+def test_large_rates_have_all_their_digits():
+    own = replace(kept().baseline, measurement=measurement(12345.6))
+    text = render_summary(kept(baseline=own), use=USE)
+    assert "baseline    12,346 samples/s  (95%: 12,099 to 12,593)" in text
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ from flyball.tuners.options import LATEST
 from flyball.tuners.results.output import storage, write_trial_metrics
 from flyball.tuners.verification.declared import FILE
 
+WIDE = (
+    "knobs:\n  micro_batch: [1, 2, 4, 8]\n  zero_stage: [0, 1, 2]\n  contiguous_gradients: [true, false]\n"
+    "  reduce_bucket_size: [1000000, 4000000, 16000000, 64000000, 256000000]\n"
+)
+
 
 @pytest.fixture(autouse=True)
 def two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +61,8 @@ def test_a_study_begins_once_all_was_found_to_be_in_order_and_before_the_first_r
     begun: list[int] = []
     bench.run(begin=lambda: begun.append(len(bench.made)))
     assert begun == [0]
-    bench.run(replace(bench.options, dry_run=True), begin=lambda: begun.append(-1))
+    another = replace(bench.options, dry_run=True, output=tmp_path / "another")
+    bench.run(another, begin=lambda: begun.append(-1))
     assert begun == [0]
 
 
@@ -146,6 +152,29 @@ def test_the_budget_holds_verification_too(tmp_path: Path) -> None:
     assert bench.clock.now - began < 200.0 * 1.1
 
 
+def test_the_budget_holds_the_cold_runs_of_the_confirmation(tmp_path: Path) -> None:
+    """A start of 16 s whose first one built operators for 12 s: no quarter of it is what later ones take."""
+    bench = Bench(tmp_path, larger_is_faster, startup=lambda config: 2.5, first_startup=28.0)
+    bench.cold_startup, bench.startup_parts = 16.0, {"op_builds": 12.0}
+    (tmp_path / "space.yaml").write_text(WIDE)
+    began = bench.clock.now
+    bench.run(replace(bench.options, trials=None, budget_seconds=180.0))
+    assert [each.phase for each in bench.observer.finished].count(Phase.CONFIRMATION) == 2
+    assert 0.9 * 180.0 < bench.clock.now - began < 1.05 * 180.0
+
+
+def test_a_budget_that_holds_no_verification_is_searched_through(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, larger_is_faster, startup=lambda config: 2.5, first_startup=130.0)
+    bench.cold_startup, bench.startup_parts = 16.0, {"op_builds": 110.0}
+    (tmp_path / "space.yaml").write_text(WIDE)
+    began = bench.clock.now
+    assert bench.run(replace(bench.options, trials=None, budget_seconds=180.0)).verdict == "unverified"
+    assert 0.9 * 180.0 < bench.clock.now - began < 180.0
+    assert len([each for each in bench.observer.finished if each.phase is Phase.SEARCH]) > 5
+    (ended,) = (note for note in bench.observer.notes if note.startswith("search ended"))
+    assert "holds no verification; give a larger --budget" in ended
+
+
 def test_stopped_in_the_search_and_resumed_loses_and_repeats_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path, larger_is_faster)
     bench.on_step = _stop_in_the_fifth_run(bench)
@@ -220,6 +249,29 @@ def test_a_dry_run_launches_nothing_and_makes_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "taken",
+    [{"name": "nightly"}, {"name": "other", "output": None}, {"name": None}],
+    ids=["name", "folder", "output"],
+)
+def test_a_dry_run_refuses_what_the_study_would_refuse(tmp_path: Path, taken: dict[str, Any]) -> None:
+    bench = Bench(tmp_path, all_alike)
+    bench.run(replace(bench.options, name="nightly", trials=1))
+    (tmp_path / "flyball_results" / "other").mkdir(parents=True)
+    (tmp_path / "flyball_results" / "other" / "summary.txt").write_text("")
+    bench.made.clear()
+    said = []
+    for dry_run in (True, False):
+        with pytest.raises(OptionError) as refused:
+            bench.run(replace(bench.options, **taken, dry_run=dry_run))
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert (
+        "there is an experiment nightly already" if taken["name"] == "nightly" else "holds results"
+    ) in said[0]
+    assert bench.made == []
+
+
 def test_a_dry_run_knows_a_trainers_batch_and_how_long_a_run_took_before(tmp_path: Path) -> None:
     bench = Bench(tmp_path, larger_is_faster)
     (tmp_path / "train.py").write_text("from transformers import HfArgumentParser, Trainer\n")
@@ -233,7 +285,7 @@ def test_a_dry_run_knows_a_trainers_batch_and_how_long_a_run_took_before(tmp_pat
     assert "how long a run takes is known after the first one" in text
     bench = Bench(tmp_path, larger_is_faster)
     bench.run()
-    assert "a run took" in bench.run(replace(bench.options, dry_run=True)).summary
+    assert "a run took" in bench.run(replace(bench.options, dry_run=True, output=None)).summary
 
 
 def test_the_global_batch_moves_only_where_it_may_and_its_rule_is_reported(tmp_path: Path) -> None:
@@ -436,6 +488,4 @@ def test_what_the_lint_says_of_the_users_config_is_told_at_the_start(tmp_path: P
     told = [note for note in bench.observer.notes if note.startswith(f"{path}:")]
     logger, breakdown = told
     assert logger.startswith(f"{path}:14: comms_logger: is on whenever the key is present")
-    assert breakdown == (
-        f"{path}:17: wall_clock_breakdown: synchronizes the device in every step; set it to false"
-    )
+    assert breakdown == (f"{path}:17: wall_clock_breakdown: prints in every step; set it to false")

@@ -126,6 +126,66 @@ def test_a_play_off_longer_than_the_search_leaves_every_look_its_runs() -> None:
     assert not short.may_play_off(list("abcde"))
 
 
+def first_run(parts: dict[str, float] | None) -> tuple[Spending, FakeClock]:
+    """A first run of 30 s, 27 of them its start, of which so much is known."""
+    clock = FakeClock()
+    made = Spending(clock=clock, budget_seconds=600.0)
+    made.begin()
+    clock.sleep(30.0)
+    report = ran(30.0, own=True, launcher="cold", startup_seconds=27.0)
+    measured = report.measurement
+    assert measured is not None
+    told = {} if parts is None else {"startup": parts}
+    made.note(replace(report, phase=Phase.BASELINE, measurement=replace(measured, telemetry=told)))
+    return made, clock
+
+
+def test_a_later_cold_run_takes_what_the_first_one_did_without_what_it_built() -> None:
+    assert first_run({"op_builds": 12.0, "imports": 9.0})[0].cold_seconds() == 18.0
+    assert first_run({"imports": 9.0})[0].cold_seconds() == 30.0
+    unknown = first_run(None)[0]
+    assert unknown.cold_seconds() == unknown.run_seconds() == 3.0 + 27.0 / 4
+
+
+def test_a_later_cold_run_imports_as_fast_as_the_warm_server_did() -> None:
+    made, clock = first_run({"op_builds": 12.0, "imports": 9.0})
+    clock.sleep(1.0 + 8.0)  # a second of thinking, a run that waited for four
+    made.note(ran(8.0, startup_seconds=1.0, waited_seconds=4.0))
+    assert made.cold_seconds() == 18.0 - (9.0 - 5.0)
+    clock.sleep(4.0)
+    made.note(ran(4.0, startup_seconds=1.0))
+    assert made.cold_seconds() == 18.0 - (9.0 - 5.0), "the server has imported already"
+    made.note(ran(16.5, launcher="cold", startup_seconds=13.0))
+    assert made.cold_seconds() == 16.5
+
+
+def test_imports_that_the_server_was_slower_at_spare_nothing() -> None:
+    made, clock = first_run({"imports": 9.0})
+    clock.sleep(20.0)
+    made.note(ran(20.0, startup_seconds=1.0, waited_seconds=16.0))
+    assert made.cold_seconds() == 30.0
+
+
+def test_what_built_operators_does_not_make_the_next_run_look_long() -> None:
+    made, clock = first_run({"op_builds": 20.0})
+    assert made.run_seconds() == 3.0 + 7.0 / 4
+    clock.sleep(600.0 - 30.0 - 15.0)
+    assert made.may_search(), "three runs of 4.75 s are held"
+
+
+@pytest.mark.parametrize(("left", "searches"), [(53.0, False), (50.0, True), (40.0, True), (3.0, False)])
+def test_where_no_half_of_a_verification_is_held_the_search_takes_the_rest(
+    left: float, searches: bool
+) -> None:
+    """Seven own runs and six of 3.5 s, half of which are 22.75 s, and two cold ones of 14 s."""
+    made, clock = first_run({"op_builds": 16.0})
+    made.note(ran(3.5, startup_seconds=1.0, phase=Phase.SEARCH))
+    clock.sleep(600.0 - made.spent() - left)
+    assert made.cold_seconds() == 14.0
+    assert made.verification_is_lost() is (left < 52.25)
+    assert made.may_search() is searches
+
+
 @pytest.mark.parametrize(("late", "goes_on"), [(5.0, True), (30.0, False)])
 def test_a_verification_under_way_may_overdraw_a_little(late: float, goes_on: bool) -> None:
     made, clock = spending(200.0, *[ran(3.0, startup_seconds=2.0)] * 4)
