@@ -123,6 +123,10 @@ class FakeHandle:
                     "loss": 5.0 / (step * total) ** 0.1 if self.launcher.tells_losses else None,
                     **({"memory": dict(memory)} if memory else {}),
                 }
+                told = self.launcher.witness(self.request.environment) if step == 3 else {}
+                if told:
+                    saw = {**record, "kind": "witness", **told}
+                    journal.path.write_text(journal.path.read_text() + json.dumps(saw) + "\n")
                 with journal.path.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 journal.refresh()
@@ -154,6 +158,8 @@ class FakeLauncher:
     """What every step tells of the allocator, for a config and an environment."""
     facts: Mapping[str, Any] = field(default_factory=lambda: {"parameters": 1000})
     """What the header tells of the model."""
+    witness: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda environment: {}
+    """Knob and value of the witness that a run with an environment writes, where it writes one."""
     closed: bool = False
 
     def __post_init__(self) -> None:

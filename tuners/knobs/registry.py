@@ -5,6 +5,7 @@ from flyball.tuners.knobs.batch import KNOBS as BATCH_KNOBS
 from flyball.tuners.knobs.communication import KNOBS as COMMUNICATION_KNOBS
 from flyball.tuners.knobs.engine import KNOBS as ENGINE_KNOBS
 from flyball.tuners.knobs.knob import Knob
+from flyball.tuners.knobs.network import KNOBS as NETWORK_KNOBS
 from flyball.tuners.knobs.zero import KNOBS as ZERO_KNOBS
 
 KNOBS: tuple[Knob, ...] = (
@@ -13,5 +14,6 @@ KNOBS: tuple[Knob, ...] = (
     *COMMUNICATION_KNOBS,
     *ENGINE_KNOBS,
     *ALLOCATOR_KNOBS,
+    *NETWORK_KNOBS,
 )
 BY_NAME: dict[str, Knob] = {knob.name: knob for knob in KNOBS}

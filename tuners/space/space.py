@@ -261,6 +261,10 @@ def _legal(entry: Entry, value: Value, situation: Situation, left_out: dict[str,
     """Whether one value, everything else as the user has it, is something DeepSpeed accepts."""
     if value == entry.current:
         return True
+    refused = entry.knob.refused(situation, value)
+    if refused is not None:
+        left_out[f"{entry.knob.name}={value}"] = refused
+        return False
     knobs = (*KNOBS, entry.knob) if entry.knob not in KNOBS else KNOBS
     configuration = render(situation.config, {entry.knob.name: value}, situation.context, knobs)
     found = new_errors(situation, configuration.ds_config)
