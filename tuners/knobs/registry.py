@@ -7,10 +7,12 @@ from flyball.tuners.knobs.engine import KNOBS as ENGINE_KNOBS
 from flyball.tuners.knobs.knob import Knob
 from flyball.tuners.knobs.network import KNOBS as NETWORK_KNOBS
 from flyball.tuners.knobs.zero import KNOBS as ZERO_KNOBS
+from flyball.tuners.knobs.zeropp import KNOBS as ZEROPP_KNOBS
 
 KNOBS: tuple[Knob, ...] = (
     *BATCH_KNOBS,
     *ZERO_KNOBS,
+    *ZEROPP_KNOBS,
     *COMMUNICATION_KNOBS,
     *ENGINE_KNOBS,
     *ALLOCATOR_KNOBS,

@@ -340,7 +340,8 @@ def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, floa
 
 def engine_facts(header: Record) -> dict[str, Any]:
     """Return what the engine said of itself: the witness of the knobs that it or torch carries out."""
-    return {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
+    plain = {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
+    return {**plain, **(header.get("zeropp") or {})}
 
 
 def allocator_facts(reading: Reading) -> dict[str, Any]:

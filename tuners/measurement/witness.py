@@ -34,6 +34,15 @@ JUDGES: Mapping[str, Judge] = {
 """Probe knob to what its witness must show."""
 
 
+READ_BACK = (
+    "threads",
+    "zero_stage",
+    "zero_quantized_weights",
+    "zero_quantized_gradients",
+    "zero_hpz_partition_size",
+)
+"""Knobs of which the engine says itself what it has."""
+QUANTIZED = "zero_quantized_gradients"
 NETWORK = "network"
 """Name of the witness of NCCL's and gloo's variables."""
 REDUCING = "reduce"
@@ -63,13 +72,15 @@ def idle_knobs(
         for name in switched_on
         if not runs or not all(JUDGES[name](run.witnesses.get(name, {})) for run in runs)
     ]
-    idle += [name for name in ("threads", "zero_stage") if _contradicted(name, configuration, runs)]
+    idle += [name for name in READ_BACK if _contradicted(name, configuration, runs)]
+    if configuration.assignment.get(QUANTIZED) and _gradients_stayed_dense(runs, baseline):
+        idle.append(QUANTIZED)
     idle += [name for name in _network_knobs(configuration) if not _network_acted(name, configuration, runs)]
     if _left_segments(configuration, runs, baseline):
         idle.append(EXPANDABLE)
     if _kept_the_bytes(configuration, runs, baseline, own or {}):
         idle.append(WIRE)
-    return tuple(idle)
+    return tuple(dict.fromkeys(idle))
 
 
 def idle_note(configuration: Configuration, run: Measurement) -> tuple[str, ...]:
@@ -83,6 +94,19 @@ def _contradicted(name: str, configuration: Configuration, runs: Sequence[Measur
     wanted = configuration.assignment.get(name)
     seen = [run.witnesses.get(ENGINE, {}).get(name) for run in runs]
     return wanted is not None and any(value is not None and value != wanted for value in seen)
+
+
+def _gradients_stayed_dense(runs: Sequence[Measurement], baseline: Sequence[Measurement]) -> bool:
+    """Whether DeepSpeed fell back from 4-bit gradients: they go by all-to-alls, dense ones do not.
+
+    A model whose own experts make all-to-alls must make more of them than before.
+    """
+    before = max((_all_to_all_bytes(run) for run in baseline), default=0.0)
+    return bool(runs) and min(map(_all_to_all_bytes, runs)) <= before
+
+
+def _all_to_all_bytes(run: Measurement) -> float:
+    return sum(amount for op, amount in run.communicated_bytes_per_step.items() if "all_to_all" in op)
 
 
 def _network_knobs(configuration: Configuration) -> list[str]:
