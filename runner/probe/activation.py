@@ -11,6 +11,7 @@ from flyball.runner.probe.collectives import COUNTS
 from flyball.runner.probe.failures import report, watch_exceptions
 from flyball.runner.probe.imports import FINDER, Hook, install_finder
 from flyball.runner.probe.latency import LATENCIES
+from flyball.runner.probe.network import ask_nccl
 from flyball.runner.probe.settings import Settings
 from flyball.runner.probe.startup import Startup, timed, timed_import
 from flyball.runner.probe.trackers import quiet_trackers
@@ -35,6 +36,7 @@ def start(settings: Settings, *, speaks: bool) -> Probe:
         _guard(probe)
     if probe.trial:
         quiet_trackers()
+        ask_nccl(settings.directory, os.environ)
     FINDER.when_imported("torch", _guarded(_time_startup))
     FINDER.when_imported("torch", _guarded(_keep_ring_small))
     FINDER.when_imported("deepspeed", _guarded(_watch))

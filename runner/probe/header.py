@@ -17,6 +17,7 @@ from flyball.runner.probe.promise import promise_of
 from flyball.runner.probe.watch import Probe
 
 SCHEMA = 1
+ZEROPP = ("zero_quantized_weights", "zero_quantized_gradients", "zero_hpz_partition_size")
 
 
 def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "started": process_started(),
         "pid_namespace": pid_namespace(),
         "promised_samples_per_second": promise_of(probe.settings),
+        "zeropp": zeropp_flags(engine),
         **model_facts(engine.module),
         **pipeline_place(engine),
     }
@@ -87,6 +89,12 @@ def versions() -> dict[str, str]:
         if version:
             found[name] = str(version)
     return found
+
+
+def zeropp_flags(engine: Any) -> dict[str, Any]:
+    """What the engine itself says of ZeRO++, by DeepSpeed's own names; empty where it has no such methods."""
+    methods = {name: getattr(engine, name, None) for name in ZEROPP}
+    return {name: method() for name, method in methods.items() if callable(method)}
 
 
 def pipeline_place(engine: Any) -> dict[str, int]:

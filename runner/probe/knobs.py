@@ -8,6 +8,7 @@ from typing import Any
 
 from flyball.runner.probe.checkpointing import checkpoint_activations
 from flyball.runner.probe.meter import Meter
+from flyball.runner.probe.network import watch_network
 from flyball.runner.probe.watch import Probe
 
 SETTLED_STEPS = 3
@@ -16,6 +17,8 @@ SETTLED_STEPS = 3
 
 def apply_knobs(probe: Probe, engine: Any, meter: Meter) -> None:
     """Apply ``settings.knobs`` to a new engine; what a knob itself raises is the configuration's failure."""
+    if probe.trial:
+        watch_network(probe, meter)
     knobs = probe.settings.knobs
     if knobs.get("activation_checkpointing") is not None:
         checkpoint_activations(probe, engine, meter, bool(knobs["activation_checkpointing"]))

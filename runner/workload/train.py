@@ -11,6 +11,7 @@ import time
 
 import deepspeed
 import torch
+from chunked_loss import ChunkedLossModel
 from corpus import Corpus, sample_indices, standard_library
 from model import add_arguments, model_config, token_batch
 from transformers import DeepseekV3ForCausalLM
@@ -21,11 +22,23 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a small DeepSeek-V3 on the Python standard library.")
     add_arguments(parser)
     parser.add_argument("--gradient-checkpointing", choices=("on", "off"), default="off")
+    parser.add_argument(
+        "--loss-chunks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="parts of the sequence that make logits in turn",
+    )
     parser.add_argument("--save", metavar="DIR", help="folder for checkpoints")
     parser.add_argument("--save-every", type=int, default=100, metavar="STEPS")
     parser.add_argument("--resume", metavar="DIR", help="go on from the newest checkpoint in DIR")
     deepspeed.add_config_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 1 <= args.loss_chunks <= args.sequence_length:
+        parser.error(
+            f"--loss-chunks {args.loss_chunks}: write 1 to {args.sequence_length}, the sequence length"
+        )
+    return args
 
 
 def join_processes() -> None:
@@ -45,7 +58,9 @@ def join_processes() -> None:
 def build_engine(args: argparse.Namespace) -> deepspeed.DeepSpeedEngine:
     """Put the model in a DeepSpeed engine, resumed where that was asked for."""
     torch.manual_seed(args.seed)
-    model = DeepseekV3ForCausalLM(model_config(args))
+    config = model_config(args)
+    chunked = args.loss_chunks > 1
+    model = ChunkedLossModel(config, chunks=args.loss_chunks) if chunked else DeepseekV3ForCausalLM(config)
     if args.gradient_checkpointing == "on":
         model.gradient_checkpointing_enable({"use_reentrant": False})
     engine, *_ = deepspeed.initialize(args=args, model=model, model_parameters=model.parameters())

@@ -124,6 +124,10 @@ class FakeHandle:
                     **({"memory": dict(memory)} if memory else {}),
                 }
                 told = {"kind": "startup", "clock": spent, "seconds": dict(self.launcher.startup_parts)}
+                acted = self.launcher.witness(self.request.environment) if step == 3 else {}
+                if acted:
+                    saw = {**record, "kind": "witness", **acted}
+                    journal.path.write_text(journal.path.read_text() + json.dumps(saw) + "\n")
                 with journal.path.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                     if step == 1 and self.launcher.startup_parts:
@@ -159,6 +163,8 @@ class FakeLauncher:
     """What every step tells of the allocator, for a config and an environment."""
     facts: Mapping[str, Any] = field(default_factory=lambda: {"parameters": 1000})
     """What the header tells of the model."""
+    witness: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda environment: {}
+    """Knob and value of the witness that a run with an environment writes, where it writes one."""
     closed: bool = False
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from flyball.collectors.fingerprint import Fingerprint
 from flyball.errors import ConfigError
 from flyball.runner.command import Command, parse_command
 from flyball.tuners.config.reading import ConfigDocument, check_path, load_document, read_config
+from flyball.tuners.job.interfaces import usable_interfaces
 from flyball.tuners.job.script_reading import always_calls
 from flyball.tuners.knobs.allocator import VARIABLES_OF_USER
 from flyball.tuners.knobs.batch import ACCUMULATION, MICRO
@@ -26,6 +27,7 @@ from flyball.tuners.legality.context import (
 )
 from flyball.tuners.legality.environment import LOOKED_AT
 from flyball.tuners.legality.finding import Finding
+from flyball.tuners.legality.nccl_variables import VARIABLES as NETWORK_VARIABLES
 from flyball.tuners.legality.rules import require_legal
 from flyball.tuners.options import StudyOptions
 
@@ -118,8 +120,11 @@ def expected_context(command: Command, machine: Fingerprint) -> Context:
         device_memory_bytes=device_memory(device, machine),
         model_parallel=may_split_model(script),
         environment={
-            name: os.environ[name] for name in {*VARIABLES_OF_USER, *LOOKED_AT} if name in os.environ
+            name: os.environ[name]
+            for name in {*VARIABLES_OF_USER, *NETWORK_VARIABLES, *LOOKED_AT}
+            if name in os.environ
         },
+        interfaces=usable_interfaces(),
         fp16_on_cpu=has_fp16_instructions(Path("/proc/cpuinfo")),
     )
 

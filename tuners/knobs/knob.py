@@ -74,6 +74,11 @@ def never(situation: Situation) -> str | None:
     return None
 
 
+def anywhere(situation: Situation, value: Value) -> str | None:
+    """A knob whose values can be had in every situation."""
+    return None
+
+
 def always(assignment: Assignment) -> bool:
     """A knob that depends on no other."""
     return True
@@ -97,6 +102,8 @@ class Knob:
     """Write a value that differs from what the draft already means."""
     accepts: Callable[[Value], str | None] = anything
     """What is wrong with a value from a space file, or None."""
+    refused: Callable[[Situation, Value], str | None] = anywhere
+    """Why one value cannot be had here (a version, a device, an interface), or None."""
     pointless: Callable[[Situation], str | None] = never
     """Why it is illegal or can have no effect here, or None."""
     by_default: Callable[[Situation], bool] = lambda situation: True

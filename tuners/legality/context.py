@@ -65,6 +65,8 @@ class Context:
     """Rows and width of the largest table of embeddings, where the model has one."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The user's own variables, those that knobs and rules look at."""
+    interfaces: tuple[str, ...] = ()
+    """Network interfaces of this host that ranks of several hosts can talk over."""
     device_memory_bytes: int | None = None
     """Of one accelerator, or on CPU of the host's memory that one rank can count on."""
 

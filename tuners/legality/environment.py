@@ -12,9 +12,10 @@ from flyball.tuners.legality.allocator_variables import (
 )
 from flyball.tuners.legality.context import Context
 from flyball.tuners.legality.finding import Finding, Rule, found
+from flyball.tuners.legality.nccl_variables import PROTOCOL, enables_ll128
 
 TIMING = "TORCH_NCCL_ENABLE_TIMING"
-LOOKED_AT = (TIMING, VARIABLE, NEWER_VARIABLE, REGISTERING)
+LOOKED_AT = (TIMING, VARIABLE, NEWER_VARIABLE, REGISTERING, PROTOCOL)
 NATIVE_ONLY = (
     "max_split_size_mb",
     "garbage_collection_threshold",
@@ -29,6 +30,13 @@ def nccl_timing(config: Mapping[str, Any], context: Context) -> Iterator[Finding
     if context.environment.get(TIMING, "").lower() in ("1", "y", "yes", "t", "true", "on"):
         what = "times every collective, which can keep communication from overlapping"
         yield found("nccl-timing", f"${TIMING}", what, "unset it outside of measurements")
+
+
+def nccl_protocol(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
+    """LL128 by hand: https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-proto."""
+    if enables_ll128(context.environment.get(PROTOCOL, "")):
+        what = "switches LL128 on, which corrupts data on platforms that do not support it"
+        yield found("nccl-protocol", f"${PROTOCOL}", what, "unset it: NCCL knows where LL128 works")
 
 
 def allocator(config: Mapping[str, Any], context: Context) -> Iterator[Finding]:
@@ -56,4 +64,4 @@ def _conflicts(name: str, settings: Mapping[str, str], context: Context) -> Iter
             yield found("allocator-conflict", f"${name}", what, "unset one of the two")
 
 
-RULES: tuple[Rule, ...] = (nccl_timing, allocator)
+RULES: tuple[Rule, ...] = (nccl_timing, nccl_protocol, allocator)

@@ -143,6 +143,7 @@ _WARNINGS: Mapping[str, str] = {
     "flops-profiler": "flops_profiler switches wall_clock_breakdown on",
     "throughput-timer": "the throughput timer synchronizes the device in every micro step",
     "nccl-timing": "TORCH_NCCL_ENABLE_TIMING can disturb the overlap of communication",
+    "nccl-protocol": "NCCL_PROTO switches LL128 on, which corrupts data where it is not supported",
     "allocator-conflict": "allocator settings that exclude each other",
 }
 _NOTES: Mapping[str, str] = {

@@ -344,6 +344,7 @@ def communicated(reading: Reading, line: TimeLine, start: int) -> dict[str, floa
 def engine_facts(header: Record) -> dict[str, Any]:
     """Return what the engine said of itself: the witness of the knobs that it or torch carries out."""
     found = {name: header[name] for name in ("threads", "zero_stage") if header.get(name) is not None}
+    found |= header.get("zeropp") or {}
     counts = header.get("parameters_by_type") or {}
     most = max(counts, key=lambda name: number(counts[name]), default=None)
     return {**found, PRECISION: FORMAT_OF_TYPE[most]} if most in FORMAT_OF_TYPE else found

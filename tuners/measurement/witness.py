@@ -5,8 +5,10 @@ from typing import Any
 
 from flyball.tuners.base import Configuration, Measurement
 from flyball.tuners.knobs.allocator import NAME as EXPANDABLE
+from flyball.tuners.knobs.network import KNOBS as NETWORK_KNOBS
 from flyball.tuners.knobs.precision import NAME as PRECISION
 from flyball.tuners.legality.allocator_variables import NEWER_VARIABLE, VARIABLE
+from flyball.tuners.legality.nccl_variables import GLOO_INTERFACE, VARIABLES
 from flyball.tuners.measurement.measurement import ALLOCATOR, ENGINE
 
 Judge = Callable[[Mapping[str, Any]], bool]
@@ -33,8 +35,18 @@ JUDGES: Mapping[str, Judge] = {
 """Probe knob to what its witness must show."""
 
 
-TOLD_BY_ENGINE = ("threads", "zero_stage", PRECISION)
-"""Knobs whose value the journal's header says again."""
+READ_BACK = (
+    "threads",
+    "zero_stage",
+    PRECISION,
+    "zero_quantized_weights",
+    "zero_quantized_gradients",
+    "zero_hpz_partition_size",
+)
+"""Knobs of which the engine says itself what it has."""
+QUANTIZED = "zero_quantized_gradients"
+NETWORK = "network"
+"""Name of the witness of NCCL's and gloo's variables."""
 REDUCING = "reduce"
 """Part of the name of every collective that carries gradients."""
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "fp8": 1, "bf16": 2, "bfp16": 2}
@@ -62,14 +74,15 @@ def idle_knobs(
         for name in switched_on
         if not runs or not all(JUDGES[name](run.witnesses.get(name, {})) for run in runs)
     ]
-    idle += [
-        name for name in ("threads", "zero_stage", "precision") if _contradicted(name, configuration, runs)
-    ]
+    idle += [name for name in READ_BACK if _contradicted(name, configuration, runs)]
+    if configuration.assignment.get(QUANTIZED) and _gradients_stayed_dense(runs, baseline):
+        idle.append(QUANTIZED)
+    idle += [name for name in _network_knobs(configuration) if not _network_acted(name, configuration, runs)]
     if _left_segments(configuration, runs, baseline):
         idle.append(EXPANDABLE)
     if _kept_the_bytes(configuration, runs, baseline, own or {}):
         idle.append(WIRE)
-    return tuple(idle)
+    return tuple(dict.fromkeys(idle))
 
 
 def idle_note(configuration: Configuration, run: Measurement) -> tuple[str, ...]:
@@ -83,6 +96,37 @@ def _contradicted(name: str, configuration: Configuration, runs: Sequence[Measur
     wanted = configuration.assignment.get(name)
     seen = [run.witnesses.get(ENGINE, {}).get(name) for run in runs]
     return wanted is not None and any(value is not None and value != wanted for value in seen)
+
+
+def _gradients_stayed_dense(runs: Sequence[Measurement], baseline: Sequence[Measurement]) -> bool:
+    """Whether DeepSpeed fell back from 4-bit gradients: they go by all-to-alls, dense ones do not.
+
+    A model whose own experts make all-to-alls must make more of them than before.
+    """
+    before = max((_all_to_all_bytes(run) for run in baseline), default=0.0)
+    return bool(runs) and min(map(_all_to_all_bytes, runs)) <= before
+
+
+def _all_to_all_bytes(run: Measurement) -> float:
+    return sum(amount for op, amount in run.communicated_bytes_per_step.items() if "all_to_all" in op)
+
+
+def _network_knobs(configuration: Configuration) -> list[str]:
+    """Return the knobs of the assignment that set a variable of NCCL or gloo."""
+    named = {knob.path: knob.name for knob in NETWORK_KNOBS}
+    return [named[variable] for variable in VARIABLES if variable in configuration.environment]
+
+
+def _network_acted(name: str, configuration: Configuration, runs: Sequence[Measurement]) -> bool:
+    """Whether every run took the variable; where NCCL logs for the user and not for us, nobody can say."""
+    variable = next(knob.path for knob in NETWORK_KNOBS if knob.name == name)
+    wanted = configuration.environment[variable]
+    seen = [run.witnesses.get(NETWORK, {}) for run in runs]
+    if variable == GLOO_INTERFACE:
+        return bool(seen) and all(set(wanted.split(",")) & set(each.get("interfaces") or ()) for each in seen)
+    if any(each and each.get("told") is None for each in seen):
+        return True
+    return bool(seen) and all((each.get("told") or {}).get(variable) == wanted for each in seen)
 
 
 def _left_segments(

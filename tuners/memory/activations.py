@@ -27,11 +27,14 @@ class Kind(NamedTuple):
     """Bytes of one number of the model."""
     checkpointing: bool
     compiled: bool
+    others: frozenset[str] = frozenset()
+    """What else a trial sets that may change them, nobody knows how: an option of the script."""
 
     def alike(self, other: "Kind") -> int:
         """How well one kind tells of another: larger is better."""
         return (
-            4 * (self.checkpointing == other.checkpointing)
+            8 * (self.others == other.others)
+            + 4 * (self.checkpointing == other.checkpointing)
             + 2 * (self.element == other.element)
             + (self.compiled == other.compiled)
         )

@@ -23,6 +23,14 @@ class Family(NamedTuple):
     kind: Kind
 
 
+def unknown_effects(configuration: Configuration, context: Context) -> frozenset[str]:
+    """Return the script's options that a trial sets, but for those that carry the batch."""
+    batch = set(context.maps.values())
+    return frozenset(
+        f"{name}={value}" for name, value in configuration.arguments.items() if name not in batch
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
     """A configuration as far as memory is concerned."""
@@ -43,6 +51,7 @@ class Subject:
             element=4 if precision(config) == "fp32" else 2,
             checkpointing=bool(checkpointing),
             compiled=bool(configuration.probe.get("compile")),
+            others=unknown_effects(configuration, context),
         )
         return cls(config=config, micro_batch=batch.micro, kind=kind)
 

@@ -1,6 +1,7 @@
 """Turns what a study came to into the recommendation and its files."""
 
 import math
+import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from flyball.tuners.measurement.witness import idle_note
 from flyball.tuners.memory.screen import MemoryScreen, error_note
 from flyball.tuners.objective import Objective
 from flyball.tuners.options import StudyOptions
+from flyball.tuners.results.environment_file import NAME as ENVIRONMENT_FILE
+from flyball.tuners.results.environment_file import POINTER, environment_file, users_own
 from flyball.tuners.results.output import COMMAND, CONFIG, ShellCommand, storage, write_results
 from flyball.tuners.results.recommendation import Recommendation, Side, changes
 from flyball.tuners.results.recommendation_json import document
@@ -92,6 +95,7 @@ def conclude(study: Conclusion) -> Concluded:
         user_config=study.job.user_config,
         summary=summary,
         report=report,
+        environment_file=environment_lines(study, recommendation),
     )
     return Concluded(recommendation=recommendation, plain=document(recommendation), summary=summary)
 
@@ -267,12 +271,24 @@ def best_command(study: Conclusion, recommendation: Recommendation) -> ShellComm
     if recommendation.verdict is Decision.KEEP or not recommendation.changes:
         return own_command(study, chosen)
     tokens = study.job.command.render_optimal(study.output / CONFIG, chosen.arguments)
+    handed_on = environment_lines(study, recommendation) is not None
+    pointer = {POINTER: str((study.output / ENVIRONMENT_FILE).absolute())} if handed_on else {}
     return ShellCommand(
         tokens=tokens,
         cwd=study.options.cwd,
-        environment=chosen.environment,
+        environment={**chosen.environment, **pointer},
         prepended=carried_by_probe(study, chosen),
     )
+
+
+def environment_lines(study: Conclusion, recommendation: Recommendation) -> str | None:
+    """Return ``.deepspeed_env`` for a job of DeepSpeed's launcher on several hosts; None for any other."""
+    chosen = recommendation.recommended.configuration.environment
+    spans_hosts = (study.job.context.hosts or 1) > 1 and study.job.command.launcher == "deepspeed"
+    if not spans_hosts or not chosen or recommendation.verdict is Decision.KEEP:
+        return None
+    own = users_own(home=Path.home(), cwd=study.options.cwd, environment=os.environ)
+    return environment_file(chosen, user=own)
 
 
 def own_command(study: Conclusion, own: Configuration) -> ShellCommand:

@@ -16,6 +16,7 @@ from flyball.history.alert_records import Alert
 from flyball.history.alert_rows import alert_document
 from flyball.tuners.base import Interval, Measurement, TrialReport
 from flyball.tuners.objective import Objective
+from flyball.tuners.results.environment_file import NAME as ENVIRONMENT_FILE
 from flyball.tuners.results.recommendation import Recommendation
 from flyball.tuners.results.recommendation_json import document
 from flyball.tuners.verification.verification import Decision
@@ -126,6 +127,7 @@ def write_results(
     user_config: bytes | None,
     summary: str,
     report: str,
+    environment_file: str | None = None,
 ) -> None:
     """Write what the user came for.
 
@@ -137,6 +139,7 @@ def write_results(
             script holds its config itself.
         summary: ``summary.txt``.
         report: ``report.html``.
+        environment_file: ``.deepspeed_env`` of a job that spans hosts; None for any other.
 
     Raises:
         StorageFailed: a file could not be written; those before it are whole.
@@ -147,6 +150,8 @@ def write_results(
     # recommendation.json comes last: where it stands, the files that it speaks of stand too.
     write_whole(directory / CONFIG, config)
     write_whole(directory / COMMAND, command.script().encode())
+    if environment_file is not None:
+        write_whole(directory / ENVIRONMENT_FILE, environment_file.encode())
     write_whole(directory / SUMMARY, summary.encode())
     write_whole(directory / REPORT, report.encode())
     write_whole(directory / RECOMMENDATION, json_bytes(document(recommendation)))

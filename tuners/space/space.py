@@ -84,8 +84,7 @@ class Space:
     @cached_property
     def fixed(self) -> Mapping[str, Value]:
         """Return what the user's config means for every knob: the values of those that are not varied."""
-        found = ((knob.name, knob.read(self.situation)) for knob in KNOBS)
-        return {name: value for name, value in found if value is not None}
+        return own_values(self.situation)
 
     def walk(self, choose: Any) -> dict[str, Value]:
         """Build an assignment: ``choose(entry)`` for each knob that acts beside those chosen before it."""
@@ -261,12 +260,25 @@ def _legal(entry: Entry, value: Value, situation: Situation, left_out: dict[str,
     """Whether one value, everything else as the user has it, is something DeepSpeed accepts."""
     if value == entry.current:
         return True
+    refused = entry.knob.refused(situation, value)
+    if refused is not None:
+        left_out[f"{entry.knob.name}={value}"] = refused
+        return False
+    if not entry.knob.active(own_values(situation)):
+        # Whether DeepSpeed takes it depends on the knobs that let it act: each whole point is judged.
+        return True
     knobs = (*KNOBS, entry.knob) if entry.knob not in KNOBS else KNOBS
     configuration = render(situation.config, {entry.knob.name: value}, situation.context, knobs)
     found = new_errors(situation, configuration.ds_config)
     if found:
         left_out[f"{entry.knob.name}={value}"] = found[0].what
     return not found
+
+
+def own_values(situation: Situation) -> dict[str, Value]:
+    """Return what the user's config means for every knob, where it says that."""
+    found = ((knob.name, knob.read(situation)) for knob in KNOBS)
+    return {name: value for name, value in found if value is not None}
 
 
 def own_errors(situation: Situation) -> frozenset[tuple[str, str]]:

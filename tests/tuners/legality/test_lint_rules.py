@@ -157,6 +157,7 @@ BAD_ASKED: dict[str, dict[str, Any]] = {
 }
 GOOD_ASKED = BAD_ASKED | {"key-version": {}, "key-removed": OLD, "one-bit-gone": OLD}
 ENVIRONMENTS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "nccl-protocol": ({"NCCL_PROTO": "LL,LL128,Simple"}, {"NCCL_PROTO": "^LL128"}),
     "nccl-timing": ({"TORCH_NCCL_ENABLE_TIMING": "1"}, {"TORCH_NCCL_ENABLE_TIMING": "0"}),
     "allocator-conflict": (
         {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync,max_split_size_mb:128"},

@@ -90,3 +90,24 @@ def test_expandable_segments_act_where_every_rank_says_so(
 
 def test_segments_that_nobody_moved_are_not_judged() -> None:
     assert idle_knobs(configuration(assignment={"expandable_segments": False}), [GROWING]) == ()
+
+
+def network(**told: Any) -> Measurement:
+    return measurement(witnesses={"network": told} if told else {})
+
+
+@pytest.mark.parametrize(
+    ("case", "seen", "idle"),
+    [
+        ("NCCL took it", {"told": {"NCCL_ALGO": "Ring"}}, ()),
+        ("NCCL took another", {"told": {"NCCL_ALGO": "Tree"}}, ("nccl_algo",)),
+        ("NCCL said nothing of it", {"told": {}}, ("nccl_algo",)),
+        ("NCCL logs for the user", {"told": None}, ()),
+        ("no witness", {}, ("nccl_algo",)),
+    ],
+)
+def test_nccl_must_say_that_it_took_a_variable(
+    case: str, seen: dict[str, Any], idle: tuple[str, ...]
+) -> None:
+    own = configuration(assignment={"nccl_algo": "Ring"}, environment={"NCCL_ALGO": "Ring"})
+    assert idle_knobs(own, [network(**seen)]) == idle

@@ -43,8 +43,17 @@ def config(micro: int, stage: int = 0, **other: Any) -> dict[str, Any]:
     }
 
 
-def subject(micro: int, stage: int = 0, *, probe: Any = None, **other: Any) -> Subject:
-    found = Subject.of(configuration(config(micro, stage, **other), probe=probe or {}), CONTEXT)
+def subject(
+    micro: int,
+    stage: int = 0,
+    *,
+    probe: Any = None,
+    arguments: Any = None,
+    context: Context = CONTEXT,
+    **other: Any,
+) -> Subject:
+    applied = {"probe": probe or {}, "arguments": arguments or {}}
+    found = Subject.of(configuration(config(micro, stage, **other), **applied), context)
     assert found is not None
     return found
 
@@ -110,6 +119,19 @@ def test_what_a_forward_pass_keeps_counts_for_the_bound_but_not_at_stage_3() -> 
         bound = known.least_bytes(subject(32, stage))
         assert bound is not None
         assert (bound > 0.8 * 32 * LAYERS_BYTES) is grows
+
+
+def test_an_option_of_the_script_says_nothing_certain_of_another_value() -> None:
+    """Logits in chunks keep less: what was kept without them rejects nothing."""
+    known = MemoryModel(context=CONTEXT)
+    known.add(subject(8), 20 * P, 20 * P, kept_bytes=8 * LAYERS_BYTES)
+    whole, chunked = (known.least_bytes(subject(32, arguments=each)) for each in ({}, {"--loss-chunks": "8"}))
+    assert whole is not None
+    assert chunked is not None
+    assert chunked < whole
+    # An option that carries the batch is no such thing.
+    carried = replace(CONTEXT, maps={"train_micro_batch_size_per_gpu": "--batch"})
+    assert subject(32, arguments={"--batch": "32"}, context=carried).kind == subject(32).kind
 
 
 def test_without_checkpointing_a_layer_keeps_many_times_what_enters_it() -> None:

@@ -150,7 +150,7 @@ def test_a_faulty_space_file_is_one_line_with_its_place_and_mend(name: str, tmp_
 
 
 def test_a_missing_space_file_names_the_bundled_ones(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match="compression, default, memory, quick"):
+    with pytest.raises(SpaceError, match="compression, default, memory, network, quick"):
         load_space(tmp_path / "none.yaml", CONFIG, CPU)
 
 
