@@ -63,7 +63,8 @@ class RecoveredRun:
             CommandError: there is no such program.
         """
         settings = probe_settings(self.asked, self.folder.path)
-        change_settings(self.folder.path, settings)
+        if not self._prepare(settings):
+            return run_in_place(tokens, environment, started=begin)
         root = settings["recovery_directory"]
         while True:
             watch = RankWatch(
@@ -120,8 +121,16 @@ class RecoveredRun:
                 "seconds": None,
             }
         )
-        remove_heartbeats(str(self.folder.path))
-        change_settings(self.folder.path, {"resume_step": resumed})
+        return self._prepare({"resume_step": resumed})
+
+    def _prepare(self, settings: Mapping[str, Any]) -> bool:
+        """Write what the next start is to know; say it where that cannot be."""
+        try:
+            remove_heartbeats(str(self.folder.path))
+            change_settings(self.folder.path, settings)
+        except OSError as error:
+            self._say(f"nothing is recovered from here on: {error.filename}: {error.strerror}")
+            return False
         return True
 
     def _choose(self, root: str) -> int | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flyball.runner.probe.failures import causes
+
 _WRITE_FAULTS = (OSError, RuntimeError)
 """torch's own writer of archives raises RuntimeError for a disk that is full."""
 
@@ -42,8 +44,15 @@ class CarefulWriter:
         try:
             action()
         except _WRITE_FAULTS as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            self.fault = f"{path}: {reason}"
+            self.fault = f"{path}: {_reason(error)}"
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said; torch's writer of archives fails once more while it closes one."""
+    for found in causes(error):
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

@@ -27,7 +27,9 @@ class Heartbeat:
 
     def __init__(self, directory: str, rank: int) -> None:
         path = os.path.join(directory, heartbeat_name(rank))
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._descriptor = -1
+        with contextlib.suppress(OSError):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._fields: dict[str, Any] = {
             "rank": rank,
             "pid": os.getpid(),

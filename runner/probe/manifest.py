@@ -123,7 +123,7 @@ def newest_whole(root: str) -> tuple[int | None, list[str]]:
     return None, torn
 
 
-def remove(root: str, step: int) -> None:
+def remove_checkpoint(root: str, step: int) -> None:
     """Remove a checkpoint; the manifest goes first, so that half of it is never taken for a whole one."""
     folder = os.path.join(root, tag_of(step))
     with contextlib.suppress(OSError):  # it has none, or the folder cannot be changed at all
@@ -136,4 +136,4 @@ def keep_newest(root: str, count: int) -> None:
     kept = set(saved_steps(root)[:count])
     for step in _all_steps(root):
         if step not in kept:
-            remove(root, step)
+            remove_checkpoint(root, step)

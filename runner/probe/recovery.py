@@ -15,9 +15,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flyball.runner.probe import manifest
 from flyball.runner.probe.careful_writer import careful_writing
 from flyball.runner.probe.heartbeat import Heartbeat
+from flyball.runner.probe.manifest import (
+    keep_newest,
+    read_manifest,
+    remove_checkpoint,
+    saved_steps,
+    synced_file,
+    tag_of,
+    write_manifest,
+)
 from flyball.runner.probe.meter import ATTRIBUTE
 from flyball.runner.probe.random_state import random_state, set_random_state
 from flyball.runner.probe.watch import SLOT, Probe
@@ -110,9 +118,9 @@ class Recovery:
     def _save(self, step: int) -> tuple[str | None, int]:
         folder = self._folder(step)
         if self.rank == 0:
-            manifest.remove(self.root, step)
+            remove_checkpoint(self.root, step)
         with careful_writing(self.engine) as writer:
-            self.engine.save_checkpoint(self.root, tag=manifest.tag_of(step), save_latest=False)
+            self.engine.save_checkpoint(self.root, tag=tag_of(step), save_latest=False)
             writer.save(random_state(), self._random_path(step))
             files = self._synced(writer, folder)
         parts: list[Any] = [None] * self.world_size
@@ -125,7 +133,7 @@ class Recovery:
 
     def _synced(self, writer: Any, folder: str) -> list[dict[str, Any]]:
         try:
-            return [] if writer.fault else [manifest.synced_file(path, folder) for path in writer.paths]
+            return [] if writer.fault else [synced_file(path, folder) for path in writer.paths]
         except OSError as error:
             writer.fault = f"{error.filename or folder}: {error.strerror}"
             return []
@@ -142,20 +150,20 @@ class Recovery:
         }
         try:
             if fault is None:
-                manifest.write_manifest(self._folder(step), fields)
-                manifest.keep_newest(self.root, self.keep)
+                write_manifest(self._folder(step), fields)
+                keep_newest(self.root, self.keep)
                 return None
         except OSError as error:
             fault = f"{self._folder(step)}: {error.strerror}"
-        manifest.remove(self.root, step)
+        remove_checkpoint(self.root, step)
         return fault
 
     def _newest(self) -> str:
-        newest = next(iter(manifest.saved_steps(self.root)), None)
+        newest = next(iter(saved_steps(self.root)), None)
         return "there is none yet" if newest is None else f"the newest whole one is of step {newest}"
 
     def _folder(self, step: int) -> str:
-        return os.path.join(self.root, manifest.tag_of(step))
+        return os.path.join(self.root, tag_of(step))
 
     def _random_path(self, step: int) -> str:
         return os.path.join(self._folder(step), f"random-rank-{self.rank}.pt")
@@ -167,7 +175,7 @@ class Recovery:
             RuntimeError: it is of another number of ranks, or DeepSpeed did not take it.
         """
         begun, folder = time.monotonic(), self._folder(step)
-        known = manifest.read_manifest(folder)
+        known = read_manifest(folder)
         if known["world_size"] != self.world_size:
             raise RuntimeError(
                 f"flyball: the checkpoint of step {step} is of {known['world_size']} ranks and this run has "
@@ -175,7 +183,7 @@ class Recovery:
             )
         self.saving = True
         try:
-            path, _ = self.engine.load_checkpoint(self.root, tag=manifest.tag_of(step))
+            path, _ = self.engine.load_checkpoint(self.root, tag=tag_of(step))
         finally:
             self.saving = False
         if path is None:
