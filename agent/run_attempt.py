@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
+from flyball.agent.recovery_options import Recovering
+from flyball.agent.run_recovery import RecoveredRun
 from flyball.agent.run_study_watch import FirstStepWatch, LeaseWatch
 from flyball.agent.run_watch import RunWatch, write_promise
 from flyball.clock import SystemClock
@@ -26,10 +29,13 @@ class Attempt:
     ping_every_steps: int
     database_url: str
     turn: Turn
+    recovering: Recovering | None = None
+    err: TextIO | None = None
     first_step_seconds: float | None = None
     """How long a configuration that is tried may take to its first step; None where it may for ever."""
     ending: Ending = field(init=False, default_factory=Ending)
     watch: RunWatch = field(init=False)
+    recovered: RecoveredRun | None = field(init=False, default=None)
     recorded: bool = field(init=False, default=False)
     """Whether its study was told how it ended."""
     _pid: int = field(init=False, default=0)
@@ -67,7 +73,7 @@ class Attempt:
         terminal.close()
         self._kills = kernel_kills()
         try:
-            self.ending = run_in_place(tokens, environment, started=self._begin)
+            self.ending = self._run(tokens, environment)
         except CommandError:
             if folder is not None:
                 shutil.rmtree(folder.path, ignore_errors=True)
@@ -76,6 +82,15 @@ class Attempt:
             if watch is not None:
                 watch.stop()
         return self.ending
+
+    def _run(self, tokens: Sequence[str], environment: Mapping[str, str]) -> Ending:
+        folder = self.watch.folder
+        if self.recovering is None or folder is None:
+            return run_in_place(tokens, environment, started=self._begin)
+        self.recovered = RecoveredRun(
+            asked=self.recovering, folder=folder, clock=SystemClock(), err=self.err or sys.stderr
+        )
+        return self.recovered.to_the_end(tokens, environment, self._begin)
 
     def _make_folder(self, tokens: Sequence[str]) -> None:
         try:

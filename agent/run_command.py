@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from flyball.agent import recovery_options as recovery
 from flyball.agent import run_options as given
 from flyball.agent.arguments import require_command
 from flyball.agent.database_option import Database
@@ -40,6 +41,11 @@ def run(
             help="Measure the links between the ranks every N steps; by default never.",
         ),
     ] = None,
+    checkpoint_every: recovery.CheckpointEvery = None,
+    checkpoint_dir: recovery.CheckpointDir = None,
+    keep_checkpoints: recovery.KeepCheckpoints = None,
+    max_restarts: recovery.MaxRestarts = None,
+    hang_after: recovery.HangAfter = None,
     study: given.Study = None,
     search_runs: given.SearchRuns = None,
     space: given.Space = None,
@@ -61,6 +67,8 @@ def run(
     db: Database = None,
 ) -> None:
     """Run a command under the probe and print a summary at its end; with --study, tune it run by run.
+
+    With --max-restarts it is started again, from its newest checkpoint, after a failure.
 
     Its terminal, its signals and its exit status are its own; whatever fails in flyball, it runs on.
     """
@@ -86,12 +94,21 @@ def run(
         no_explore=no_explore,
         first_step_within=first_step_within,
     )
+    recovers = recovery.recovering(
+        checkpoint_every=checkpoint_every,
+        checkpoint_dir=checkpoint_dir,
+        keep_checkpoints=keep_checkpoints,
+        max_restarts=max_restarts,
+        hang_after=hang_after,
+        study=study,
+    )
     url = db or history_url()
     _Running(
         err=wiring.err,
         command=command,
         name=name,
         ping_every_steps=every or 0,
+        recovering=recovers,
         quiet=quiet,
         target=_json_target(json_file),
         database_url=url,
@@ -118,6 +135,7 @@ class _Running:
     command: Sequence[str]
     name: str | None
     ping_every_steps: int
+    recovering: recovery.Recovering | None
     quiet: bool
     target: Path | None
     database_url: str
@@ -155,6 +173,8 @@ class _Running:
             ping_every_steps=self.ping_every_steps,
             database_url=self.database_url,
             turn=turn,
+            recovering=self.recovering,
+            err=self.err,
             first_step_seconds=first_step_seconds(turn, self.first_step_within),
         )
 
@@ -176,7 +196,9 @@ class _Running:
 
     def _finish(self, attempt: "Attempt", study: "StudyOfRun | None") -> None:
         watch, known = attempt.watch, None
-        more = {"study": attempt.turn.study} if attempt.turn.study else {}
+        more: dict[str, Any] = {"study": attempt.turn.study} if attempt.turn.study else {}
+        if attempt.recovered is not None:
+            more["restarts"] = attempt.recovered.restarts
         try:
             known = watch.end(attempt.ending, **more)
             _tell(self.err, known, quiet=self.quiet, target=self.target, faults=watch.faults)

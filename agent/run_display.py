@@ -48,8 +48,18 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "measured", f"nothing: {missing.get('throughput', 'the run was not watched')}"
     else:
         yield from _measured(known, missing)
+    restarts = known.get("restarts")
+    if restarts:
+        yield "restarts", _restarts(restarts)
     for note in known.get("notes") or ():
         yield "note", str(note)
+
+
+def _restarts(restarts: Sequence[Mapping[str, Any]]) -> str:
+    lost = sum(restart["lost_steps"] or 0 for restart in restarts)
+    seconds = [restart["seconds"] for restart in restarts if restart["seconds"] is not None]
+    slowest = f", at most {format_duration(max(seconds))} to the next step" if seconds else ""
+    return f"{len(restarts)}, {lost} steps made once more{slowest}"
 
 
 def _measured(known: Mapping[str, Any], missing: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import resource
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from flyball.errors import CommandError
@@ -30,7 +30,7 @@ class Ending:
     exit_status: int | None = None
     signal: int | None = None
     told: tuple[int, ...] = ()
-    """Signals that were passed on to it."""
+    """Signals that were passed on to it, and those that came with its end."""
 
     @property
     def text(self) -> str:
@@ -103,7 +103,7 @@ def run_in_place(
         try:
             ending = _Watch(process, terminal, ours).to_the_end(started)
             _hurry_on_signals(ending)
-            return ending
+            return replace(ending, told=(*ending.told, *_drop_pending(ours)))
         finally:
             if not terminal.is_held_by(os.getpgrp()) and terminal.is_held_by(process.pid):
                 terminal.give_to(os.getpgrp())
@@ -120,10 +120,13 @@ def _signals() -> frozenset[int]:
     return frozenset(int(each) for each in (catchable - ignored) | {signal.SIGCHLD, signal.SIGTTOU})
 
 
-def _drop_pending(ours: frozenset[int]) -> None:
+def _drop_pending(ours: frozenset[int]) -> list[int]:
     # One that came with the command's end would end us before its status is passed on.
-    while signal.sigtimedwait(ours, 0) is not None:
-        continue
+    dropped = []
+    while (info := signal.sigtimedwait(ours, 0)) is not None:
+        if info.si_signo not in _NOT_SENT_ON:
+            dropped.append(info.si_signo)
+    return dropped
 
 
 def _spawn(

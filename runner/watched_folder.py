@@ -1,6 +1,7 @@
 """The folder of a run that is watched and not tuned, with the probe in it."""
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,19 @@ def make_watched_folder(
     own = os.environ.get("PYTHONPATH")
     search = f"{site}{os.pathsep}{own}" if own else site
     return WatchedFolder(name=path.name, path=path, environment={**os.environ, "PYTHONPATH": search})
+
+
+def change_settings(path: Path, changes: Mapping[str, Any]) -> None:
+    """Change settings of a run's probe, for processes that start from now on.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    file = path / "settings.json"
+    settings = {**json.loads(file.read_text(encoding="utf-8")), **changes}
+    new = path / ".settings.json"
+    new.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    new.replace(file)
 
 
 def make_run_folder(path: Path) -> None:

@@ -44,6 +44,10 @@ def _save(original: Callable[..., Any]) -> Callable[..., Any]:
         if probe is None:
             return original(self, *args, **kwargs)
         call = inspect.signature(original).bind(self, *args, **kwargs)
+        if probe.recovery is not None and not probe.recovery.saving and original.__name__ == SAVING[0]:
+            probe.recovery.leave_alone(
+                "the script saves checkpoints itself: flyball asks for none from here on"
+            )
         if probe.trial and probe.settings.checkpoint_directory:
             call.arguments["save_dir"] = redirected(probe, call.arguments["save_dir"])
         with Paused(probe, self, call.arguments.get("save_dir")):
@@ -65,7 +69,11 @@ def _load(original: Callable[..., Any]) -> Callable[..., Any]:
                 return None, FreshState()
             load_dir = own
         with Paused(probe, self):
-            return original(self, load_dir, *args, **kwargs)
+            result = original(self, load_dir, *args, **kwargs)
+        recovery = probe.recovery
+        if recovery is not None and recovery.engine is self and not recovery.saving:
+            recovery.script_loaded()
+        return result
 
     return load_checkpoint
 

@@ -20,6 +20,7 @@ from flyball.runner.probe.meter import ATTRIBUTE, Meter
 from flyball.runner.probe.ping import begin as begin_ping
 from flyball.runner.probe.pipeline_hooks import watch_pipeline
 from flyball.runner.probe.readings import readings_for
+from flyball.runner.probe.recovery import begin_recovery, watch_first_forward, watch_recovery
 from flyball.runner.probe.stage_times import times_for
 from flyball.runner.probe.substitution import Substituted, given_config
 from flyball.runner.probe.watch import SLOT, Probe
@@ -50,6 +51,13 @@ def watch_engine_classes() -> None:
     watch_checkpoints(DeepSpeedEngine)
     watch_pipeline(PipelineEngine, meter_of)
     watch_backend(TorchBackend, sys.modules[TorchBackend.__module__])
+    if SLOT.probe is not None and SLOT.probe.settings.recovers:
+        for engine_class, forward, step in (
+            (DeepSpeedEngine, "forward", "step"),
+            (PipelineEngine, "train_batch", "train_batch"),
+        ):
+            watch_first_forward(engine_class, forward)
+            watch_recovery(engine_class, step)
 
 
 def watch_engine(engine_class: Any) -> None:
@@ -132,6 +140,7 @@ def _initialize(original: Callable[..., Any]) -> Callable[..., Any]:
             meter = probe.safely(begin_engine, result[0], probe)
             if meter is not None and chosen:
                 apply_knobs(probe, result[0], meter)
+        begin_recovery(probe, result[0])
         return result
 
     return initialize

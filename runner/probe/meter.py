@@ -56,6 +56,8 @@ class Meter:
         """Called after the first boundary alone."""
         self.at_step: list[Any] = []
         """The same, also once the probe has switched itself off: what a knob that is in place works by."""
+        self.heartbeat: Any = None
+        """Told of pauses, where a run may be started again."""
 
     def fed(self, samples: int, tokens: int) -> None:
         """One training forward."""
@@ -70,6 +72,8 @@ class Meter:
             # Whoever steps is not evaluating: the script trains a module that it left in eval mode.
             for phase, begun in self.phases:
                 self._edge(phase, "end", seconds=now - begun)
+                if self.heartbeat is not None:
+                    self.heartbeat.end(phase)
             self.phases.clear()
         self.step_seconds = now - self.last - self.paused
         self.last, self.paused = now, 0.0
@@ -175,6 +179,8 @@ class Meter:
             return False
         self.flush()
         self.phases.append((phase, monotonic()))
+        if self.heartbeat is not None:
+            self.heartbeat.begin(phase)
         self._edge(phase, "begin", **({} if path is None else {"path": path}))
         return True
 
@@ -184,6 +190,8 @@ class Meter:
         if not found:
             return
         _, begun = self.phases.pop(found[0])
+        if self.heartbeat is not None:
+            self.heartbeat.end(phase)
         seconds = monotonic() - begun
         if not self.phases:
             self.paused += seconds

@@ -43,6 +43,15 @@ class Settings:
     """Steps from one in-band ping-pong to the next; 0: none."""
     budget_ratio: float = 0.01
     """Own cost over step time at which the probe switches itself off."""
+    recovers: bool = False
+    """Whether this run is checkpointed by us, or started again after a failure."""
+    checkpoint_every: int = 0
+    """Steps from one checkpoint that is asked of the engine to the next; 0: none."""
+    keep_checkpoints: int = 2
+    recovery_directory: str | None = None
+    """Where these checkpoints go."""
+    resume_step: int | None = None
+    """Of the checkpoint there that the engine is put into before its first step."""
 
     @property
     def trial(self) -> bool:

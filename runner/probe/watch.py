@@ -37,6 +37,7 @@ class Probe:
         self.redirects: dict[str, str] = {}
         self.flight_recorder: Any = None
         self.startup = Startup()
+        self.recovery: Any = None
 
     @property
     def trial(self) -> bool:
