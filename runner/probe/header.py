@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from typing import Any
 
+from flyball.runner.probe.attention import attention_facts
 from flyball.runner.probe.checkpointing import activation_checkpointing
 from flyball.runner.probe.model_facts import model_facts
 from flyball.runner.probe.origin import origin_fields
@@ -49,6 +50,7 @@ def header_fields(probe: Probe, engine: Any, number: int) -> dict[str, Any]:
         "data_parallel_size": int(engine.dp_world_size),
         "threads": torch.get_num_threads(),
         "activation_checkpointing": activation_checkpointing(engine.module),
+        **attention_facts(engine.module, str(engine.device)),
         "module_paths": probe.module_paths,
         "versions": versions(),
         "started": process_started(),

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from flyball.runner.probe.attention import use_attention
+from flyball.runner.probe.cache import empty_cache
 from flyball.runner.probe.checkpointing import checkpoint_activations
 from flyball.runner.probe.meter import Meter
 from flyball.runner.probe.network import watch_network
@@ -22,6 +24,10 @@ def apply_knobs(probe: Probe, engine: Any, meter: Meter) -> None:
     knobs = probe.settings.knobs
     if knobs.get("activation_checkpointing") is not None:
         checkpoint_activations(probe, engine, meter, bool(knobs["activation_checkpointing"]))
+    if knobs.get("attention"):
+        use_attention(probe, engine, meter, str(knobs["attention"]))
+    if knobs.get("empty_cache_every"):
+        empty_cache(probe, meter, int(knobs["empty_cache_every"]))
     wanted = knobs.get("compile")
     if wanted:
         compile_engine(probe, engine, meter, wanted if isinstance(wanted, Mapping) else {})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from flyball.tuners.base import Value
 from flyball.tuners.knobs.engine import on_cuda
-from flyball.tuners.knobs.knob import Applied, Draft, Knob, Situation, one_of
+from flyball.tuners.knobs.knob import Applied, Draft, Knob, Situation, one_of, whole_numbers
 from flyball.tuners.legality.allocator_variables import (
     NEWER_VARIABLE,
     OFF,
@@ -15,6 +15,7 @@ from flyball.tuners.legality.allocator_variables import (
 from flyball.tuners.legality.context import Context, release
 
 NAME = "expandable_segments"
+EMPTYING = "empty_cache_every"
 NEWER_SINCE = (2, 9)
 VARIABLES_OF_USER = (VARIABLE, NEWER_VARIABLE, REGISTERING)
 """What the knob wants to know of the user's environment."""
@@ -69,7 +70,28 @@ def _not_decided(situation: Situation) -> bool:
     return NAME not in own_settings(situation)
 
 
+def write_emptying(draft: Draft, value: Value) -> None:
+    """Ask the probe to empty the cache every so many steps."""
+    if value:
+        draft.probe[EMPTYING] = value
+
+
 KNOBS: tuple[Knob, ...] = (
+    Knob(
+        name=EMPTYING,
+        applied=Applied.PROBE,
+        path=EMPTYING,
+        summary="steps after which the CUDA allocator's cached blocks are given back; 0 is never",
+        reason="fragments that no allocation fits go back to the driver, at the price of asking it again",
+        read=lambda situation: 0,
+        values=lambda situation: (0, 10, 100),
+        apply=write_emptying,
+        accepts=whole_numbers(0),
+        pointless=lambda situation: None if on_cuda(situation) else "the allocator is not CUDA's",
+        # It only costs where memory suffices.
+        by_default=lambda situation: False,
+        witness="how often the cache was emptied, and the bytes that came free",
+    ),
     Knob(
         name=NAME,
         applied=Applied.ENVIRONMENT,

@@ -5,6 +5,7 @@ from flyball.tuners.knobs.batch import KNOBS as BATCH_KNOBS
 from flyball.tuners.knobs.communication import KNOBS as COMMUNICATION_KNOBS
 from flyball.tuners.knobs.engine import KNOBS as ENGINE_KNOBS
 from flyball.tuners.knobs.knob import Knob
+from flyball.tuners.knobs.model import KNOBS as MODEL_KNOBS
 from flyball.tuners.knobs.network import KNOBS as NETWORK_KNOBS
 from flyball.tuners.knobs.precision import KNOBS as PRECISION_KNOBS
 from flyball.tuners.knobs.zero import KNOBS as ZERO_KNOBS
@@ -17,6 +18,7 @@ KNOBS: tuple[Knob, ...] = (
     *ZEROPP_KNOBS,
     *COMMUNICATION_KNOBS,
     *ENGINE_KNOBS,
+    *MODEL_KNOBS,
     *ALLOCATOR_KNOBS,
     *NETWORK_KNOBS,
 )

@@ -45,6 +45,10 @@ class Context:
     """Intra-op threads a rank has now."""
     activation_checkpointing: bool | None = None
     """Whether the script's model recomputes activations now; None where it has no switch."""
+    attention: str | None = None
+    """How the model computes attention now; None where it has no switch."""
+    attentions: tuple[str, ...] = ()
+    """How it could."""
     cores: int | None = None
     """CPU cores of a host."""
     fp16_on_cpu: bool | None = None
@@ -84,6 +88,8 @@ class Context:
             batch=observed_batch(header) or self.batch,
             threads=header.get("threads") or self.threads,
             activation_checkpointing=header.get("activation_checkpointing"),
+            attention=header.get("attention"),
+            attentions=tuple(header.get("attentions") or ()),
             parameters=header.get("parameters") or self.parameters,
             trainable_parameters=header.get("trainable_parameters", self.trainable_parameters),
             parameters_by_type=header.get("parameters_by_type") or self.parameters_by_type,

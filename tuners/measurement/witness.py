@@ -23,13 +23,19 @@ def _compressed(value: Mapping[str, Any]) -> bool:
     return bool(value.get("compressing")) and 0 < sent < dense
 
 
-def _recomputed(value: Mapping[str, Any]) -> bool:
+def _in_layers(value: Mapping[str, Any]) -> bool:
     return float(value.get("layers") or 0) > 0
 
 
+def _emptied(value: Mapping[str, Any]) -> bool:
+    return float(value.get("emptied") or 0) > 0
+
+
 JUDGES: Mapping[str, Judge] = {
-    "activation_checkpointing": _recomputed,
+    "activation_checkpointing": _in_layers,
+    "attention": _in_layers,
     "compile": _compiled,
+    "empty_cache_every": _emptied,
     "powersgd": _compressed,
 }
 """Probe knob to what its witness must show."""

@@ -24,11 +24,10 @@ class Family(NamedTuple):
 
 
 def unknown_effects(configuration: Configuration, context: Context) -> frozenset[str]:
-    """Return the script's options that a trial sets, but for those that carry the batch."""
-    batch = set(context.maps.values())
-    return frozenset(
-        f"{name}={value}" for name, value in configuration.arguments.items() if name not in batch
-    )
+    """Return the attention and the script's options that a trial sets, but for those that carry the batch."""
+    batch, attention = set(context.maps.values()), configuration.probe.get("attention")
+    options = (f"{name}={value}" for name, value in configuration.arguments.items() if name not in batch)
+    return frozenset((*options, *([f"attention={attention}"] if attention else [])))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
