@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.alert_desk import Desk
+from tests.live.hosts import Host, missing, two_hosts
 from tests.live.webhook_server import WebhookServer, webhook_server
 
 
@@ -20,3 +21,13 @@ def server() -> Iterator[WebhookServer]:
 def desk(tmp_path: Path, server: WebhookServer) -> Desk:
     """An agent's configuration with that receiver in it."""
     return Desk(tmp_path, server)
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """Two hosts with a link between them that nothing slows."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with two_hosts() as pair:
+        yield pair

@@ -8,12 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.live.agent_process import running
-from tests.live.test_p2p import sudo_ip
+from tests.live.hosts import Host
 from tests.live.test_probe_live import CONFIG
 from tests.live.test_workload import free_port
 from tests.live.webhook_server import SECRET, WebhookServer, webhook_server
@@ -80,50 +79,8 @@ def configuration(folder: Path, server: WebhookServer, policies: str) -> str:
     return f"policies: [{policies}]\n{COLLECTORS}{OTHERS}receivers:\n  ops: {receiver}\n"
 
 
-@dataclass(frozen=True)
-class Side:
-    """A network namespace, joined to another one by a link that can be shaped."""
-
-    namespace: str
-    device: str
-    address: str
-
-    def command(self, *words: str) -> list[str]:
-        inside = ["ip", "netns", "exec", self.namespace, "env", f"GLOO_SOCKET_IFNAME={self.device}"]
-        return [*inside, *words]
-
-    def shape(self, *how: str) -> None:
-        """Make the link slow in this direction, or with no words as it was."""
-        queue = (
-            ["add", "dev", self.device, "root", "tbf", *how] if how else ["del", "dev", self.device, "root"]
-        )
-        subprocess.run(["ip", "netns", "exec", self.namespace, "tc", "qdisc", *queue], check=True)
-
-
 @contextmanager
-def two_sides() -> Iterator[tuple[Side, Side]]:
-    unique = os.getpid()
-    pair = [
-        Side(f"fbe-{unique}-{side}", f"fe{unique}{side}", f"10.98.0.{n}") for n, side in enumerate("ab", 1)
-    ]
-    first, second = pair
-    try:
-        for side in pair:
-            sudo_ip("netns", "add", side.namespace)
-        peer = ["type", "veth", "peer", "name", second.device, "netns", second.namespace]
-        sudo_ip("link", "add", first.device, "netns", first.namespace, *peer)
-        for side in pair:
-            sudo_ip("-n", side.namespace, "addr", "add", f"{side.address}/24", "dev", side.device)
-            sudo_ip("-n", side.namespace, "link", "set", side.device, "up")
-            sudo_ip("-n", side.namespace, "link", "set", "lo", "up")
-        yield first, second
-    finally:
-        for side in pair:
-            subprocess.run(["ip", "netns", "del", side.namespace], capture_output=True, check=False)
-
-
-@contextmanager
-def training(folder: Path, sides: tuple[Side, Side], **more: object) -> Iterator[None]:
+def training(folder: Path, hosts: tuple[Host, Host], **more: object) -> Iterator[None]:
     """Two ranks, one on each side; ``more`` settings of the probe."""
     (folder / "train.py").write_text(TRAIN, "utf-8")
     (folder / "ds.json").write_text(json.dumps(CONFIG), "utf-8")
@@ -138,7 +95,7 @@ def training(folder: Path, sides: tuple[Side, Side], **more: object) -> Iterator
         "OMP_NUM_THREADS": "1",
         "WORLD_SIZE": "2",
         "LOCAL_RANK": "0",
-        "MASTER_ADDR": sides[0].address,
+        "MASTER_ADDR": hosts[0].address,
         "MASTER_PORT": "29643",
     }
     script = ["train.py", "--deepspeed_config", str(folder / "ds.json"), "--stop", str(stop)]
@@ -147,14 +104,14 @@ def training(folder: Path, sides: tuple[Side, Side], **more: object) -> Iterator
         started = [
             stack.enter_context(
                 subprocess.Popen(
-                    side.command(sys.executable, *script),
+                    host.command(sys.executable, *script),
                     env={**environment, "RANK": str(rank)},
                     cwd=folder,
                     stdout=log,
                     stderr=log,
                 )
             )
-            for rank, side in enumerate(sides)
+            for rank, host in enumerate(hosts)
         ]
         try:
             yield
@@ -187,29 +144,29 @@ while flow.recv(65536):
 
 
 @contextmanager
-def congested(sides: tuple[Side, Side]) -> Iterator[None]:
+def congested(hosts: tuple[Host, Host]) -> Iterator[None]:
     """A link that another flow fills, with a long queue before it."""
     with ExitStack() as stack:
-        for side, role in zip(sides, ("listen", "connect"), strict=True):
-            side.shape(*LONG_QUEUE)
-            stack.callback(side.shape)
-            command = side.command(sys.executable, "-c", BULK, role, sides[0].address)
+        for host, role in zip(hosts, ("listen", "connect"), strict=True):
+            host.shape(*LONG_QUEUE)
+            stack.callback(host.shape)
+            command = host.command(sys.executable, "-c", BULK, role, hosts[0].address)
             flow = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
             stack.callback(flow.kill)
         yield
 
 
-def test_a_link_that_another_flow_fills_is_told_by_its_pings_and_so_is_its_healing(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+def test_a_link_that_another_flow_fills_is_told_by_its_pings_and_so_is_its_healing(
+    tmp_path: Path, hosts: tuple[Host, Host]
+) -> None:
     (tmp_path / "rules.yaml").write_text(short("P2pLatencyRegressed"), "utf-8")
-    with webhook_server() as server, two_sides() as sides:
+    with webhook_server() as server:
         text = configuration(tmp_path, server, "rules.yaml")
         pings = {"ping_every_steps": PING_STEPS}
-        with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, sides, **pings):
+        with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, hosts, **pings):
             usual(agent.url(), "p2p", calls=100, places=('src="0"',))
             before = quiet(server)
-            with congested(sides):
+            with congested(hosts):
                 first = server.firing_after(before)
             server.until(lambda: healed(server))
             assert agent.end() == 0
@@ -230,21 +187,21 @@ def test_a_link_that_another_flow_fills_is_told_by_its_pings_and_so_is_its_heali
     assert all("webhook-signature" in one.headers for one in server.received)
 
 
-def test_a_link_that_becomes_slow_under_load_is_told_and_so_is_its_healing(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+def test_a_link_that_becomes_slow_under_load_is_told_and_so_is_its_healing(
+    tmp_path: Path, hosts: tuple[Host, Host]
+) -> None:
     (tmp_path / "rules.yaml").write_text(short("CollectiveLatencyRegressed"), "utf-8")
-    with webhook_server() as server, two_sides() as sides:
+    with webhook_server() as server:
         text = configuration(tmp_path, server, "rules.yaml")
-        with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, sides):
+        with running(tmp_path, text, FLYBALL) as agent, training(tmp_path, hosts):
             url = agent.url()
             usual(url, "collective", calls=200, places=('rank="0"', 'rank="1"'))
             before = quiet(server)
-            for side in sides:
-                side.shape(*SLOW_LINK)
+            for host in hosts:
+                host.shape(*SLOW_LINK)
             first = server.firing_after(before)
-            for side in sides:
-                side.shape()
+            for host in hosts:
+                host.shape()
             server.until(lambda: healed(server))
             assert agent.end() == 0
     assert server.faults == []

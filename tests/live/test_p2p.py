@@ -1,15 +1,13 @@
 """``flyball p2p`` with real ranks: on loopback, between hosts over a shaped link, and where a rank dies."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.live.hosts import MBIT_100, Host
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.live
@@ -84,59 +82,11 @@ def test_one_rank_is_no_link() -> None:
     assert done.stderr == "error: there is one rank and so no link; start at least two\n"
 
 
-def sudo_ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-@dataclass(frozen=True)
-class Host:
-    """A network namespace with a host name of its own, joined to the other one by a shaped link."""
-
-    namespace: str
-    device: str
-    address: str
-    name: str
-
-    def command(self, *words: str) -> list[str]:
-        named = f'hostname {self.name}; exec "$@"'
-        inside = ["ip", "netns", "exec", self.namespace, "env", f"GLOO_SOCKET_IFNAME={self.device}"]
-        return [*inside, "unshare", "--uts", "sh", "-c", named, "sh", *words]
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    unique = os.getpid()
-    pair = tuple(
-        Host(f"flyball-{unique}-{side}", f"fb{unique}{side}", f"10.97.0.{number}", f"host-{side}")
-        for number, side in enumerate("ab", 1)
-    )
-    first, second = pair
-    try:
-        for host in pair:
-            sudo_ip("netns", "add", host.namespace)
-        sudo_ip(
-            *("link", "add", first.device, "netns", first.namespace, "type", "veth"),
-            *("peer", "name", second.device, "netns", second.namespace),
-        )
-        for host in pair:
-            inside = ("-n", host.namespace)
-            sudo_ip(*inside, "addr", "add", f"{host.address}/24", "dev", host.device)
-            sudo_ip(*inside, "link", "set", host.device, "up")
-            sudo_ip(*inside, "link", "set", "lo", "up")
-            shape = ["rate", "100mbit", "burst", "256kb", "latency", "50ms"]
-            shaping = ["tc", "qdisc", "add", "dev", host.device, "root", "tbf", *shape]
-            subprocess.run(["ip", "netns", "exec", host.namespace, *shaping], check=True)
-        yield first, second
-    finally:
-        for host in pair:
-            subprocess.run(["ip", "netns", "del", host.namespace], capture_output=True, check=False)
-
-
 def test_the_slow_link_between_two_hosts_is_found_at_the_size_where_it_is_slow(
     hosts: tuple[Host, Host],
 ) -> None:
+    for host in hosts:
+        host.shape(*MBIT_100)
     first, second = hosts
     launcher = [*TORCHRUN, "--nnodes=2", f"--master-addr={first.address}", "--master-port=29400"]
     measure = [*FLYBALL, "p2p", "--sizes", "8,1MiB", "--json", "--", *launcher]
