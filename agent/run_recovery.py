@@ -110,7 +110,7 @@ class RecoveredRun:
             self._say(f"{failure.text}{after}; not started again: {why_not}")
             return False
         end_ranks(self.folder.path)
-        # A rank that was killed while it built an operator leaves a lock on which the next would wait for ever.
+        # A rank killed while it built an operator leaves a lock on which the next would wait for ever.
         left = Leftovers(started=since)
         left.observe_environment(self.folder.environment)
         left.break_stale_locks()
