@@ -13,6 +13,7 @@ from flyball.agent.recovery_options import Recovering
 from flyball.agent.text import clean
 from flyball.clock import Clock
 from flyball.runner.foreground import Ending, run_in_place
+from flyball.runner.leftovers import Leftovers
 from flyball.runner.probe.heartbeat import remove_heartbeats
 from flyball.runner.probe.manifest import newest_whole
 from flyball.runner.rank_watch import RankWatch, end_ranks
@@ -109,7 +110,12 @@ class RecoveredRun:
             self._say(f"{failure.text}{after}; not started again: {why_not}")
             return False
         end_ranks(self.folder.path)
+        # A rank killed while it built an operator leaves a lock on which the next would wait for ever.
+        left = Leftovers(started=since)
+        left.observe_environment(self.folder.environment)
+        left.break_stale_locks()
         time.sleep(_SETTLE_SECONDS)
+        left.break_stale_locks()
         self._say(f"{failure.text}{after}; restart {len(self._failures)} of {self.asked.max_restarts}")
         resumed = self._choose(root)
         self.restarts.append(
