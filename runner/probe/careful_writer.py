@@ -7,12 +7,15 @@ others waiting there for ever; so it is kept, all come to the end, and agree the
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flyball.runner.probe.failures import causes
 
+_ARCHIVES = "inline_container"
+"""The source file in the errors of torch's writer of archives."""
 _WRITE_FAULTS = (OSError, RuntimeError)
 """torch's own writer of archives raises RuntimeError for a disk that is full."""
 
@@ -44,15 +47,25 @@ class CarefulWriter:
         try:
             action()
         except _WRITE_FAULTS as error:
-            self.fault = f"{path}: {_reason(error)}"
+            self.fault = f"{path}: {_reason(error, path)}"
 
 
-def _reason(error: BaseException) -> str:
-    """What the system said; torch's writer of archives fails once more while it closes one."""
+def _reason(error: BaseException, path: str) -> str:
+    """What the system said. torch's writer of archives may keep it to itself: then how much room there is."""
     for found in causes(error):
         if isinstance(found, OSError) and found.strerror:
             return found.strerror
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    if _ARCHIVES not in text:
+        return text
+    return f"torch could not write it whole; {_free(path)} there"
+
+
+def _free(path: str) -> str:
+    try:
+        return f"{shutil.disk_usage(os.path.dirname(path)).free / 1e6:,.0f} MB are free"
+    except OSError as error:
+        return f"its folder cannot be looked at ({error.strerror})"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -172,7 +173,8 @@ def test_a_disk_that_fills_up_leaves_the_last_whole_one_and_the_run_goes_on(begi
     assert run.end() == 0, run.text()[-3000:]
     assert run.checkpoints() == ["step-2"]
     (line,) = [line for line in run.said() if "was not saved" in line]
-    assert "File too large" in line
+    # torch's writer of archives does not always pass on what the system said.
+    assert "File too large" in line or re.search(r"torch could not write it whole; [\d,]+ MB are free", line)
     assert line.endswith("the newest whole one is of step 2, training goes on")
 
 

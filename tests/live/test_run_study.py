@@ -131,4 +131,4 @@ def test_without_its_database_the_command_runs_as_it_is_and_one_line_says_so(fol
 def test_what_cannot_become_a_study_is_refused_before_it_runs(folder: Path) -> None:
     done = flyball(folder, words=["sh", "-c", "echo ran"])
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: --study: ")
+    assert done.stderr.startswith("error: command: sh is neither a Python script nor a launcher")

@@ -5,6 +5,7 @@ from html import escape
 
 from tests.benchmarks.peers.base import Found
 
+from flyball.tuners.objective import figure
 from flyball.tuners.results.report_chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal, vertical
 
 COLOURS = ("#1a7f37", "#0969da", "#cf222e", "#8250df", "#bf8700", "#57606a")
@@ -42,9 +43,9 @@ def drawing(searches: Sequence[Found]) -> str:
         f'<rect width="{WIDTH:.0f}" height="{height:.0f}" fill="#ffffff"/>',
         f'<path d="M{LEFT} {TOP} V{HEIGHT - BOTTOM} H{WIDTH - RIGHT}" fill="none" stroke="#57606a"/>',
     ]
-    for tick in x.ticks("{:.0f}"):
+    for tick in x.ticks("{:,.0f}".format):
         lines.append(_text(tick.at, HEIGHT - BOTTOM + 14, tick.label, "middle"))
-    for tick in y.ticks("{:.4g}"):
+    for tick in y.ticks(figure):
         lines.append(_text(LEFT - 6, tick.at + 4, tick.label, "end"))
     lines.append(_text(WIDTH - RIGHT, HEIGHT - 4, "seconds of search", "end"))
     lines.append(_text(LEFT + 4, TOP + 2, "best so far, samples/s by each peer's own measure", "start"))

@@ -403,17 +403,17 @@ def test_steps_too_long_for_the_budget_are_told_at_once(tmp_path: Path) -> None:
 def test_what_the_environment_gains_is_told_apart_from_what_the_json_gains(tmp_path: Path) -> None:
     def one_thread_is_faster(config: Mapping[str, Any], environment: Mapping[str, str]) -> float:
         return larger_is_faster(config, environment) * (
-            1.5 if environment.get("NCCL_ALGO") == "Ring" else 1.0
+            1.5 if environment.get("SCRIPTS_ALGORITHM") == "Ring" else 1.0
         )
 
     bench = Bench(tmp_path, one_thread_is_faster)
     (tmp_path / "space.yaml").write_text(
         "knobs:\n  micro_batch: [1, 8]\n"
-        "  algo: {environment: NCCL_ALGO, values: [Tree, Ring], current: Tree}\n"
+        "  algo: {environment: SCRIPTS_ALGORITHM, values: [Tree, Ring], current: Tree}\n"
     )
     assert bench.run(replace(bench.options, trials=4)).verdict == "recommended"
     found = bench.recommendation()
-    assert found["recommended"]["environment"]["NCCL_ALGO"] == "Ring"
+    assert found["recommended"]["environment"]["SCRIPTS_ALGORITHM"] == "Ring"
     whole, alone = found["speedup"], found["speedup_json"]
     assert whole["low"] < 8**0.3 * 1.5 < whole["high"]
     assert alone["low"] < 8**0.3 < alone["high"]
@@ -423,7 +423,7 @@ def test_what_the_environment_gains_is_told_apart_from_what_the_json_gains(tmp_p
     for trial in ran:
         told = tmp_path / "out" / "trials" / str(trial.number) / "metrics.json"
         assert json.loads(told.read_text("utf-8"))["assignment"]["algo"] == "Tree", trial.label
-    assert "NCCL_ALGO=Ring" in (tmp_path / "out" / "cmd_optimal.txt").read_text()
+    assert "SCRIPTS_ALGORITHM=Ring" in (tmp_path / "out" / "cmd_optimal.txt").read_text()
 
 
 @pytest.mark.parametrize(("tells_losses", "verdict"), [(True, "recommended"), (False, "unverified")])
